@@ -1,0 +1,73 @@
+//! What the benches over real sockets share: servers and readers as processes of their own, pinned
+//! to cores, and the columns of every table.
+//!
+//! Each process but the built servers is this very bench run again with a role in its environment,
+//! so one command needs nothing prepared. What is measured, and how, is in the benches themselves.
+
+mod bare;
+pub(crate) mod build;
+mod contestants;
+mod in_process;
+mod process;
+mod readers;
+
+pub(crate) use contestants::{Contestant, bare_loop, references, tailrace};
+pub(crate) use process::Server;
+pub(crate) use readers::{Readers, Requests};
+
+/// The environment variable that gives a process its role.
+const ROLE: &str = "TAILRACE_BENCH_ROLE";
+
+/// Plays the role that the environment gives this process, and does not return then. To be called
+/// first in `main`.
+pub(crate) fn play_role() {
+    let Ok(role) = std::env::var(ROLE) else {
+        return;
+    };
+    match role.as_str() {
+        readers::ROLE => readers::serve(),
+        bare::ROLE => bare::serve(),
+        role => in_process::serve(role),
+    }
+    std::process::exit(0);
+}
+
+/// Whether `cargo bench` asks for measurements. `cargo test --all-targets` runs the same binary
+/// without this flag, and then only shows that it starts.
+pub(crate) fn is_asked_to_measure() -> bool {
+    std::env::args().any(|argument| argument == "--bench")
+}
+
+/// The number after `name` on the command line (`cargo bench --bench fanout -- --rounds 5`).
+pub(crate) fn option(name: &str, default: usize) -> usize {
+    let mut arguments = std::env::args()
+        .skip_while(|argument| argument != name)
+        .skip(1);
+    match arguments.next() {
+        None => default,
+        Some(value) => value
+            .parse()
+            .unwrap_or_else(|_| panic!("{name} takes a number, not {value:?}")),
+    }
+}
+
+/// The line about the machine above every table.
+pub(crate) fn machine() -> String {
+    let cores = std::thread::available_parallelism().map_or(1, usize::from);
+    let kernel = std::fs::read_to_string("/proc/sys/kernel/osrelease").unwrap_or_default();
+    let kernel = kernel
+        .split('-')
+        .next()
+        .unwrap_or_default()
+        .trim()
+        .to_owned();
+    format!("{cores} cores, Linux {kernel}, loopback, server on core 0, readers on core 1")
+}
+
+/// An event of so many bytes as it goes over the wire: a whole SSE block.
+pub(crate) fn event(bytes: usize) -> Vec<u8> {
+    let mut event = b"data: \"".to_vec();
+    event.resize(bytes - 3, b'x');
+    event.extend_from_slice(b"\"\n\n");
+    event
+}

@@ -1,0 +1,55 @@
+//! Where the core meets the kernel: io_uring, epoll, listeners, threads.
+//!
+//! [`start`] runs N engine threads. Each has its own listener on the same address (`SO_REUSEPORT`),
+//! its own ring or epoll instance, and its own [`engine::Engine`]; they share nothing and lock
+//! nothing. Other threads reach an engine through its [`Port`]; an engine reaches the control
+//! thread through its [`Uplink`].
+//!
+//! One round of an engine thread:
+//!
+//! 1. commands from the control thread;
+//! 2. batches from the replication thread, in their order, while the engine wants them;
+//! 3. [`engine::Engine::turn`], which sends;
+//! 4. a wait in the kernel: not at all where work is pending, else until the engine's next
+//!    deadline, an event of a socket, or a wake-up by a port;
+//! 5. slots whose connections are gone from the kernel are given back to the engine;
+//! 6. events: sockets accepted, bytes, hang-ups, sockets that take bytes again.
+//!
+//! What both drivers keep to:
+//!
+//! * No call waits but step 4. Sends finish, or are found impossible, before `send` returns, so
+//!   that no buffer is looked at by the kernel afterwards.
+//! * A watch is answered once. A slot is given back only when nothing of its connection is left in
+//!   the kernel, and never from within a call of the engine.
+//! * Running out of descriptors or memory pauses accepting, and nothing else.
+//! * A panic on an engine's thread ends the process.
+//!
+//! The only `unsafe` of the project is in `uring`: entries of the ring, and its system call.
+
+#![deny(unsafe_code)]
+
+mod abort;
+mod acceptor;
+mod choice;
+mod connections;
+mod counters;
+mod decision;
+mod engines;
+mod epoll;
+mod listener;
+mod poller;
+#[cfg(test)]
+mod poller_tests;
+mod port;
+mod socket;
+mod thread;
+mod token;
+mod uplink;
+mod uring;
+mod waker;
+mod world;
+
+pub use choice::{Choice, Kind, Options, StartError, UnknownDriver};
+pub use engines::{Engines, start};
+pub use port::{BATCHES_MAX, COMMANDS_MAX, Port};
+pub use uplink::{Forwarded, Uplink};

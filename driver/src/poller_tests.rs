@@ -1,0 +1,398 @@
+//! One suite for both drivers, below the engine: sockets, watches, groups of sends, closes. The
+//! suite with engines is in `tests/`.
+
+use std::collections::VecDeque;
+use std::io::{Read, Write};
+use std::net::{SocketAddr, TcpStream};
+use std::os::fd::OwnedFd;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use engine::{Close, Handle, Outcome, Transmit, Watch};
+
+use crate::acceptor::Acceptor;
+use crate::choice::Kind;
+use crate::connections::{Connections, WATCHES};
+use crate::epoll::Epoll;
+use crate::listener;
+use crate::poller::{Event, Poller};
+use crate::port::{Shared, port};
+use crate::socket::{self, Received};
+use crate::token::Key;
+use crate::uring::{Ring, Uring};
+
+/// How long a test waits for something that must happen.
+const PATIENCE: Duration = Duration::from_secs(10);
+
+/// A driver with its connections, and the engine's part played by the test.
+struct Bench {
+    poller: Box<dyn Poller>,
+    connections: Connections,
+    acceptor: Acceptor,
+    address: SocketAddr,
+    shared: Arc<Shared>,
+    slots: u32,
+    backlog: VecDeque<Event>,
+}
+
+impl Bench {
+    fn new(kind: Kind) -> Self {
+        let (_, inbox) = port().unwrap();
+        let shared = inbox.shared;
+        let poller: Box<dyn Poller> = match kind {
+            Kind::Uring => Box::new(Uring::new(Ring::open().unwrap(), Arc::clone(&shared))),
+            Kind::Epoll => Box::new(Epoll::open(Arc::clone(&shared)).unwrap()),
+        };
+        let (address, mut listeners) =
+            listener::open_group("127.0.0.1:0".parse().unwrap(), 1).unwrap();
+        let acceptor = Acceptor::new(listeners.pop().unwrap(), Instant::now());
+        let connections = Connections::default();
+        let backlog = VecDeque::new();
+        Self {
+            poller,
+            connections,
+            acceptor,
+            address,
+            shared,
+            slots: 0,
+            backlog,
+        }
+    }
+
+    /// A client, and its connection here.
+    fn connect(&mut self) -> (TcpStream, Handle) {
+        let client = TcpStream::connect(self.address).unwrap();
+        client.set_read_timeout(Some(PATIENCE)).unwrap();
+        let socket = self.accept();
+        let descriptor = self.connections.begin_accept(socket);
+        let handle = Handle {
+            descriptor,
+            slot: self.slots,
+            generation: 0,
+        };
+        self.slots += 1;
+        self.connections.adopt(handle);
+        self.connections.end_accept();
+        (client, handle)
+    }
+
+    fn accept(&mut self) -> OwnedFd {
+        if let Some(listener) = self.acceptor.take_unarmed(Instant::now()) {
+            self.poller.arm_listener(listener);
+        }
+        match self.event() {
+            Event::Accepted(socket) => socket,
+            Event::Acceptable => {
+                self.acceptor.set_unarmed();
+                self.acceptor.accept().unwrap().unwrap()
+            }
+            other => panic!("an accept was expected, not {other:?}"),
+        }
+    }
+
+    fn watch(&mut self, handle: Handle, watch: Watch) {
+        self.poller.arm(&mut self.connections, handle, watch);
+    }
+
+    fn close(&mut self, handle: Handle, how: Close) {
+        self.poller.close(&mut self.connections, handle, how);
+    }
+
+    /// The next event, within patience.
+    fn event(&mut self) -> Event {
+        let end = Instant::now() + PATIENCE;
+        loop {
+            if let Some(event) = self.backlog.pop_front() {
+                return event;
+            }
+            assert!(Instant::now() < end, "nothing happened");
+            self.poll(Duration::from_millis(100));
+        }
+    }
+
+    fn poll(&mut self, timeout: Duration) {
+        self.poller.wait(timeout);
+        while let Some(event) = self.poller.next(&mut self.connections) {
+            self.backlog.push_back(event);
+        }
+    }
+
+    fn expect_ready(&mut self, handle: Handle, watch: Watch) {
+        match self.event() {
+            Event::Ready(ready, what) => {
+                assert_eq!(
+                    (ready.slot, ready.generation, what),
+                    (handle.slot, 0, watch)
+                );
+            }
+            other => panic!("{watch:?} was expected, not {other:?}"),
+        }
+    }
+
+    fn expect_silence(&mut self) {
+        self.poll(Duration::from_millis(30));
+        assert!(self.backlog.is_empty(), "{:?}", self.backlog);
+    }
+
+    fn expect_released(&mut self, handle: Handle) {
+        let end = Instant::now() + PATIENCE;
+        let mut released = Vec::new();
+        while released.is_empty() {
+            assert!(Instant::now() < end, "the slot was not released");
+            self.poll(Duration::from_millis(10));
+            self.connections.take_released(&mut released);
+        }
+        let keys: Vec<_> = released.into_iter().map(Key::of).collect();
+        assert_eq!(keys, [Key::of(handle)]);
+        assert!(
+            self.backlog.is_empty(),
+            "nothing is reported of what is closed"
+        );
+    }
+
+    fn send(&mut self, handle: Handle, bytes: &[u8]) -> Outcome {
+        let mut group = [Transmit {
+            connection: handle,
+            bytes,
+            outcome: Outcome::Pending,
+        }];
+        self.poller.send(&self.connections, &mut group);
+        group[0].outcome
+    }
+
+    /// Sends until the socket stays full, and says how much it took. On loopback a full socket may
+    /// have room again a moment later, when what it holds has moved into the client's own.
+    fn fill(&mut self, handle: Handle) -> usize {
+        let mut taken = 0;
+        loop {
+            let before = taken;
+            loop {
+                match self.send(handle, &[b'x'; 4096]) {
+                    Outcome::Taken(0) => break,
+                    Outcome::Taken(count) => taken += count,
+                    other => panic!("{other:?}"),
+                }
+            }
+            if taken == before {
+                return taken;
+            }
+            std::thread::sleep(Duration::from_millis(100));
+        }
+    }
+}
+
+/// Runs a test against both drivers. A ring that is refused fails it.
+fn both(test: impl Fn(&mut Bench)) {
+    for kind in [Kind::Uring, Kind::Epoll] {
+        test(&mut Bench::new(kind));
+    }
+}
+
+#[test]
+fn bytes_are_reported_once_for_each_watch() {
+    both(|bench| {
+        let (mut client, handle) = bench.connect();
+        bench.watch(handle, Watch::Readable);
+        bench.watch(handle, Watch::Readable);
+        bench.expect_silence();
+        client.write_all(b"one").unwrap();
+        bench.expect_ready(handle, Watch::Readable);
+        client.write_all(b" two").unwrap();
+        bench.expect_silence();
+        let mut scratch = [0; 64];
+        let socket = bench.connections.socket(handle);
+        assert_eq!(socket::receive(socket, &mut scratch), Received::Bytes(7));
+        assert_eq!(socket::receive(socket, &mut scratch), Received::Nothing);
+        drop(client);
+        bench.watch(handle, Watch::Readable);
+        bench.expect_ready(handle, Watch::Readable);
+        let socket = bench.connections.socket(handle);
+        assert_eq!(socket::receive(socket, &mut scratch), Received::Bytes(0));
+    });
+}
+
+#[test]
+fn a_hangup_is_told_from_bytes() {
+    both(|bench| {
+        let (mut client, handle) = bench.connect();
+        bench.watch(handle, Watch::Hangup);
+        client.write_all(b"chatter").unwrap();
+        bench.expect_silence();
+        client.shutdown(std::net::Shutdown::Write).unwrap();
+        bench.expect_ready(handle, Watch::Hangup);
+        assert_eq!(bench.connections.bits(handle) & WATCHES, 0);
+    });
+}
+
+#[test]
+fn a_full_socket_is_writable_when_the_client_reads() {
+    both(|bench| {
+        let (mut client, handle) = bench.connect();
+        bench.watch(handle, Watch::Hangup);
+        let sent = bench.fill(handle);
+        bench.watch(handle, Watch::Writable);
+        bench.expect_silence();
+        let mut received = vec![0; sent];
+        client.read_exact(&mut received).unwrap();
+        bench.expect_ready(handle, Watch::Writable);
+        assert!(matches!(bench.send(handle, b"more"), Outcome::Taken(4)));
+        drop(client);
+        bench.expect_ready(handle, Watch::Hangup);
+    });
+}
+
+#[test]
+fn a_group_goes_to_all_and_says_who_took_what() {
+    both(|bench| {
+        let mut pairs: Vec<_> = (0..256).map(|_| bench.connect()).collect();
+        let texts: Vec<String> = (0..256).map(|index| format!("for {index};")).collect();
+        let handles: Vec<_> = pairs.iter().map(|(_, handle)| *handle).collect();
+        let mut group: Vec<_> = handles
+            .into_iter()
+            .zip(&texts)
+            .map(|(connection, text)| {
+                let bytes = text.as_bytes();
+                Transmit {
+                    connection,
+                    bytes,
+                    outcome: Outcome::Pending,
+                }
+            })
+            .collect();
+        let full_slot = 9;
+        bench.fill(group[full_slot].connection);
+        let gone_slot = 7;
+        let (gone, handle) = pairs.swap_remove(gone_slot);
+        socket2::SockRef::from(&gone)
+            .set_linger(Some(Duration::ZERO))
+            .unwrap();
+        drop(gone);
+        bench.watch(handle, Watch::Hangup);
+        bench.expect_ready(handle, Watch::Hangup);
+        // A poll in the same submission that completes at once is not lost among the sends.
+        let (watched_client, watched) = pairs.pop().unwrap();
+        bench
+            .poller
+            .arm(&mut bench.connections, watched, Watch::Writable);
+        bench.poller.send(&bench.connections, &mut group);
+        for (slot, transmit) in group.iter().enumerate() {
+            match transmit.outcome {
+                Outcome::Taken(0) => assert_eq!(slot, full_slot),
+                Outcome::Taken(count) => assert_eq!(count, transmit.bytes.len()),
+                Outcome::Broken => assert_eq!(slot, gone_slot),
+                Outcome::Pending => panic!("slot {slot} was forgotten"),
+            }
+        }
+        assert_eq!(group[gone_slot].outcome, Outcome::Broken);
+        assert_eq!(group[full_slot].outcome, Outcome::Taken(0));
+        bench.expect_ready(watched, Watch::Writable);
+        pairs.push((watched_client, watched));
+        pairs.retain(|(_, handle)| handle.slot as usize != full_slot);
+        for (client, handle) in &mut pairs {
+            let mut text = vec![0; texts[handle.slot as usize].len()];
+            client.read_exact(&mut text).unwrap();
+            assert_eq!(text, texts[handle.slot as usize].as_bytes());
+        }
+    });
+}
+
+#[test]
+fn an_orderly_close_delivers_what_was_sent() {
+    both(|bench| {
+        for is_watched in [false, true] {
+            let (mut client, handle) = bench.connect();
+            if is_watched {
+                bench.watch(handle, Watch::Hangup);
+            }
+            bench.send(handle, b"last words");
+            bench.close(handle, Close::Orderly);
+            bench.expect_released(handle);
+            let mut text = String::new();
+            client.read_to_string(&mut text).unwrap();
+            assert_eq!(text, "last words");
+        }
+    });
+}
+
+#[test]
+fn a_reset_is_seen_as_one() {
+    both(|bench| {
+        for watches in [
+            &[][..],
+            &[Watch::Hangup],
+            &[Watch::Readable, Watch::Writable],
+        ] {
+            let (mut client, handle) = bench.connect();
+            bench.fill(handle);
+            for watch in watches {
+                bench.watch(handle, *watch);
+            }
+            bench.poller.wait(Duration::ZERO);
+            bench.close(handle, Close::Reset);
+            bench.expect_released(handle);
+            let error = std::io::copy(&mut client, &mut std::io::sink()).unwrap_err();
+            assert_eq!(
+                error.kind(),
+                std::io::ErrorKind::ConnectionReset,
+                "{watches:?}"
+            );
+        }
+    });
+}
+
+#[test]
+fn an_event_of_a_closed_connection_is_not_reported() {
+    both(|bench| {
+        let (client, handle) = bench.connect();
+        bench.watch(handle, Watch::Hangup);
+        bench.poller.wait(Duration::ZERO);
+        drop(client);
+        // The hang-up is on its way when the engine closes for a reason of its own.
+        bench.poller.wait(Duration::from_millis(100));
+        bench.close(handle, Close::Orderly);
+        bench.expect_released(handle);
+        assert_eq!(bench.connections.bits(handle), 0);
+    });
+}
+
+#[test]
+fn a_slot_is_used_again_under_the_next_generation() {
+    both(|bench| {
+        let (_client, handle) = bench.connect();
+        bench.watch(handle, Watch::Readable);
+        bench.close(handle, Close::Orderly);
+        bench.expect_released(handle);
+        let mut client = TcpStream::connect(bench.address).unwrap();
+        let socket = bench.accept();
+        let descriptor = bench.connections.begin_accept(socket);
+        let next = Handle {
+            descriptor,
+            slot: handle.slot,
+            generation: 1,
+        };
+        bench.connections.adopt(next);
+        bench.watch(next, Watch::Readable);
+        client.write_all(b"hello").unwrap();
+        match bench.event() {
+            Event::Ready(ready, Watch::Readable) => assert_eq!(ready.generation, 1),
+            other => panic!("{other:?}"),
+        }
+        assert_eq!(
+            bench.connections.bits(handle),
+            0,
+            "the earlier one is not there"
+        );
+    });
+}
+
+#[test]
+fn a_wake_up_ends_a_wait_again_and_again() {
+    both(|bench| {
+        for _ in 0..3 {
+            bench.shared.waker.announce_sleep();
+            bench.shared.waker.wake();
+            assert!(matches!(bench.event(), Event::Woken));
+            bench.expect_silence();
+        }
+    });
+}

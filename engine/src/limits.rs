@@ -1,0 +1,53 @@
+//! Every bound of the engine, with its reason. What an operator may change is in `config`.
+
+use std::mem::size_of;
+
+/// The most sends of one group: some 1 to 2 ms of work, after which other events get their turn.
+pub const GROUP_MAX: usize = 256;
+
+/// The most bytes of one slice of a sweep: what a socket with 16 KiB of `SO_SNDBUF` takes at once.
+/// A single frame that is larger goes alone.
+pub const SLICE_BYTES_MAX: usize = 32 * 1024;
+
+/// What a group of connections that are behind is sent together, in bytes, beyond which no further
+/// one is added.
+pub const SCRATCH_BYTES_MAX: usize = 1024 * 1024;
+
+/// What lingering connections may still send before they are closed, in bytes.
+pub const LINGER_BYTES_MAX: usize = 64 * 1024;
+
+/// How long a connection lingers for the peer's last words, in milliseconds.
+pub const LINGER_MS: u64 = 2_000;
+
+/// How long a request head may take to arrive, in milliseconds, from the accept.
+pub const HEAD_MS: u64 = 5_000;
+
+/// How long a request body may take to arrive, in milliseconds, from the end of its head.
+pub const BODY_MS: u64 = 10_000;
+
+/// How long the control thread may take for an answer, in milliseconds.
+pub const ANSWER_MS: u64 = 30_000;
+
+/// How long a connection that is behind may take nothing, in milliseconds.
+pub const STALL_MS: u64 = 30_000;
+
+/// How long last words may take to be written, in milliseconds.
+pub const LAST_WORDS_MS: u64 = 10_000;
+
+/// The size of a connection's record: one cache line.
+pub const RECORD_BYTES: usize = 64;
+
+/// Topics without frames and streams that are remembered, so that a resume is judged by the
+/// topic's own evictions. Beyond, the oldest are forgotten together.
+pub const IDLE_TOPICS_MAX: usize = 65_536;
+
+/// How often the deadlines of all connections are looked at, in milliseconds.
+pub const SCAN_MS: u64 = 1_000;
+
+/// The generation of a slot has as many bits as `user_data` of a ring leaves for it.
+pub const GENERATION_BITS: u32 = 24;
+
+const _: () = assert!(
+    size_of::<usize>() >= size_of::<u64>(),
+    "a 64-bit machine is needed"
+);

@@ -1,0 +1,332 @@
+//! Sweeps: the same slice of log to every member of a class, a bounded group of sends at a time.
+
+use arrayvec::ArrayVec;
+use bytes::Bytes;
+use wire::{CloseReason, Format};
+
+use crate::behind::Partial;
+use crate::class::Sweep;
+use crate::driver::{Close, Outcome, Transmit, Watch};
+use crate::limits::{GROUP_MAX, SLICE_BYTES_MAX, STALL_MS};
+use crate::record::{NONE, State};
+use crate::step::is_admitted;
+use crate::time::Tick;
+use crate::{Driver, Engine, Now};
+
+/// A send of a group: to whom, and of which class.
+type Member = (u32, u32);
+
+impl Engine {
+    /// Says that a class has frames after its place, which is where it stood before them.
+    pub(crate) fn mark_dirty(&mut self, slot: u32, place: u64, appended_bytes: (u64, u64)) {
+        let class = &mut self.classes[slot as usize];
+        if !class.is_dirty {
+            assert!(class.sweep.is_none(), "a class that is swept is dirty");
+            class.is_dirty = true;
+            class.position = place;
+            class.appended_bytes = appended_bytes;
+        }
+        self.enqueue(slot);
+    }
+
+    /// Sweeps every small class that is dirty by now, one slice each.
+    pub(crate) fn sweep_small(&mut self, now: Now, driver: &mut dyn Driver) {
+        let mut members = ArrayVec::<Member, GROUP_MAX>::new();
+        let mut classes = ArrayVec::<u32, GROUP_MAX>::new();
+        for _ in 0..self.small.len() {
+            // A send may have found the last member of a queued class broken.
+            let Some(slot) = self.small.pop_front() else {
+                break;
+            };
+            self.classes[slot as usize].is_queued = false;
+            let live = self.classes[slot as usize].live();
+            if live > GROUP_MAX {
+                // It has grown since it was queued.
+                self.enqueue(slot);
+                continue;
+            }
+            if members.len() + live > GROUP_MAX || classes.is_full() {
+                self.sweep_group(now, &members, driver);
+                classes
+                    .drain(..)
+                    .for_each(|class| self.end_sweep(now, class));
+                members.clear();
+            }
+            self.begin_sweep(slot);
+            let class = &mut self.classes[slot as usize];
+            class.sweep.as_mut().expect("it has begun").next = class.members.len() as u32;
+            members.extend(class.members.iter().map(|member| (*member, slot)));
+            classes.push(slot);
+        }
+        self.sweep_group(now, &members, driver);
+        classes
+            .drain(..)
+            .for_each(|class| self.end_sweep(now, class));
+    }
+
+    /// Offers the slice of the next large class to the next group of its members.
+    pub(crate) fn sweep_large(&mut self, now: Now, driver: &mut dyn Driver) {
+        let Some(slot) = self.large.pop_front() else {
+            return;
+        };
+        self.classes[slot as usize].is_queued = false;
+        if self.classes[slot as usize].sweep.is_none() {
+            self.begin_sweep(slot);
+        }
+        let class = &mut self.classes[slot as usize];
+        let sweep = class.sweep.as_mut().expect("it has begun");
+        if sweep.slice.is_empty() {
+            // Nothing of it is for anybody: nobody needs to be walked through.
+            sweep.next = class.members.len() as u32;
+        }
+        let mut members = ArrayVec::<Member, GROUP_MAX>::new();
+        for member in &class.members[sweep.next as usize..] {
+            sweep.next += 1;
+            if *member != NONE {
+                members.push((*member, slot));
+            }
+            if members.is_full() {
+                break;
+            }
+        }
+        let is_last = sweep.next as usize == class.members.len();
+        self.sweep_group(now, &members, driver);
+        if is_last {
+            self.end_sweep(now, slot);
+        } else if self.classes.contains(slot as usize) {
+            self.enqueue(slot);
+        }
+    }
+
+    /// Counts the sweeps of the last turn, now that the clock has been read again.
+    pub(crate) fn observe_ended_sweeps(&mut self, now: Now) {
+        for taken_ms in self.ended_sweeps.drain(..) {
+            let elapsed_ms = (now.monotonic_ms as u32).wrapping_sub(taken_ms);
+            self.counters.observe_sweep(u64::from(elapsed_ms));
+        }
+    }
+
+    /// Puts a dirty class into the queue of its size.
+    fn enqueue(&mut self, slot: u32) {
+        let class = &mut self.classes[slot as usize];
+        if class.is_queued {
+            return;
+        }
+        class.is_queued = true;
+        if class.sweep.is_none() && class.live() <= GROUP_MAX {
+            self.small.push_back(slot);
+        } else {
+            self.large.push_back(slot);
+        }
+    }
+
+    /// Fixes the slice and the end of a sweep, and puts the members in order.
+    fn begin_sweep(&mut self, slot: u32) {
+        let class = &self.classes[slot as usize];
+        assert!(
+            class.is_dirty && class.sweep.is_none(),
+            "a sweep begins on a dirty class"
+        );
+        let reading = class.reading();
+        if self.log.has_lost(reading, class.position) {
+            self.give_up_members(slot);
+        }
+        let class = &self.classes[slot as usize];
+        let (mut place, mut appended_bytes) = (class.position, class.appended_bytes);
+        let mut taken_ms = None;
+        let mut ends = Vec::new();
+        let mut single: Option<Bytes> = None;
+        let mut bytes = Vec::new();
+        let reached_head = loop {
+            let Some(entry) = self.log.next(reading, place) else {
+                break true;
+            };
+            let len = bytes.len() + single.as_ref().map_or(0, Bytes::len);
+            if is_admitted(&class.key, &entry.frame) {
+                if len != 0 && len + entry.frame.bytes().len() > SLICE_BYTES_MAX {
+                    break false;
+                }
+                match (class.key.format, &mut single) {
+                    // A lone frame is offered as it is, not copied.
+                    (Format::Event, None) if bytes.is_empty() => {
+                        single = Some(entry.frame.bytes().clone());
+                    }
+                    (format, single) => {
+                        single
+                            .take()
+                            .iter()
+                            .for_each(|first| bytes.extend_from_slice(first));
+                        entry.frame.write(format, &mut bytes);
+                    }
+                }
+                let end = bytes.len() + single.as_ref().map_or(0, Bytes::len);
+                ends.push((entry.sequence, end as u32));
+                taken_ms.get_or_insert(entry.taken_ms);
+            }
+            place = entry.sequence;
+            appended_bytes.0 = entry.appended_bytes.0;
+            if matches!(entry.frame.audience().topic, wire::Topic::Organisation(_)) {
+                appended_bytes.1 = entry.appended_bytes.1;
+            }
+        };
+        let topic = (class.topic != NONE).then_some(class.topic);
+        if reached_head {
+            place = self.log.head();
+            appended_bytes = self.log.appended_bytes(topic);
+        }
+        self.order_members(slot);
+        let class = &mut self.classes[slot as usize];
+        class.appended_bytes = appended_bytes;
+        let slice = single.unwrap_or_else(|| Bytes::from(bytes));
+        let taken_ms = taken_ms.unwrap_or_default();
+        class.sweep = Some(Box::new(Sweep {
+            to: place,
+            slice,
+            ends,
+            next: 0,
+            taken_ms,
+        }));
+        self.wake_waiting(slot);
+    }
+
+    /// The log could not keep what a class has not been offered. The intake sees to it that this takes
+    /// a single change that is larger than half of an organisation's share. The members are behind
+    /// from now on, where each of them finds its place gone.
+    fn give_up_members(&mut self, slot: u32) {
+        for member in self.classes[slot as usize].members.clone() {
+            if member != NONE {
+                self.pull(member);
+                self.make_ready(member);
+            }
+        }
+        let class = &mut self.classes[slot as usize];
+        let topic = (class.topic != NONE).then_some(class.topic);
+        class.position = self.log.head();
+        class.appended_bytes = self.log.appended_bytes(topic);
+    }
+
+    /// Sorts the members by slot, which is the order of their sockets in memory, and removes the
+    /// tombstones.
+    pub(crate) fn order_members(&mut self, slot: u32) {
+        let class = &mut self.classes[slot as usize];
+        if class.vacant == 0 && !class.is_unsorted {
+            return;
+        }
+        class.members.retain(|member| *member != NONE);
+        class.members.sort_unstable();
+        class.vacant = 0;
+        class.is_unsorted = false;
+        if class.members.len() < class.members.capacity() / 2 {
+            class.members.shrink_to(class.members.len() + 4);
+        }
+        for (index, member) in (0..).zip(&class.members) {
+            self.table[*member].member = index;
+        }
+    }
+
+    /// Sends to one group, each member its class's slice, and moves out whoever did not take all.
+    fn sweep_group(&mut self, now: Now, members: &[Member], driver: &mut dyn Driver) {
+        let outcomes = self.offer(members, driver);
+        for (slot, outcome) in outcomes {
+            self.settle_swept(now, slot, outcome, driver);
+        }
+    }
+
+    /// One call of the driver: each member is offered its class's slice.
+    fn offer(
+        &self,
+        members: &[Member],
+        driver: &mut dyn Driver,
+    ) -> ArrayVec<(u32, Outcome), GROUP_MAX> {
+        let mut group = ArrayVec::<Transmit<'_>, GROUP_MAX>::new();
+        for (slot, class) in members {
+            let sweep = self.classes[*class as usize]
+                .sweep
+                .as_ref()
+                .expect("it is being swept");
+            if !sweep.slice.is_empty() {
+                let connection = self.table.handle(*slot);
+                group.push(Transmit {
+                    connection,
+                    bytes: &sweep.slice,
+                    outcome: Outcome::Pending,
+                });
+            }
+        }
+        if !group.is_empty() {
+            driver.send(&mut group);
+        }
+        group
+            .iter()
+            .map(|send| (send.connection.slot, send.outcome))
+            .collect()
+    }
+
+    fn settle_swept(&mut self, now: Now, slot: u32, outcome: Outcome, driver: &mut dyn Driver) {
+        let class = &self.classes[self.table[slot].class as usize];
+        let sweep = class.sweep.as_ref().expect("it is being swept");
+        match outcome {
+            Outcome::Pending => panic!("the driver left a send without an outcome"),
+            Outcome::Taken(taken) if taken == sweep.slice.len() => {
+                self.counters.deliveries += sweep.ends.len() as u64;
+            }
+            Outcome::Taken(taken) => {
+                let whole = sweep
+                    .ends
+                    .partition_point(|(_, end)| *end as usize <= taken);
+                let (cursor, end) = match whole {
+                    0 => (class.position, 0),
+                    _ => sweep.ends[whole - 1],
+                };
+                let (sequence, _) = sweep.ends[whole];
+                let (offered, sent) = (sweep.ends.len() as u32, taken as u32 - end);
+                self.counters.deliveries += whole as u64;
+                self.pull(slot);
+                let record = &mut self.table[slot];
+                record.events = record.events.wrapping_sub(offered - whole as u32);
+                let behind = &mut self.behind[record.side as usize];
+                behind.cursor = cursor;
+                behind.partial = (sent > 0).then_some(Partial { sequence, sent });
+                self.block(now, slot, driver);
+            }
+            Outcome::Broken => {
+                self.counters.send_failures += 1;
+                self.close(now, slot, CloseReason::ClientGone, Close::Orderly, driver);
+            }
+        }
+    }
+
+    /// A socket is full: it is watched, and given a deadline that does not depend on it.
+    pub(crate) fn block(&mut self, now: Now, slot: u32, driver: &mut dyn Driver) {
+        self.counters.short_sends += 1;
+        let record = &self.table[slot];
+        self.behind[record.side as usize].is_blocked = true;
+        driver.watch(self.table.handle(slot), Watch::Writable);
+        // Last words, and a stream that is held, keep the deadline they have: taking a byte now and
+        // then must not move it.
+        if record.state == State::Behind && record.bye.is_none() {
+            let deadline = Tick::after(now, STALL_MS).min(record.expires);
+            self.table.set_deadline(slot, deadline);
+        }
+    }
+
+    fn end_sweep(&mut self, now: Now, slot: u32) {
+        // The last member may have left, and the class with it.
+        let Some(class) = self.classes.get_mut(slot as usize) else {
+            return;
+        };
+        let sweep = class.sweep.take().expect("it is being swept");
+        class.position = sweep.to;
+        class.events = class.events.wrapping_add(sweep.ends.len() as u32);
+        if !sweep.ends.is_empty() {
+            class.swept_ms = now.monotonic_ms;
+            self.ended_sweeps.push(sweep.taken_ms);
+        }
+        let reading = class.reading();
+        class.is_dirty = self.log.next(reading, class.position).is_some();
+        if class.is_dirty {
+            self.enqueue(slot);
+        }
+        self.wake_waiting(slot);
+    }
+}

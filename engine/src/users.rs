@@ -1,0 +1,99 @@
+//! Which connections a user has: an index that stores only slots, chained through the records.
+
+use hashbrown::HashTable;
+use wire::Key;
+
+use crate::record::NONE;
+use crate::table::Table;
+
+/// The first connection of each user; the others follow by `Record::next`.
+#[derive(Debug, Default)]
+pub(crate) struct Users {
+    first: HashTable<u32>,
+}
+
+impl Users {
+    /// Puts a connection, whose record names the user, into the chain.
+    pub(crate) fn insert(&mut self, table: &mut Table, slot: u32) {
+        let user = table[slot].user;
+        match self
+            .first
+            .find_mut(user.hash64(), |first| table[*first].user == user)
+        {
+            Some(first) => {
+                table[slot].next = *first;
+                *first = slot;
+            }
+            None => {
+                table[slot].next = NONE;
+                let table = &*table;
+                self.first
+                    .insert_unique(user.hash64(), slot, |slot| table[*slot].user.hash64());
+            }
+        }
+    }
+
+    /// Takes a connection out of the chain.
+    pub(crate) fn remove(&mut self, table: &mut Table, slot: u32) {
+        let user = table[slot].user;
+        let next = table[slot].next;
+        let entry = self
+            .first
+            .find_entry(user.hash64(), |first| table[*first].user == user);
+        let mut entry = entry.expect("a user with a connection is in the index");
+        if *entry.get() == slot {
+            if next == NONE {
+                entry.remove();
+            } else {
+                *entry.get_mut() = next;
+            }
+            return;
+        }
+        let mut at = *entry.get();
+        while table[at].next != slot {
+            at = table[at].next;
+            assert!(at != NONE, "slot {slot} is not in its user's chain");
+        }
+        table[at].next = next;
+    }
+
+    /// The first connection of a user, `NONE` where there is none.
+    pub(crate) fn first(&self, table: &Table, user: Key) -> u32 {
+        let found = self
+            .first
+            .find(user.hash64(), |first| table[*first].user == user);
+        found.copied().unwrap_or(NONE)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::testing::key;
+
+    fn chain(users: &Users, table: &Table, user: Key) -> Vec<u32> {
+        let first = Some(users.first(table, user)).filter(|slot| *slot != NONE);
+        let next = |slot: &u32| Some(table[*slot].next).filter(|next| *next != NONE);
+        std::iter::successors(first, next).collect()
+    }
+
+    #[test]
+    fn connections_are_found_by_their_user() {
+        let mut table = Table::new(0, 0);
+        let mut users = Users::default();
+        for name in ["a", "b", "a", "a"] {
+            let slot = table.insert(0);
+            table[slot].user = key(name);
+            users.insert(&mut table, slot);
+        }
+        assert_eq!(chain(&users, &table, key("a")), [3, 2, 0]);
+        assert_eq!(chain(&users, &table, key("b")), [1]);
+        users.remove(&mut table, 2);
+        assert_eq!(chain(&users, &table, key("a")), [3, 0]);
+        users.remove(&mut table, 3);
+        users.remove(&mut table, 0);
+        assert_eq!(chain(&users, &table, key("a")), [0; 0]);
+        users.remove(&mut table, 1);
+        assert!(users.first.is_empty());
+    }
+}

@@ -1,0 +1,112 @@
+//! Heartbeats and drain.
+
+use expect_test::expect;
+
+use crate::script::check;
+
+#[test]
+fn a_silent_stream_gets_heartbeats_that_move_its_resume_point() {
+    check(
+        "
+        stream a acme alice
+        progress 20
+        tick 26s
+        progress 30
+        commit 31 globex:other
+        tick 26s
+        ",
+        expect![[r#"
+            stream a acme alice
+            < a HTTP/1.1 200 OK
+            < a connected live e.1.0.0
+            progress 20
+            tick 26s
+            < a heartbeat e.1.20.0
+            progress 30
+            commit 31 globex:other
+            tick 26s
+            < a heartbeat e.1.32.0
+        "#]],
+    );
+}
+
+#[test]
+fn a_stream_that_hears_of_events_needs_no_heartbeat() {
+    check(
+        "
+        stream a acme alice
+        tick 20s
+        commit 20 acme:one
+        tick 20s
+        tick 6s
+        ",
+        expect![[r#"
+            stream a acme alice
+            < a HTTP/1.1 200 OK
+            < a connected live e.1.0.0
+            tick 20s
+            commit 20 acme:one
+            < a one e.1.20.1
+            tick 20s
+            tick 6s
+            < a heartbeat e.1.21.0
+        "#]],
+    );
+}
+
+#[test]
+fn a_blocked_stream_gets_no_heartbeat_ahead_of_its_frames() {
+    check(
+        "
+        stream a acme alice
+        takes a 10
+        commit 20 acme:one
+        tick 27s
+        takes a all
+        ",
+        expect![[r#"
+            stream a acme alice
+            < a HTTP/1.1 200 OK
+            < a connected live e.1.0.0
+            takes a 10
+            commit 20 acme:one
+            < a … 10 bytes
+            tick 27s
+            < a … 10 bytes
+            takes a all
+            < a one e.1.20.1
+        "#]],
+    );
+}
+
+#[test]
+fn a_drain_says_bye_to_everybody_over_its_time() {
+    check(
+        "
+        stream a acme alice
+        stream b acme bob
+        close-all draining 10s
+        tick 1s
+        tick 10s
+        eof a
+        ",
+        expect![[r#"
+            stream a acme alice
+            < a HTTP/1.1 200 OK
+            < a connected live e.1.0.0
+            stream b acme bob
+            < b HTTP/1.1 200 OK
+            < b connected live e.1.0.0
+            close-all draining 10s
+            tick 1s
+            tick 10s
+            < a bye draining
+              a is closed
+            < b bye draining
+              b is finished
+              closed: draining, 0 events, 5000 ms
+              closed: draining, 0 events, 10000 ms
+            eof a
+        "#]],
+    );
+}

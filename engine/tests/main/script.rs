@@ -1,0 +1,285 @@
+//! Scripts: lines of what happens, and beside them what each client then receives.
+//!
+//! | line | what happens |
+//! | --- | --- |
+//! | `accept a` | a connection from `a` |
+//! | `> a GET /stream` | `a` sends this request, with a `Host` and the blank line |
+//! | `grant a acme alice [after=ID] [unknown] [since=ID] [expires=60s] [channel=x] [*]` | its verdict |
+//! | `stream a acme alice …` | all three at once |
+//! | `commit 10 acme:property alice@acme:inbox alice@:inbox *:news [bytes=1000]` | a transaction |
+//! | `progress 20`, `gap 50`, `revoke alice acme`, `flushed 20` | what the names say |
+//! | `takes a 10`, `takes a all` | how much more the socket of `a` takes |
+//! | `hangup a`, `subscribe a x,y`, `close-all draining 10s`, `tick 30s` | what the names say |
+//!
+//! Every event a client receives is a line `< a <event> <id>`; what lies after the last whole event
+//! is `< a … n bytes`.
+
+use std::collections::BTreeMap;
+use std::fmt::Write as _;
+
+use engine::{Close, Command, Notice};
+use expect_test::Expect;
+use wire::{
+    Audience, Batch, CloseReason, Filter, Gap, GapReason, Lsn, Resume, Revocation, RevocationScope,
+    Scope, Topic,
+};
+
+use crate::world::{World, commit, frame, grant, key, name, organisation, position};
+
+/// Runs a script on an engine whose log is large, and compares everything that was seen.
+pub(crate) fn check(script: &str, expect: Expect) {
+    expect.assert_eq(&run(1 << 24, script));
+}
+
+/// The same with a log of this many bytes.
+pub(crate) fn check_with_log(log_bytes_max: usize, script: &str, expect: Expect) {
+    expect.assert_eq(&run(log_bytes_max, script));
+}
+
+/// A script that is being played.
+struct Play {
+    world: World,
+    /// Descriptor of each client, and how much of what it received has been told.
+    clients: BTreeMap<String, (i32, usize)>,
+    next_descriptor: i32,
+    told_notices: usize,
+    out: String,
+}
+
+fn run(log_bytes_max: usize, script: &str) -> String {
+    let mut play = Play {
+        world: World::new(log_bytes_max),
+        clients: BTreeMap::new(),
+        next_descriptor: 10,
+        told_notices: 0,
+        out: String::new(),
+    };
+    for line in script
+        .lines()
+        .map(str::trim)
+        .filter(|line| !line.is_empty())
+    {
+        writeln!(play.out, "{line}").unwrap();
+        play.perform(line);
+        play.world.settle();
+        play.tell();
+    }
+    play.out
+}
+
+impl Play {
+    fn perform(&mut self, line: &str) {
+        let words: Vec<&str> = line.split_whitespace().collect();
+        match words[..] {
+            ["accept", client] => self.accept(client),
+            [">", client, ..] => {
+                let request = line.splitn(3, ' ').nth(2).unwrap();
+                self.request(client, request);
+            }
+            ["grant", client, ref terms @ ..] => self.grant(client, terms),
+            ["stream", client, ref terms @ ..] => {
+                self.accept(client);
+                self.request(client, "GET /stream");
+                self.grant(client, terms);
+            }
+            ["commit", lsn, ref frames @ ..] => self.commit(lsn, frames),
+            ["progress", lsn] => self.world.batch(Batch::Progress(position(hex(lsn), 0))),
+            ["gap", lsn] => {
+                let (lineage, floor) = (self.world.lineage.clone(), position(hex(lsn), 0));
+                let gap = Gap {
+                    lineage,
+                    floor,
+                    reason: GapReason::SlotLost,
+                };
+                self.world.batch(Batch::Gap(gap.into()));
+            }
+            ["revoke", user, organisation] => {
+                let (user, organisation) = (key(user), key(organisation));
+                let scope = RevocationScope::Member { user, organisation };
+                let reason = CloseReason::MembershipRevoked;
+                self.world
+                    .batch(Batch::Revoke(Revocation { scope, reason }));
+            }
+            ["flushed", lsn] => self.world.command(Command::Flushed(Lsn(hex(lsn)))),
+            ["overloaded"] => self.world.kernel.is_overloaded = true,
+            ["takes", client, room] => {
+                let room = (room != "all").then(|| room.parse().unwrap());
+                self.world.make_room(self.clients[client].0, room);
+            }
+            ["hangup", client] => self.world.hang_up(self.clients[client].0),
+            ["eof", client] => self.world.bytes(self.clients[client].0, b""),
+            ["subscribe", client, channels] => {
+                let connection = self.world.id_of(self.clients[client].0);
+                let channels = channels.split(',').map(name).collect();
+                let filter = Filter::new(channels, Vec::new(), Vec::new());
+                self.world
+                    .command(Command::Subscribe { connection, filter });
+            }
+            ["close-all", "draining", time] => {
+                let (reason, spread_ms) = (CloseReason::Draining, seconds(time) * 1000);
+                self.world.command(Command::CloseAll { reason, spread_ms });
+            }
+            ["tick", time] => self.world.pass(seconds(time) * 1000),
+            _ => panic!("no such line: {line}"),
+        }
+    }
+
+    fn accept(&mut self, client: &str) {
+        self.next_descriptor += 1;
+        self.clients
+            .insert(client.into(), (self.next_descriptor, 0));
+        self.world.accept(self.next_descriptor);
+    }
+
+    fn request(&mut self, client: &str, request: &str) {
+        let text = format!("{request} HTTP/1.1\r\nhost: tailrace.test\r\n\r\n");
+        self.world.bytes(self.clients[client].0, text.as_bytes());
+    }
+
+    fn grant(&mut self, client: &str, terms: &[&str]) {
+        let [organisation, user, ref options @ ..] = terms[..] else {
+            panic!("grant to whom?")
+        };
+        let connection = self.world.id_of(self.clients[client].0);
+        let mut grant = grant(connection, organisation, user);
+        let mut channels = Vec::new();
+        for option in options {
+            match option.split_once('=').unwrap_or((option, "")) {
+                ("after", id) => grant.resume = Resume::After(id.parse().unwrap()),
+                ("unknown", _) => grant.resume = Resume::Unknown,
+                ("since", id) => grant.since = Some(id.parse().unwrap()),
+                ("expires", time) => {
+                    grant.expires_ms = Some(self.world.now.wall_ms + seconds(time) * 1000);
+                }
+                ("channel", channel) => channels.push(name(channel)),
+                ("*", _) => (grant.scope, grant.user) = (Scope::Everything, None),
+                _ => panic!("no such option: {option}"),
+            }
+        }
+        grant.filter = Filter::new(channels, Vec::new(), Vec::new());
+        self.world.batch(Batch::Grant(Box::new(grant)));
+    }
+
+    fn commit(&mut self, lsn: &str, words: &[&str]) {
+        let bytes = words.iter().find_map(|word| word.strip_prefix("bytes="));
+        let bytes = bytes.map_or(1, |bytes| bytes.parse().unwrap());
+        let frames = (1..).zip(words.iter().filter_map(|word| word.split_once(':')));
+        let frames = frames.map(|(index, (to, channel))| {
+            frame(audience(to), channel, position(hex(lsn), index), bytes)
+        });
+        self.world.batch(commit(hex(lsn), frames.collect()));
+    }
+
+    /// Tells what everybody received since the last line.
+    fn tell(&mut self) {
+        for (client, (descriptor, told)) in &mut self.clients {
+            let Some(socket) = self.world.kernel.sockets.get(descriptor) else {
+                continue;
+            };
+            tell_client(client, &socket.received, told, &mut self.out);
+            if let (Some(close), true) = (socket.closed, *told != usize::MAX) {
+                *told = usize::MAX;
+                let how = if close == Close::Reset {
+                    "reset"
+                } else {
+                    "closed"
+                };
+                writeln!(self.out, "  {client} is {how}").unwrap();
+            } else if socket.is_finished && *told < usize::MAX / 2 {
+                *told += usize::MAX / 2;
+                writeln!(self.out, "  {client} is finished").unwrap();
+            }
+        }
+        for notice in &self.world.kernel.notices[self.told_notices..] {
+            match notice {
+                Notice::Opened { .. } => {}
+                Notice::Closed {
+                    reason,
+                    events,
+                    open_ms,
+                    ..
+                } => {
+                    let reason = reason.as_str();
+                    writeln!(
+                        self.out,
+                        "  closed: {reason}, {events} events, {open_ms} ms"
+                    )
+                    .unwrap();
+                }
+                Notice::Held => writeln!(self.out, "  held").unwrap(),
+            }
+        }
+        self.told_notices = self.world.kernel.notices.len();
+    }
+}
+
+fn tell_client(client: &str, received: &[u8], told: &mut usize, out: &mut String) {
+    if *told >= usize::MAX / 2 {
+        return;
+    }
+    let text = std::str::from_utf8(&received[*told..]).unwrap();
+    for block in text
+        .split_inclusive("\n\n")
+        .filter(|block| block.ends_with("\n\n"))
+    {
+        *told += block.len();
+        let block = match block.split_once("\r\n\r\n") {
+            Some((head, rest)) => {
+                writeln!(out, "< {client} {}", head.lines().next().unwrap()).unwrap();
+                rest
+            }
+            None => block,
+        };
+        tell_block(client, block, out);
+    }
+    let rest = std::str::from_utf8(&received[*told..]).unwrap();
+    if let Some((head, body)) = rest.split_once("\r\n\r\n") {
+        writeln!(out, "< {client} {} {body}", head.lines().next().unwrap()).unwrap();
+        *told = received.len();
+    } else if !rest.is_empty() {
+        writeln!(out, "< {client} … {} bytes", rest.len()).unwrap();
+    }
+}
+
+fn tell_block(client: &str, block: &str, out: &mut String) {
+    let field = |name: &str| block.lines().find_map(|line| line.strip_prefix(name));
+    let data = field("data: ");
+    let quoted = |name: &str| {
+        let rest = data?.split_once(&format!("\"{name}\":\""))?.1;
+        Some(rest.split_once('"')?.0)
+    };
+    let (id, event) = (field("id: "), field("event: "));
+    let what = match event {
+        Some("connected") => format!("connected {}", quoted("resume").unwrap()),
+        Some(event @ ("reset" | "bye")) => format!("{event} {}", quoted("reason").unwrap()),
+        Some(event) => event.into(),
+        None if data.is_none() => return,
+        None => quoted("channel").unwrap().into(),
+    };
+    writeln!(
+        out,
+        "< {client} {what}{}",
+        id.map_or(String::new(), |id| format!(" {id}"))
+    )
+    .unwrap();
+}
+
+fn audience(text: &str) -> Audience {
+    match text.split_once('@') {
+        Some((user, within)) => Audience {
+            topic: Topic::User(key(user)),
+            within: (!within.is_empty()).then(|| key(within)),
+            roles: None,
+        },
+        None if text == "*" => Audience::of(Topic::Global),
+        None => organisation(text),
+    }
+}
+
+fn hex(text: &str) -> u64 {
+    u64::from_str_radix(text, 16).unwrap()
+}
+
+fn seconds(text: &str) -> u64 {
+    text.strip_suffix('s').unwrap().parse().unwrap()
+}

@@ -1,0 +1,178 @@
+//! Slow readers: they lose nothing while the log holds it, and delay nobody.
+
+use expect_test::expect;
+
+use crate::script::{check, check_with_log};
+
+#[test]
+fn a_connection_that_takes_ten_bytes_goes_on_where_it_stopped() {
+    check(
+        "
+        stream a acme alice
+        stream b acme bob
+        takes a 10
+        commit 20 acme:one
+        commit 30 acme:two
+        takes a 200
+        commit 40 acme:three
+        takes a all
+        commit 50 acme:four
+        ",
+        expect![[r#"
+            stream a acme alice
+            < a HTTP/1.1 200 OK
+            < a connected live e.1.0.0
+            stream b acme bob
+            < b HTTP/1.1 200 OK
+            < b connected live e.1.0.0
+            takes a 10
+            commit 20 acme:one
+            < a … 10 bytes
+            < b one e.1.20.1
+            commit 30 acme:two
+            < a … 10 bytes
+            < b two e.1.30.1
+            takes a 200
+            < a one e.1.20.1
+            < a … 71 bytes
+            commit 40 acme:three
+            < a … 71 bytes
+            < b three e.1.40.1
+            takes a all
+            < a two e.1.30.1
+            < a three e.1.40.1
+            commit 50 acme:four
+            < a four e.1.50.1
+            < b four e.1.50.1
+        "#]],
+    );
+}
+
+#[test]
+fn a_blocked_user_gets_own_frames_in_their_place() {
+    check(
+        "
+        stream a acme alice
+        takes a 0
+        commit 20 acme:one alice@acme:two acme:three
+        commit 30 alice@acme:four
+        takes a all
+        commit 40 acme:five
+        ",
+        expect![[r#"
+            stream a acme alice
+            < a HTTP/1.1 200 OK
+            < a connected live e.1.0.0
+            takes a 0
+            commit 20 acme:one alice@acme:two acme:three
+            commit 30 alice@acme:four
+            takes a all
+            < a one e.1.20.1
+            < a two e.1.20.2
+            < a three e.1.20.3
+            < a four e.1.30.1
+            commit 40 acme:five
+            < a five e.1.40.1
+        "#]],
+    );
+}
+
+#[test]
+fn who_takes_nothing_for_long_is_closed_though_never_writable() {
+    check(
+        "
+        stream a acme alice
+        stream b acme bob
+        takes a 10
+        commit 20 acme:one
+        tick 29s
+        tick 3s
+        ",
+        expect![[r#"
+            stream a acme alice
+            < a HTTP/1.1 200 OK
+            < a connected live e.1.0.0
+            stream b acme bob
+            < b HTTP/1.1 200 OK
+            < b connected live e.1.0.0
+            takes a 10
+            commit 20 acme:one
+            < a … 10 bytes
+            < b one e.1.20.1
+            tick 29s
+            < a … 10 bytes
+            < b heartbeat e.1.21.0
+            tick 3s
+            < a … 10 bytes
+              a is reset
+              closed: too_slow, 0 events, 30000 ms
+        "#]],
+    );
+}
+
+#[test]
+fn a_frame_evicted_half_sent_ends_the_connection_without_another_byte() {
+    check_with_log(
+        8192,
+        "
+        stream a acme alice
+        stream b acme bob
+        takes a 100
+        commit 20 acme:one bytes=600
+        commit 30 acme:two bytes=600
+        commit 40 acme:three bytes=600
+        commit 50 acme:four bytes=600
+        takes a all
+        ",
+        expect![[r#"
+            stream a acme alice
+            < a HTTP/1.1 200 OK
+            < a connected live e.1.0.0
+            stream b acme bob
+            < b HTTP/1.1 200 OK
+            < b connected live e.1.0.0
+            takes a 100
+            commit 20 acme:one bytes=600
+            < a … 100 bytes
+            < b one e.1.20.1
+            commit 30 acme:two bytes=600
+            < a … 100 bytes
+            < b two e.1.30.1
+            commit 40 acme:three bytes=600
+            < a … 100 bytes
+            < b three e.1.40.1
+            commit 50 acme:four bytes=600
+            < a … 100 bytes
+            < b four e.1.50.1
+            takes a all
+            < a … 100 bytes
+              a is reset
+              closed: too_slow, 0 events, 0 ms
+        "#]],
+    );
+}
+
+#[test]
+fn a_broken_connection_is_closed_by_the_send_that_finds_it() {
+    check(
+        "
+        stream a acme alice
+        hangup a
+        stream b acme bob
+        commit 20 acme:one
+        ",
+        expect![[r#"
+            stream a acme alice
+            < a HTTP/1.1 200 OK
+            < a connected live e.1.0.0
+            hangup a
+              a is closed
+              closed: client_gone, 0 events, 0 ms
+            stream b acme bob
+            < b HTTP/1.1 200 OK
+            < b connected live e.1.0.0
+            commit 20 acme:one
+            < b one e.1.20.1
+        "#]],
+    );
+}

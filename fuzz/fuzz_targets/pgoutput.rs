@@ -1,0 +1,4 @@
+//! The stream of a PostgreSQL server; the body is in the crate, compiled with it.
+#![no_main]
+
+libfuzzer_sys::fuzz_target!(|input: &[u8]| replication::fuzzing::pgoutput(input));

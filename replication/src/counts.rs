@@ -1,0 +1,40 @@
+//! What the reader says about itself, for `/readyz`, the metrics and the logs.
+
+use wire::{EventId, Lsn};
+
+/// The state of the feed and what it counted since its start.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct Status {
+    /// Whether changes are being received.
+    pub ready: bool,
+    /// Why not: `waiting for slot: …`, `connecting to PostgreSQL: …`. Never a secret.
+    pub reason: Option<String>,
+    /// Set, beside `reason`, where waiting does not help and nothing was ever received: a node that
+    /// boots ends with this message, which says what to do.
+    pub fatal: Option<String>,
+    /// The position up to which everything was handed over to every engine.
+    pub applied: Option<EventId>,
+    /// The newest position of the server's log that it told us.
+    pub server_end: Lsn,
+    /// How far `applied` is behind `server_end`, in bytes of the log.
+    pub lag_bytes: u64,
+    /// How old, by the server's clock, the newest applied commit was when there was something newer;
+    /// 0 where nothing is pending.
+    pub lag_seconds: f64,
+    /// The position up to which the anchor slot was advanced, as far as this node knows.
+    pub anchor: Option<Lsn>,
+    /// Changes that were not sent to anybody because they name no organisation, by table.
+    pub unroutable: Vec<(String, u64)>,
+    /// Columns that never leave, by table; `*` for a table of identity, of which none does.
+    pub withheld: Vec<(String, Vec<String>)>,
+    /// Application messages that were refused, by reason.
+    pub refused_messages: Vec<(&'static str, u64)>,
+    /// Events handed over.
+    pub events: u64,
+    /// Transactions that were received again and dropped.
+    pub replayed: u64,
+    /// Times the connection was lost.
+    pub reconnects: u64,
+    /// Times changes may have been missed.
+    pub gaps: u64,
+}

@@ -1,0 +1,165 @@
+//! The bodies of the fuzz targets, compiled on stable so that they cannot rot: `fuzz/` calls them,
+//! and a test replays the committed corpus.
+
+use wire::{Batch, Keys, Lineage, Lsn};
+
+use crate::feed::Feed;
+use crate::protocol::backend::{Inbox, Message};
+use crate::protocol::stream::{self, Streamed};
+use crate::{Config, ConnectInfo, Line, LineAction, Reader, Rules};
+
+/// Reads the bytes as a server's stream, from its framing to the batches, cut in two at every one of
+/// a few places: nothing may panic, and where the cut is may make no difference.
+pub fn pgoutput(bytes: &[u8]) {
+    let whole = run(bytes, bytes.len());
+    for cut in [1, 5, bytes.len() / 3, bytes.len() / 2] {
+        assert_eq!(run(bytes, cut.min(bytes.len())), whole, "cut at {cut}");
+    }
+    session(bytes, bytes.len());
+    // And as a single message of pgoutput, whose framing a fuzzer would have to guess.
+    let _ = feed().handle_message(bytes);
+}
+
+/// Lets a reader have the bytes as the answers of its server, from the start-up on, and returns the
+/// events that came of them.
+fn session(bytes: &[u8], cut: usize) -> Vec<String> {
+    let config = Config {
+        connect: "postgresql://app:password@localhost/app"
+            .parse()
+            .expect("it is one"),
+        publication: "tailrace".to_owned(),
+        slot: Config::SLOT_DEFAULT.to_owned(),
+        generation: 0,
+        window_ms: Config::WINDOW_MS_DEFAULT,
+        rules: Rules::default(),
+        keys: Keys::new([0; 16]),
+    };
+    let mut reader = Reader::new(config, 1, 0);
+    reader.handle_timeout(0);
+    assert_eq!(reader.poll_action(), Some(LineAction::Open(Line::Stream)));
+    reader.handle_opened(Line::Stream, 0);
+    let mut events = Vec::new();
+    for (now_ms, part) in [(1, &bytes[..cut]), (2, &bytes[cut..])] {
+        reader.handle_bytes(Line::Stream, part, now_ms);
+        while let Some(batch) = reader.poll_batch(now_ms) {
+            reader.handle_handed_over(now_ms);
+            let Batch::Commit(commit) = batch else {
+                continue;
+            };
+            events.extend(commit.frames.iter().map(|frame| format!("{frame:?}")));
+        }
+        reader.handle_timeout(now_ms);
+        if reader.poll_action().is_some() {
+            // It has closed the connection.
+            break;
+        }
+    }
+    events
+}
+
+/// Reads the bytes as a connection URL.
+pub fn connect_info(bytes: &[u8]) {
+    if let Ok(text) = std::str::from_utf8(bytes) {
+        let _ = text.parse::<ConnectInfo>();
+    }
+}
+
+/// What came of the bytes: a count of messages and of changes, and the last position.
+fn run(bytes: &[u8], cut: usize) -> (u32, Vec<String>) {
+    let mut inbox = Inbox::default();
+    let mut feed = feed();
+    let (mut count, mut seen) = (0, Vec::new());
+    for part in [&bytes[..cut], &bytes[cut..]] {
+        inbox.push(part);
+        loop {
+            let message = match inbox.next() {
+                Ok(Some(message)) => message,
+                Ok(None) => break,
+                Err(error) => {
+                    seen.push(error.to_string());
+                    return (count, seen);
+                }
+            };
+            count += 1;
+            let Message::CopyData(data) = message else {
+                continue;
+            };
+            match stream::parse(data) {
+                Ok(Streamed::WalData { payload, .. }) => match feed.handle_message(&payload) {
+                    Ok(None) => {}
+                    Ok(Some(batch)) => seen.push(format!("{batch:?}")),
+                    Err(error) => {
+                        seen.push(error.to_string());
+                        return (count, seen);
+                    }
+                },
+                Ok(Streamed::Keepalive { end, .. }) => feed.handle_keepalive(end),
+                Err(error) => seen.push(error.to_string()),
+            }
+        }
+    }
+    (count, seen)
+}
+
+fn feed() -> Feed {
+    Feed::new(
+        Rules::default(),
+        Keys::new([0; 16]),
+        Lineage::new(1, Vec::new(), 1),
+        Lsn(0),
+    )
+}
+
+#[cfg(test)]
+mod tests {
+    use std::path::PathBuf;
+
+    use super::*;
+
+    /// The seeds that are committed: streams and messages of a real server, and broken ones.
+    fn corpus() -> Vec<(PathBuf, Vec<u8>)> {
+        let folder = concat!(env!("CARGO_MANIFEST_DIR"), "/../fuzz/corpus/pgoutput");
+        let entries = std::fs::read_dir(folder).expect("the corpus is committed");
+        let paths = entries.map(|entry| entry.unwrap().path());
+        paths
+            .map(|path| (path.clone(), std::fs::read(path).unwrap()))
+            .collect()
+    }
+
+    #[test]
+    fn the_corpus_finds_nothing() {
+        let corpus = corpus();
+        assert!(corpus.len() >= 10, "the corpus has lost its seeds");
+        corpus.iter().for_each(|(_, bytes)| pgoutput(bytes));
+    }
+
+    #[test]
+    fn wherever_a_stream_is_cut_it_reads_the_same() {
+        const SEED_BYTES_MAX: usize = 2_000;
+        let small = corpus()
+            .into_iter()
+            .filter(|(_, bytes)| bytes.len() <= SEED_BYTES_MAX);
+        let mut events = 0;
+        for (path, bytes) in small {
+            let whole = run(&bytes, 0);
+            events += whole.1.len();
+            for cut in 0..=bytes.len() {
+                assert_eq!(run(&bytes, cut), whole, "{} cut at {cut}", path.display());
+            }
+        }
+        assert!(events > 20, "the corpus has lost its streams");
+    }
+
+    #[test]
+    fn wherever_a_whole_session_is_cut_its_events_are_the_same() {
+        let (_, bytes) = corpus()
+            .into_iter()
+            .find(|(path, _)| path.ends_with("whole-session"))
+            .expect("the seed is committed");
+        let whole = session(&bytes, 0);
+        assert_eq!(whole.len(), 3);
+        for cut in 0..=bytes.len() {
+            assert_eq!(session(&bytes, cut), whole, "cut at {cut}");
+        }
+    }
+}

@@ -1,0 +1,45 @@
+//! PostgreSQL logical replication in, batches out.
+//!
+//! Everything here is pure: bytes, time and randomness come in as arguments; writes, batches and
+//! deadlines leave as values. The sockets, the clock and the channels to the engines belong to the
+//! node's replication thread.
+
+#![forbid(unsafe_code)]
+#![deny(missing_docs)]
+
+mod anchor;
+mod application;
+mod back_off;
+mod config;
+mod connect_info;
+mod counts;
+mod event_types;
+mod events;
+mod feed;
+pub mod fuzzing;
+pub mod limits;
+mod notice;
+mod pgoutput;
+mod preparation;
+mod protocol;
+mod random;
+mod reader;
+mod relations;
+mod routing;
+mod rules;
+mod session;
+mod sql;
+mod status;
+mod tally;
+mod time;
+mod transaction;
+mod values;
+mod window;
+
+pub use config::Config;
+pub use connect_info::{ConnectInfo, ConnectInfoError, Host, Password};
+pub use counts::Status;
+pub use event_types::{Action, EventTypes, Template};
+pub use notice::Notice;
+pub use reader::{Action as LineAction, Line, Reader};
+pub use rules::{Column, Organisation, Route, RuleError, Rules};

@@ -1,0 +1,64 @@
+//! Every bound and every interval of the reader, with its reason. What an operator may change is in
+//! `config` and `rules`.
+
+/// The longest message: PostgreSQL builds one in a buffer of at most 1 GiB ("StringInfo").
+pub const MESSAGE_BYTES_MAX: usize = 1 << 30;
+
+/// How much is gathered of one transaction before it is handed over, in bytes of frames.
+pub const BATCH_BYTES_MAX: usize = 256 * 1024;
+
+/// The longest content of an application message, in bytes.
+pub const APPLICATION_BYTES_MAX: usize = 64 * 1024;
+
+/// How many tables, and how many types, are remembered: more than any schema has.
+pub const RELATIONS_MAX: usize = 100_000;
+
+/// The most rows of an answer to a query of ours.
+pub const ROWS_MAX: usize = 10_000;
+
+/// How many tables the counters tell apart; the others share one entry.
+pub const COUNTED_TABLES_MAX: usize = 1_000;
+
+/// The deepest nesting of an array's text; PostgreSQL's own bound is 6 (`MAXDIM`).
+pub const ARRAY_DEPTH_MAX: usize = 6;
+
+/// The longest text of an error of the server that is shown, in bytes.
+pub const SERVER_TEXT_BYTES_MAX: usize = 500;
+
+/// The first pause before connecting again, in milliseconds, and the longest; it doubles in between
+/// and is jittered by half.
+pub const BACK_OFF_MS: (u64, u64) = (500, 5_000);
+
+/// What `wal_sender_timeout` is set to, in milliseconds: the server drops us after that silence.
+pub const WAL_SENDER_TIMEOUT_MS: u64 = 15_000;
+
+/// How often a status goes out unasked, in milliseconds: three within the server's patience.
+pub const STATUS_MS: u64 = WAL_SENDER_TIMEOUT_MS / 3;
+
+/// How often a position is confirmed at most, in milliseconds.
+pub const CONFIRM_MS: u64 = 1_000;
+
+/// How often a `Progress` is handed over at most, in milliseconds.
+pub const PROGRESS_MS: u64 = 1_000;
+
+/// After how much silence the server is asked for a sign of life, in milliseconds; after twice as
+/// much it is taken for dead.
+pub const SILENCE_MS: u64 = 10_000;
+
+/// How long the questions before streaming may take, in milliseconds, all together.
+pub const PREPARATION_MS_MAX: u64 = 60_000;
+
+/// How long the creation of the anchor waits for open transactions, in milliseconds, before it is
+/// tried anew: it holds back vacuum while it waits.
+pub const LOCK_TIMEOUT_MS: u64 = 4_000;
+
+/// How often the anchor is advanced, in milliseconds, jittered by a third.
+pub const ANCHOR_MS: u64 = 15_000;
+
+/// How long one advance may take, in milliseconds: the server reads the log again for it.
+pub const ANCHOR_MS_MAX: u64 = 600_000;
+
+/// How many positions are remembered to find the one that is as old as the window.
+pub const WINDOW_MARKS_MAX: usize = 512;
+
+const _: () = assert!(SILENCE_MS < WAL_SENDER_TIMEOUT_MS);

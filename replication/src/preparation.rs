@@ -1,0 +1,419 @@
+//! What is asked of the server before streaming: who it is, whether the publication is there, and a
+//! temporary copy of the anchor slot.
+//!
+//! ```text
+//! Identify ─► [History] ─► Survey ─► [LockTimeout ─► Create ─► Unlock] ─► Copy ─► START_REPLICATION
+//!                            └─► Candidates ─► an obstacle that says what to do
+//! ```
+//!
+//! Every answer is checked here, once; what streams is `feed`, who holds the anchor back is `anchor`.
+
+use sha2::{Digest as _, Sha256};
+use wire::{GapReason, Lineage, Lsn};
+
+use crate::Config;
+use crate::limits::LOCK_TIMEOUT_MS;
+use crate::protocol::backend::{Row, ServerError};
+use crate::sql::{identifier, literal};
+
+/// The questions before streaming, one at a time.
+#[derive(Debug)]
+pub(crate) struct Preparation {
+    step: Step,
+    /// What is known from earlier connections.
+    known: Option<Known>,
+    system: String,
+    timeline: u32,
+    left: Vec<(u32, Lsn)>,
+    flushed: Lsn,
+    database_oid: u32,
+    anchor: String,
+    copy: String,
+    created: bool,
+}
+
+/// Where an earlier connection ended.
+#[derive(Clone, Debug)]
+pub(crate) struct Known {
+    pub(crate) lineage: Lineage,
+    /// Where reading goes on.
+    pub(crate) resume: Lsn,
+}
+
+/// The question that waits for its answer.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Step {
+    Identify,
+    History,
+    Survey,
+    Candidates,
+    LockTimeout,
+    Create,
+    Unlock,
+    Copy,
+}
+
+/// What follows from an answer.
+#[derive(Debug)]
+pub(crate) enum Next {
+    Ask(String),
+    Stream(Plan),
+}
+
+/// How to stream.
+#[derive(Clone, Debug)]
+pub(crate) struct Plan {
+    /// The command that begins it.
+    pub(crate) sql: String,
+    pub(crate) lineage: Lineage,
+    /// Where it begins.
+    pub(crate) from: Lsn,
+    /// What the server's log has been flushed to.
+    pub(crate) flushed: Lsn,
+    /// The anchor slot.
+    pub(crate) anchor: String,
+    pub(crate) anchor_created: bool,
+    /// Why what lies before `from` is missing, if it is.
+    pub(crate) gap: Option<GapReason>,
+}
+
+/// Why it cannot be streamed.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Obstacle {
+    /// What an operator reads.
+    pub(crate) reason: String,
+    /// Whether waiting does not help.
+    pub(crate) fatal: bool,
+}
+
+impl Preparation {
+    /// Begins with the first question.
+    pub(crate) fn new(known: Option<Known>) -> (Self, String) {
+        let preparation = Self {
+            step: Step::Identify,
+            known,
+            system: String::new(),
+            timeline: 0,
+            left: Vec::new(),
+            flushed: Lsn(0),
+            database_oid: 0,
+            anchor: String::new(),
+            copy: String::new(),
+            created: false,
+        };
+        (preparation, "IDENTIFY_SYSTEM".to_owned())
+    }
+
+    /// What it is at, as `/readyz` says it.
+    pub(crate) fn doing(&self) -> &'static str {
+        if self.is_at_slot() {
+            "waiting for slot"
+        } else {
+            "connecting to PostgreSQL"
+        }
+    }
+
+    /// What `/readyz` says meanwhile.
+    pub(crate) fn reason(&self) -> String {
+        match self.is_at_slot() {
+            true => format!("waiting for slot: creating {}", self.anchor),
+            false => "connecting to PostgreSQL: asking for its state".to_owned(),
+        }
+    }
+
+    fn is_at_slot(&self) -> bool {
+        matches!(
+            self.step,
+            Step::LockTimeout | Step::Create | Step::Unlock | Step::Copy
+        )
+    }
+
+    /// Takes the answer to the last question. `token` makes the copy's name its own.
+    pub(crate) fn handle_answer(
+        &mut self,
+        answer: Result<Vec<Row>, ServerError>,
+        config: &Config,
+        token: u64,
+    ) -> Result<Next, Obstacle> {
+        let step = self.step;
+        let rows = answer.map_err(|error| self.obstacle(&error))?;
+        match step {
+            Step::Identify => self.on_identity(&rows, config),
+            Step::History => {
+                let [[_, Some(history)]] = fields(&rows)? else {
+                    return Err(unexpected());
+                };
+                self.left = parse_history(&history).ok_or_else(unexpected)?;
+                Ok(self.ask(Step::Survey, survey(config)))
+            }
+            Step::Survey => self.on_survey(&rows, config, token),
+            Step::Candidates => Err(publication_missing(config, &rows)),
+            Step::LockTimeout => {
+                let slot = identifier(&self.anchor);
+                let sql =
+                    format!("CREATE_REPLICATION_SLOT {slot} LOGICAL pgoutput NOEXPORT_SNAPSHOT");
+                Ok(self.ask(Step::Create, sql))
+            }
+            Step::Create => {
+                self.created = true;
+                Ok(self.ask(Step::Unlock, "SET lock_timeout = 0".to_owned()))
+            }
+            Step::Unlock => Ok(self.ask_copy(token)),
+            Step::Copy => {
+                let [[Some(position)]] = fields(&rows)? else {
+                    return Err(unexpected());
+                };
+                let position = position.parse().map_err(|_| unexpected())?;
+                Ok(Next::Stream(self.plan(position, config)))
+            }
+        }
+    }
+
+    fn ask(&mut self, step: Step, sql: String) -> Next {
+        self.step = step;
+        Next::Ask(sql)
+    }
+
+    fn on_identity(&mut self, rows: &[Row], config: &Config) -> Result<Next, Obstacle> {
+        let [[Some(system), Some(timeline), Some(flushed), _]] = fields(rows)? else {
+            return Err(unexpected());
+        };
+        self.timeline = timeline.parse().map_err(|_| unexpected())?;
+        self.flushed = flushed.parse().map_err(|_| unexpected())?;
+        self.system = system;
+        if self.timeline > 1 {
+            let sql = format!("TIMELINE_HISTORY {}", self.timeline);
+            return Ok(self.ask(Step::History, sql));
+        }
+        Ok(self.ask(Step::Survey, survey(config)))
+    }
+
+    fn on_survey(&mut self, rows: &[Row], config: &Config, token: u64) -> Result<Next, Obstacle> {
+        let [
+            [
+                Some(oid),
+                Some(wal_level),
+                Some(recovery),
+                Some(published),
+                slot,
+                wal_status,
+            ],
+        ] = fields(rows)?
+        else {
+            return Err(unexpected());
+        };
+        self.database_oid = oid.parse().map_err(|_| unexpected())?;
+        self.anchor = anchor_name(config, self.database_oid);
+        if wal_level != "logical" {
+            return Err(Obstacle {
+                reason: format!(
+                    "the server's wal_level is {wal_level}, and must be logical: ALTER SYSTEM SET \
+                     wal_level = 'logical'; then restart the server"
+                ),
+                fatal: true,
+            });
+        }
+        if recovery == "t" {
+            return Err(waiting(
+                "connecting to PostgreSQL: the server is a standby, not the primary",
+            ));
+        }
+        if published != "t" {
+            return Ok(self.ask(Step::Candidates, candidates(config)));
+        }
+        match (slot, wal_status.as_deref()) {
+            (None, _) => {
+                let sql = format!("SET lock_timeout = {LOCK_TIMEOUT_MS}");
+                Ok(self.ask(Step::LockTimeout, sql))
+            }
+            (Some(_), Some("lost")) => Err(waiting(&format!(
+                "waiting for slot: the server has given up {0}; drop it, and it is made anew: SELECT \
+                 pg_drop_replication_slot({1})",
+                self.anchor,
+                literal(&self.anchor)
+            ))),
+            (Some(_), _) => Ok(self.ask_copy(token)),
+        }
+    }
+
+    fn ask_copy(&mut self, token: u64) -> Next {
+        self.copy = format!("{}_{token:016x}", self.anchor);
+        let (anchor, copy) = (literal(&self.anchor), literal(&self.copy));
+        self.ask(
+            Step::Copy,
+            format!(
+                "SELECT lsn FROM pg_catalog.pg_copy_logical_replication_slot({anchor}, {copy}, true)"
+            ),
+        )
+    }
+
+    /// Decides where to begin: at the last position seen, unless that means nothing any more.
+    fn plan(&self, copied: Lsn, config: &Config) -> Plan {
+        let epoch = epoch(&self.system, self.database_oid, config.generation);
+        let lineage = Lineage::new(epoch, self.left.clone(), self.timeline);
+        let gap = match &self.known {
+            None => None,
+            Some(known) if !continues(known, &lineage, self.flushed) => {
+                Some(GapReason::HistoryChanged)
+            }
+            Some(known) if copied > known.resume => Some(GapReason::SlotLost),
+            Some(_) => None,
+        };
+        let from = match (&self.known, gap) {
+            (Some(known), None) => known.resume,
+            _ => copied,
+        };
+        let publication = literal(&identifier(&config.publication));
+        let sql = format!(
+            "START_REPLICATION SLOT {} LOGICAL {from} (proto_version '1', publication_names \
+             {publication}, messages 'true')",
+            identifier(&self.copy),
+        );
+        Plan {
+            sql,
+            lineage,
+            from,
+            flushed: self.flushed,
+            anchor: self.anchor.clone(),
+            anchor_created: self.created,
+            gap,
+        }
+    }
+
+    /// What an error of the server means at this step.
+    fn obstacle(&self, error: &ServerError) -> Obstacle {
+        match (self.step, error.code.as_str()) {
+            // lock_not_available: a transaction that writes has been open for longer than we wait.
+            (Step::Create, "55P03") => waiting(&format!(
+                "waiting for slot: {} can be created when the transactions that are open now have \
+                 ended",
+                self.anchor
+            )),
+            (Step::Create | Step::Copy, "53400") => waiting(
+                "waiting for slot: all replication slots are in use; raise max_replication_slots, or \
+                 drop slots that nobody needs",
+            ),
+            _ => waiting(&format!("{}: {error}", self.doing())),
+        }
+    }
+}
+
+/// The name of the anchor slot.
+fn anchor_name(config: &Config, database_oid: u32) -> String {
+    match config.generation {
+        0 => format!("{}_{database_oid}", config.slot),
+        generation => format!("{}_{database_oid}_g{generation}", config.slot),
+    }
+}
+
+/// 32 bits of hash over what makes positions ours.
+fn epoch(system: &str, database_oid: u32, generation: u32) -> u32 {
+    let hash = Sha256::digest(format!("{system}/{database_oid}/{generation}"));
+    let (first, _) = hash.split_first_chunk().expect("a hash has 32 bytes");
+    u32::from_be_bytes(*first)
+}
+
+/// Whether the history that a server has now is the one that was read so far.
+fn continues(known: &Known, lineage: &Lineage, flushed: Lsn) -> bool {
+    // The last byte that was read, rather than the first that was not: a timeline may have been left
+    // exactly between them.
+    let last = Lsn(known.resume.0.saturating_sub(1));
+    flushed >= known.resume && lineage.admits(known.lineage.position(last, 0))
+}
+
+/// One question for all that must be known of the database.
+fn survey(config: &Config) -> String {
+    let suffix = match config.generation {
+        0 => String::new(),
+        generation => format!("_g{generation}"),
+    };
+    let (slot, suffix) = (literal(&format!("{}_", config.slot)), literal(&suffix));
+    let publication = literal(&config.publication);
+    format!(
+        "SELECT d.oid, pg_catalog.current_setting('wal_level'), pg_catalog.pg_is_in_recovery(), \
+         EXISTS (SELECT FROM pg_catalog.pg_publication WHERE pubname = {publication}), s.slot_name, \
+         s.wal_status FROM pg_catalog.pg_database d LEFT JOIN pg_catalog.pg_replication_slots s ON \
+         s.slot_name = {slot} || d.oid || {suffix} WHERE d.datname = pg_catalog.current_database()"
+    )
+}
+
+/// The tables that have an organisation, for the publication that is missing.
+fn candidates(config: &Config) -> String {
+    let names: Vec<String> = config
+        .rules
+        .organisation_columns
+        .iter()
+        .map(|name| literal(name))
+        .collect();
+    let names = if names.is_empty() {
+        "NULL".to_owned()
+    } else {
+        names.join(", ")
+    };
+    format!(
+        "SELECT DISTINCT pg_catalog.format('%I.%I', n.nspname, c.relname) FROM \
+         pg_catalog.pg_attribute a JOIN pg_catalog.pg_class c ON c.oid = a.attrelid JOIN \
+         pg_catalog.pg_namespace n ON n.oid = c.relnamespace WHERE c.relkind IN ('r', 'p') AND NOT \
+         c.relispartition AND NOT a.attisdropped AND a.attname IN ({names}) AND n.nspname NOT LIKE \
+         'pg\\_%' ORDER BY 1 LIMIT 200"
+    )
+}
+
+fn publication_missing(config: &Config, tables: &[Row]) -> Obstacle {
+    let tables: Vec<&str> = tables
+        .iter()
+        .filter_map(|row| row.first()?.as_deref())
+        .collect();
+    let tables = match tables.as_slice() {
+        [] => "public.\"YourTable\"".to_owned(),
+        tables => tables.join(", "),
+    };
+    let publication = identifier(&config.publication);
+    Obstacle {
+        reason: format!(
+            "there is no publication {publication}; it is the list of the tables that may be read, \
+             so make it as their owner, and leave out what no browser may see: CREATE PUBLICATION \
+             {publication} FOR TABLE {tables} WITH (publish_via_partition_root = true);"
+        ),
+        fatal: true,
+    }
+}
+
+/// Reads a timeline history file: in each line a timeline, the position at which it was left, and
+/// why.
+fn parse_history(text: &str) -> Option<Vec<(u32, Lsn)>> {
+    let mut left = Vec::new();
+    for line in text.lines().map(str::trim).filter(|line| !line.is_empty()) {
+        if line.starts_with('#') {
+            continue;
+        }
+        let mut words = line.split_whitespace();
+        left.push((words.next()?.parse().ok()?, words.next()?.parse().ok()?));
+    }
+    left.is_sorted_by_key(|(timeline, lsn): &(u32, Lsn)| (*timeline, *lsn))
+        .then_some(left)
+}
+
+/// The rows of an answer that must have so many rows of so many columns.
+fn fields<const ROWS: usize, const COLUMNS: usize>(
+    rows: &[Row],
+) -> Result<[[Option<String>; COLUMNS]; ROWS], Obstacle> {
+    let rows: Option<Vec<[Option<String>; COLUMNS]>> =
+        rows.iter().map(|row| row.clone().try_into().ok()).collect();
+    rows.and_then(|rows| rows.try_into().ok())
+        .ok_or_else(unexpected)
+}
+
+fn waiting(reason: &str) -> Obstacle {
+    Obstacle {
+        reason: reason.to_owned(),
+        fatal: false,
+    }
+}
+
+fn unexpected() -> Obstacle {
+    waiting("connecting to PostgreSQL: the server's answer is not what was asked for")
+}
+
+#[cfg(test)]
+mod tests;

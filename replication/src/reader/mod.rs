@@ -1,0 +1,439 @@
+//! The reader: a node's connection to PostgreSQL, with no socket and no clock.
+//!
+//! How to drive it:
+//!
+//! 1. Carry out what [`Reader::poll_action`] asks for, and report it by `handle_opened` or
+//!    `handle_failed`.
+//! 2. Send what is in [`Reader::outbox`] of each line, taking out what was sent.
+//! 3. Hand over what [`Reader::poll_batch`] gives to every engine, in order, and then call
+//!    [`Reader::handle_handed_over`]. Only then ask for the next.
+//! 4. Read from the stream's socket only when `poll_batch` had nothing to give, so that a full engine
+//!    becomes back-pressure; pass what was read to `handle_bytes`.
+//! 5. At [`Reader::deadline_ms`] at the latest, call `handle_timeout`, also while a batch waits.
+//!
+//! A batch that was polled must be handed over even if the connection breaks meanwhile.
+
+mod prepare;
+mod read;
+
+use std::collections::VecDeque;
+
+use wire::{Batch, EventId, Lsn};
+
+use crate::anchor::{Anchor, Outcome};
+use crate::back_off::BackOff;
+use crate::feed::Feed;
+use crate::limits::PREPARATION_MS_MAX;
+use crate::notice::Notice;
+use crate::preparation::{Obstacle, Plan, Preparation};
+use crate::random::Random;
+use crate::session::Session;
+use crate::status::Standby;
+use crate::time::ServerClock;
+use crate::window::Window;
+use crate::{Config, Status};
+
+/// One of the two connections that a reader uses.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Line {
+    /// The one that streams; there is always one wanted.
+    Stream,
+    /// The short-lived one that moves the anchor.
+    Anchor,
+}
+
+/// What the caller is to do.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Action {
+    /// Connect, without blocking the calls to the reader, and report the outcome.
+    Open(Line),
+    /// Close the connection; what is in its outbox was the last. Nothing is to be reported.
+    Close(Line),
+}
+
+/// Reads the changes of a database.
+#[derive(Debug)]
+pub struct Reader {
+    config: Config,
+    random: Random,
+    back_off: BackOff,
+    state: State,
+    /// The stream's session, from its opening to its end.
+    session: Option<Session>,
+    /// Counts the connections that streamed.
+    connection: u64,
+    /// Made when streaming begins for the first time, and kept from then on.
+    feed: Option<Feed>,
+    window: Window,
+    clock: ServerClock,
+    anchor: Option<Anchor>,
+    /// What is handed over before anything is read: at most a `Gap` and a `Start`.
+    batches: VecDeque<(Batch, Mark)>,
+    /// The batch that the caller is handing over.
+    outstanding: Option<Mark>,
+    applied: Option<Mark>,
+    server_end: Lsn,
+    obstacle: Option<Obstacle>,
+    /// The reason that was said last.
+    said: String,
+    reconnects: u64,
+    gaps: u64,
+    actions: VecDeque<Action>,
+    notices: VecDeque<Notice>,
+}
+
+/// Where the stream's line stands. Every state but the last falls back to the first if it fails.
+#[derive(Debug)]
+enum State {
+    /// Waits for: the end of the pause. Next: Opening.
+    Pausing { until_ms: u64 },
+    /// Waits for: a connection. Next: LoggingIn.
+    Opening,
+    /// Waits for: the server to let us in. Next: Asking.
+    LoggingIn { until_ms: u64 },
+    /// Waits for: answers. Next: Starting.
+    Asking {
+        preparation: Box<Preparation>,
+        until_ms: u64,
+    },
+    /// Waits for: the server's word that it streams. Next: Streaming.
+    Starting { plan: Box<Plan>, until_ms: u64 },
+    /// Waits for: changes. Next: Pausing.
+    Streaming(Standby),
+}
+
+/// What is known when a batch has been handed over.
+#[derive(Clone, Copy, Debug)]
+struct Mark {
+    position: EventId,
+    /// The position to confirm.
+    confirm: Option<Lsn>,
+    /// On which connection it was read.
+    connection: u64,
+    /// When it was committed, in milliseconds since 1970.
+    at_ms: i64,
+}
+
+impl Reader {
+    /// A reader that wants to connect at once. The seed is random; every node has its own.
+    pub fn new(config: Config, seed: u64, now_ms: u64) -> Self {
+        let window = Window::new(config.window_ms);
+        Self {
+            config,
+            random: Random::new(seed),
+            back_off: BackOff::default(),
+            state: State::Pausing { until_ms: now_ms },
+            session: None,
+            connection: 0,
+            feed: None,
+            window,
+            clock: ServerClock::default(),
+            anchor: None,
+            batches: VecDeque::new(),
+            outstanding: None,
+            applied: None,
+            server_end: Lsn(0),
+            obstacle: None,
+            said: String::new(),
+            reconnects: 0,
+            gaps: 0,
+            actions: VecDeque::new(),
+            notices: VecDeque::new(),
+        }
+    }
+
+    /// The connection that was asked for stands.
+    pub fn handle_opened(&mut self, line: Line, now_ms: u64) {
+        match line {
+            Line::Stream => {
+                assert!(
+                    matches!(self.state, State::Opening),
+                    "opened because it was asked for"
+                );
+                self.session = Some(Session::new(&self.config.connect, true));
+                self.state = State::LoggingIn {
+                    until_ms: now_ms + PREPARATION_MS_MAX,
+                };
+            }
+            Line::Anchor => {
+                let anchor = self
+                    .anchor
+                    .as_mut()
+                    .expect("opened because it was asked for");
+                anchor.handle_opened(&self.config.connect, now_ms);
+            }
+        }
+    }
+
+    /// The connection that was asked for could not be made, or the one that stood has ended.
+    pub fn handle_failed(&mut self, line: Line, why: &str, now_ms: u64) {
+        match line {
+            Line::Stream => {
+                self.pause(waiting(&format!("connecting to PostgreSQL: {why}")), now_ms);
+            }
+            Line::Anchor => {
+                let Self {
+                    anchor: Some(anchor),
+                    random,
+                    ..
+                } = self
+                else {
+                    return;
+                };
+                let outcome = anchor.handle_failed(why, now_ms, random);
+                self.on_anchor(outcome);
+            }
+        }
+    }
+
+    /// Bytes arrived.
+    pub fn handle_bytes(&mut self, line: Line, bytes: &[u8], now_ms: u64) {
+        match line {
+            Line::Anchor => {
+                let Self {
+                    anchor: Some(anchor),
+                    random,
+                    ..
+                } = self
+                else {
+                    return;
+                };
+                let outcome = anchor.handle_bytes(bytes, now_ms, random);
+                if outcome != Outcome::Going {
+                    self.actions.push_back(Action::Close(Line::Anchor));
+                }
+                self.on_anchor(outcome);
+            }
+            Line::Stream => {
+                let Some(session) = &mut self.session else {
+                    return;
+                };
+                session.push(bytes);
+                match &mut self.state {
+                    // What is read there is handed over, one batch at a time.
+                    State::Streaming(standby) => standby.on_heard(now_ms),
+                    _ => self.prepare(now_ms),
+                }
+            }
+        }
+    }
+
+    /// The batch that was polled has reached every engine.
+    pub fn handle_handed_over(&mut self, now_ms: u64) {
+        let mark = self.outstanding.take().expect("a batch was polled before");
+        self.applied = Some(mark);
+        let Some(lsn) = mark.confirm.filter(|_| mark.connection == self.connection) else {
+            return;
+        };
+        self.window.mark(mark.at_ms, lsn);
+        if let (State::Streaming(standby), Some(session)) = (&mut self.state, &mut self.session) {
+            self.back_off.on_success();
+            standby.on_handed_over(lsn);
+            standby.handle_timeout(now_ms, self.clock.now_us(now_ms), session.outbox());
+        }
+    }
+
+    /// Does what is due.
+    pub fn handle_timeout(&mut self, now_ms: u64) {
+        match (&mut self.state, &mut self.session) {
+            (State::Pausing { until_ms }, _) if now_ms >= *until_ms => {
+                self.state = State::Opening;
+                self.actions.push_back(Action::Open(Line::Stream));
+            }
+            (
+                State::LoggingIn { until_ms }
+                | State::Asking { until_ms, .. }
+                | State::Starting { until_ms, .. },
+                _,
+            ) if now_ms >= *until_ms => {
+                self.close(
+                    waiting("connecting to PostgreSQL: the server does not answer"),
+                    now_ms,
+                );
+            }
+            (State::Streaming(standby), Some(session)) => {
+                if self.outstanding.is_some() {
+                    // Nobody listens while a batch waits, so silence says nothing.
+                    standby.on_heard(now_ms);
+                }
+                standby.handle_timeout(now_ms, self.clock.now_us(now_ms), session.outbox());
+                if standby.is_dead(now_ms) {
+                    self.close(
+                        waiting("connecting to PostgreSQL: it has gone silent"),
+                        now_ms,
+                    );
+                }
+            }
+            _ => {}
+        }
+        self.move_anchor(now_ms);
+    }
+
+    /// What the caller is to do next.
+    pub fn poll_action(&mut self) -> Option<Action> {
+        self.actions.pop_front()
+    }
+
+    /// The next batch. It must be handed over before the next is asked for.
+    pub fn poll_batch(&mut self, now_ms: u64) -> Option<Batch> {
+        assert!(self.outstanding.is_none(), "one batch at a time");
+        let (batch, mark) = match self.batches.pop_front() {
+            Some(first) => first,
+            None => self.read(now_ms)?,
+        };
+        self.outstanding = Some(mark);
+        Some(batch)
+    }
+
+    /// The next thing worth a line in the log.
+    pub fn poll_notice(&mut self) -> Option<Notice> {
+        let notice = self.notices.pop_front();
+        notice.or_else(|| self.feed.as_mut().and_then(Feed::poll_notice))
+    }
+
+    /// The bytes to be sent on a line; whoever sends them takes them out.
+    pub fn outbox(&mut self, line: Line) -> Option<&mut Vec<u8>> {
+        match line {
+            Line::Stream => self.session.as_mut().map(Session::outbox),
+            Line::Anchor => self.anchor.as_mut().and_then(Anchor::outbox),
+        }
+    }
+
+    /// When [`Self::handle_timeout`], and then [`Self::poll_batch`], have something to do.
+    pub fn deadline_ms(&self) -> u64 {
+        let state = match &self.state {
+            State::Pausing { until_ms }
+            | State::LoggingIn { until_ms }
+            | State::Asking { until_ms, .. }
+            | State::Starting { until_ms, .. } => *until_ms,
+            State::Opening => u64::MAX,
+            State::Streaming(standby) => standby.deadline_ms(),
+        };
+        let progress = match (&self.feed, self.outstanding) {
+            (Some(feed), None) => feed.progress_deadline_ms().unwrap_or(u64::MAX),
+            _ => u64::MAX,
+        };
+        let anchor = self.anchor.as_ref().map_or(u64::MAX, Anchor::deadline_ms);
+        state.min(progress).min(anchor)
+    }
+
+    /// What the reader says about itself.
+    pub fn status(&self, now_ms: u64) -> Status {
+        let tally = self.feed.as_ref().map(Feed::tally);
+        let applied_lsn = self.applied.map_or(Lsn(0), |mark| mark.position.lsn);
+        let lag_bytes = self.server_end.0.saturating_sub(applied_lsn.0);
+        let age_ms = self.applied.map_or(0, |mark| {
+            self.clock
+                .now_unix_ms(now_ms)
+                .saturating_sub(mark.at_ms)
+                .max(0)
+        });
+        Status {
+            ready: self.is_ready(),
+            reason: self.reason(),
+            fatal: self
+                .obstacle
+                .as_ref()
+                .filter(|it| it.fatal)
+                .map(|it| it.reason.clone()),
+            applied: self.applied.map(|mark| mark.position),
+            server_end: self.server_end,
+            lag_bytes,
+            lag_seconds: if lag_bytes == 0 {
+                0.0
+            } else {
+                age_ms as f64 / 1_000.0
+            },
+            anchor: self.anchor.as_ref().and_then(Anchor::advanced),
+            unroutable: tally.map(|tally| tally.unroutable()).unwrap_or_default(),
+            withheld: tally.map(|tally| tally.withheld()).unwrap_or_default(),
+            refused_messages: tally.map(|tally| tally.refused()).unwrap_or_default(),
+            events: tally.map_or(0, |tally| tally.events),
+            replayed: tally.map_or(0, |tally| tally.replayed),
+            reconnects: self.reconnects,
+            gaps: self.gaps,
+        }
+    }
+
+    /// Whether it streams, and every engine knows.
+    fn is_ready(&self) -> bool {
+        matches!(self.state, State::Streaming(_))
+            && self
+                .applied
+                .is_some_and(|mark| mark.connection == self.connection)
+    }
+
+    fn reason(&self) -> Option<String> {
+        match (&self.state, &self.obstacle) {
+            (State::Streaming(_), _) if self.is_ready() => None,
+            // What hindered the last attempt says more than that there is another.
+            (_, Some(obstacle)) => Some(obstacle.reason.clone()),
+            (State::Asking { preparation, .. }, None) => Some(preparation.reason()),
+            (_, None) => Some("connecting to PostgreSQL".to_owned()),
+        }
+    }
+
+    /// Closes the stream's connection, and tries again after a pause.
+    fn close(&mut self, obstacle: Obstacle, now_ms: u64) {
+        self.actions.push_back(Action::Close(Line::Stream));
+        self.pause(obstacle, now_ms);
+    }
+
+    /// Tries again after a pause.
+    fn pause(&mut self, obstacle: Obstacle, now_ms: u64) {
+        if matches!(self.state, State::Streaming(_)) {
+            self.reconnects += 1;
+        }
+        // Only who never streamed may be told that it is of no use.
+        let obstacle = Obstacle {
+            fatal: obstacle.fatal && self.feed.is_none(),
+            ..obstacle
+        };
+        if self.said != obstacle.reason {
+            self.said.clone_from(&obstacle.reason);
+            self.notices.push_back(Notice::Waiting {
+                reason: obstacle.reason.clone(),
+            });
+        }
+        self.obstacle = Some(obstacle);
+        self.session = None;
+        let until_ms = now_ms + self.back_off.on_failure(&mut self.random);
+        self.state = State::Pausing { until_ms };
+    }
+
+    /// Moves the anchor on if it is time, and gives up on an attempt that takes too long.
+    fn move_anchor(&mut self, now_ms: u64) {
+        let horizon = self.window.horizon(self.clock.now_unix_ms(now_ms));
+        let streaming = matches!(self.state, State::Streaming(_));
+        let Self {
+            anchor: Some(anchor),
+            random,
+            ..
+        } = self
+        else {
+            return;
+        };
+        if anchor.is_overdue(now_ms) {
+            self.actions.push_back(Action::Close(Line::Anchor));
+            let outcome = anchor.handle_failed("the server takes too long", now_ms, random);
+            self.on_anchor(outcome);
+        } else if streaming && anchor.wants_open(horizon, now_ms) {
+            self.actions.push_back(Action::Open(Line::Anchor));
+        } else if anchor.is_resting() && now_ms >= anchor.deadline_ms() {
+            anchor.rest(now_ms, random);
+        }
+    }
+
+    fn on_anchor(&mut self, outcome: Outcome) {
+        if let Outcome::Stuck(reason) = outcome {
+            self.notices.push_back(Notice::AnchorStuck { reason });
+        }
+    }
+}
+
+fn waiting(reason: &str) -> Obstacle {
+    Obstacle {
+        reason: reason.to_owned(),
+        fatal: false,
+    }
+}

@@ -1,0 +1,162 @@
+//! From a connection that stands to one that streams.
+
+use std::sync::Arc;
+
+use wire::{Batch, Gap, Start};
+
+use super::{Mark, Reader, State, waiting};
+use crate::anchor::Anchor;
+use crate::feed::Feed;
+use crate::notice::Notice;
+use crate::preparation::{Known, Next, Plan, Preparation};
+use crate::session::Event;
+use crate::status::Standby;
+
+impl Reader {
+    /// Goes on asking until it streams, or something is in the way.
+    pub(super) fn prepare(&mut self, now_ms: u64) {
+        while !matches!(self.state, State::Streaming(_))
+            && let Some(session) = &mut self.session
+        {
+            match session.next() {
+                Ok(None) => return,
+                Ok(Some(event)) => self.on_prepared(event, now_ms),
+                Err(broken) => {
+                    let doing = match &self.state {
+                        State::Asking { preparation, .. } => preparation.doing(),
+                        State::Starting { .. } => "waiting for slot",
+                        _ => "connecting to PostgreSQL",
+                    };
+                    self.close(waiting(&format!("{doing}: {broken}")), now_ms);
+                }
+            }
+        }
+    }
+
+    fn on_prepared(&mut self, event: Event, now_ms: u64) {
+        let session = self.session.as_mut().expect("an event came out of it");
+        match (&mut self.state, event) {
+            (State::LoggingIn { until_ms }, Event::Ready) => {
+                let known = self.feed.as_ref().map(|feed| Known {
+                    lineage: feed.lineage().clone(),
+                    resume: feed.resume(),
+                });
+                let until_ms = *until_ms;
+                let (preparation, sql) = Preparation::new(known);
+                session.ask(&sql);
+                self.state = State::Asking {
+                    preparation: Box::new(preparation),
+                    until_ms,
+                };
+            }
+            (
+                State::Asking {
+                    preparation,
+                    until_ms,
+                },
+                Event::Answer(answer),
+            ) => match preparation.handle_answer(answer, &self.config, self.random.next()) {
+                Ok(Next::Ask(sql)) => session.ask(&sql),
+                Ok(Next::Stream(plan)) => {
+                    session.ask(&plan.sql);
+                    let until_ms = *until_ms;
+                    self.state = State::Starting {
+                        plan: Box::new(plan),
+                        until_ms,
+                    };
+                }
+                Err(obstacle) => self.close(obstacle, now_ms),
+            },
+            (State::Starting { plan, .. }, Event::Streaming) => {
+                let plan = Plan::clone(plan);
+                self.stream(plan, now_ms);
+            }
+            (State::Starting { .. }, Event::Answer(Err(error))) => {
+                self.close(waiting(&format!("waiting for slot: {error}")), now_ms);
+            }
+            (_, Event::Notice(_)) => {}
+            _ => {
+                let reason = "connecting to PostgreSQL: its answer is not what was asked for";
+                self.close(waiting(reason), now_ms);
+            }
+        }
+    }
+
+    /// Streaming begins: says so to the engines before anything else.
+    fn stream(&mut self, plan: Plan, now_ms: u64) {
+        self.connection += 1;
+        self.obstacle = None;
+        self.said.clear();
+        self.server_end = plan.flushed;
+        let Plan {
+            lineage, from, gap, ..
+        } = &plan;
+        let floor = lineage.position(*from, 0);
+        match (&mut self.feed, gap) {
+            (None, _) => {
+                let (rules, keys) = (self.config.rules.clone(), self.config.keys.clone());
+                self.feed = Some(Feed::new(rules, keys, lineage.clone(), *from));
+            }
+            (Some(feed), None) => feed.on_reconnect(lineage.clone()),
+            (Some(feed), Some(reason)) => {
+                feed.on_gap(lineage.clone(), *from);
+                self.window.clear();
+                self.gaps += 1;
+                self.notices.push_back(Notice::Gap {
+                    reason: *reason,
+                    floor: *from,
+                });
+                let gap = Gap {
+                    lineage: lineage.clone(),
+                    floor,
+                    reason: *reason,
+                };
+                self.batches
+                    .push_back((Batch::Gap(Arc::new(gap)), self.beginning(floor)));
+            }
+        }
+        let start = Start {
+            lineage: lineage.clone(),
+            floor,
+        };
+        self.batches
+            .push_back((Batch::Start(Arc::new(start)), self.beginning(floor)));
+        if plan.anchor_created {
+            self.notices.push_back(Notice::AnchorCreated {
+                slot: plan.anchor.clone(),
+            });
+        }
+        match &mut self.anchor {
+            Some(anchor) if gap.is_some() => anchor.on_gap(plan.anchor.clone()),
+            Some(_) => {}
+            None => self.anchor = Some(Anchor::new(plan.anchor.clone(), now_ms, &mut self.random)),
+        }
+        let timeline = lineage.position(plan.flushed, 0).timeline;
+        self.notices.push_back(Notice::Streaming {
+            slot: plan.anchor.clone(),
+            from: *from,
+            timeline,
+        });
+        self.state = State::Streaming(Standby::new(*from, now_ms));
+    }
+
+    /// What is known when the announcement of a beginning has been handed over: nothing is confirmed
+    /// by it.
+    fn beginning(&self, floor: wire::EventId) -> Mark {
+        let connection = self.connection;
+        // After a reconnect what was applied before stays applied.
+        match self.applied.filter(|applied| applied.position >= floor) {
+            Some(applied) => Mark {
+                confirm: None,
+                connection,
+                ..applied
+            },
+            None => Mark {
+                position: floor,
+                confirm: None,
+                connection,
+                at_ms: 0,
+            },
+        }
+    }
+}

@@ -1,0 +1,155 @@
+//! While it streams: messages out of the session, into the feed, until there is something to hand
+//! over.
+
+use wire::{Batch, EventId, Lsn};
+
+use super::{Mark, Reader, State, waiting};
+use crate::feed::Feed;
+use crate::notice::Notice;
+use crate::protocol::Malformed;
+use crate::protocol::backend::ServerError;
+use crate::protocol::stream::{self, Streamed};
+use crate::session::{Broken, Event, Session};
+use crate::status::Standby;
+use crate::time::ServerClock;
+
+/// What a message of the stream works on, borrowed from the reader.
+struct Reading<'a> {
+    feed: &'a mut Feed,
+    session: &'a mut Session,
+    standby: &'a mut Standby,
+    clock: &'a mut ServerClock,
+    server_end: &'a mut Lsn,
+    connection: u64,
+    now_ms: u64,
+}
+
+/// What was read.
+enum Read {
+    Batch(Batch, Mark),
+    /// The server says something that is no change.
+    Notice(ServerError),
+    /// More bytes are needed.
+    Nothing,
+    /// The server has ended the stream, as it does when it shuts down.
+    Ended,
+}
+
+impl Reader {
+    /// Reads until there is a batch, or nothing more has arrived.
+    pub(super) fn read(&mut self, now_ms: u64) -> Option<(Batch, Mark)> {
+        loop {
+            let (State::Streaming(standby), Some(session), Some(feed)) =
+                (&mut self.state, &mut self.session, &mut self.feed)
+            else {
+                return None;
+            };
+            let mut reading = Reading {
+                feed,
+                session,
+                standby,
+                clock: &mut self.clock,
+                server_end: &mut self.server_end,
+                connection: self.connection,
+                now_ms,
+            };
+            let reason = match reading.next() {
+                Ok(Read::Batch(batch, mark)) => return Some((batch, mark)),
+                Ok(Read::Nothing) => return None,
+                Ok(Read::Notice(notice)) => {
+                    let message = notice.to_string();
+                    self.notices.push_back(Notice::Server { message });
+                    continue;
+                }
+                Ok(Read::Ended) => {
+                    // It is shutting down: not the moment to be back at once.
+                    self.back_off.on_orderly_end();
+                    "the server has ended the stream".to_owned()
+                }
+                Err(broken) => broken.to_string(),
+            };
+            self.close(
+                waiting(&format!("connecting to PostgreSQL: {reason}")),
+                now_ms,
+            );
+            return None;
+        }
+    }
+}
+
+impl Reading<'_> {
+    fn next(&mut self) -> Result<Read, Broken> {
+        while let Some(event) = self.session.next()? {
+            match event {
+                Event::Data(data) => {
+                    if let Some((batch, mark)) = self.on_data(stream::parse(data)?)? {
+                        return Ok(Read::Batch(batch, mark));
+                    }
+                }
+                Event::Notice(notice) => return Ok(Read::Notice(notice)),
+                Event::Ended => return Ok(Read::Ended),
+                Event::Ready | Event::Answer(_) | Event::Streaming => {
+                    return Err(Malformed::OutOfPlace("an answer").into());
+                }
+            }
+        }
+        let Some(batch) = self.feed.poll_progress(self.now_ms) else {
+            return Ok(Read::Nothing);
+        };
+        let position = self.feed.emitted();
+        let at_ms = self.clock.now_unix_ms(self.now_ms);
+        Ok(Read::Batch(
+            batch,
+            self.mark(position, Some(position.lsn), at_ms),
+        ))
+    }
+
+    fn on_data(&mut self, message: Streamed) -> Result<Option<(Batch, Mark)>, Broken> {
+        match message {
+            Streamed::Keepalive {
+                end,
+                sent_us,
+                reply,
+            } => {
+                self.clock.on_sent(sent_us, self.now_ms);
+                self.standby.on_received(end);
+                *self.server_end = (*self.server_end).max(end);
+                self.feed.handle_keepalive(end);
+                if reply {
+                    self.standby
+                        .tell(self.now_ms, sent_us, false, self.session.outbox());
+                }
+                Ok(None)
+            }
+            Streamed::WalData {
+                start,
+                sent_us,
+                payload,
+            } => {
+                self.clock.on_sent(sent_us, self.now_ms);
+                self.standby.on_received(start);
+                let commit_ms = self.feed.commit_ms();
+                let batch = self.feed.handle_message(&payload)?;
+                self.standby.on_received(self.feed.resume());
+                *self.server_end = (*self.server_end).max(self.standby.received());
+                let Some(batch) = batch else { return Ok(None) };
+                let end = match &batch {
+                    Batch::Commit(commit) => commit.end,
+                    _ => None,
+                };
+                let at_ms = commit_ms.unwrap_or_default();
+                let mark = self.mark(self.feed.emitted(), end, at_ms);
+                Ok(Some((batch, mark)))
+            }
+        }
+    }
+
+    fn mark(&self, position: EventId, confirm: Option<Lsn>, at_ms: i64) -> Mark {
+        Mark {
+            position,
+            confirm,
+            connection: self.connection,
+            at_ms,
+        }
+    }
+}

@@ -1,0 +1,425 @@
+//! Routing: what the rules mean for one table, and where one row goes.
+//!
+//! The rules are looked up by name once, when the server describes the table; a row costs no more
+//! than reading its columns.
+
+use std::borrow::Cow;
+use std::sync::Arc;
+
+use wire::{Audience, Keys, Name, Topic};
+
+use crate::pgoutput::{Old, Relation, Tuple, Value};
+use crate::values::Shape;
+use crate::{Action, EventTypes, Organisation, Route, Rules};
+
+/// What is withheld of a table of identity.
+const EVERY_COLUMN: &str = "*";
+
+/// A table as the rules see it.
+#[derive(Clone, Debug)]
+pub(crate) struct Table {
+    /// Its name, without the schema.
+    pub(crate) name: String,
+    pub(crate) columns_count: usize,
+    /// The columns that leave, in the order of the table's.
+    pub(crate) outputs: Vec<Output>,
+    /// The names of the columns that do not; of a table of identity [`EVERY_COLUMN`].
+    pub(crate) withheld: Vec<String>,
+    /// Whether the replica identity is the whole row.
+    pub(crate) identity_full: bool,
+    /// Whether each column is part of the replica identity.
+    keys: Vec<bool>,
+    /// Where its rows go.
+    pub(crate) road: Road,
+}
+
+/// Where the rows of a table go.
+#[derive(Clone, Debug)]
+pub(crate) enum Road {
+    /// Nowhere, and that is meant: identity is read from it.
+    Withheld,
+    /// Nowhere, because nothing says to whom they belong.
+    Unroutable,
+    /// To somebody.
+    Open(Box<Plan>),
+}
+
+/// How the rows of a table become events.
+#[derive(Clone, Debug)]
+pub(crate) struct Plan {
+    types: [Name; 3],
+    pub(crate) channel: Name,
+    organisation: Home,
+    user: Option<usize>,
+    roles: Option<Arc<[Name]>>,
+}
+
+/// Where the organisation of a row comes from.
+#[derive(Clone, Debug, PartialEq, Eq)]
+enum Home {
+    /// This column.
+    Column(usize),
+    /// Always this one.
+    Constant(String),
+    /// It has none: the row is its user's alone.
+    None,
+}
+
+/// A column that leaves.
+#[derive(Clone, Debug)]
+pub(crate) struct Output {
+    /// Its place in the table.
+    pub(crate) index: usize,
+    /// Its name in the event, as a JSON string.
+    pub(crate) label: Vec<u8>,
+    /// Whether it is part of the replica identity.
+    pub(crate) key: bool,
+    pub(crate) shape: Shape,
+}
+
+/// To whom one version of a row belongs.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Destination<'a> {
+    pub(crate) organisation: Option<Cow<'a, str>>,
+    pub(crate) user: Option<Cow<'a, str>>,
+}
+
+impl Table {
+    /// Applies the rules to a table. `shape` says how a type's values are written.
+    pub(crate) fn new(relation: &Relation, rules: &Rules, shape: impl Fn(u32) -> Shape) -> Self {
+        let schema = relation.namespace.as_str();
+        let schema = if schema.is_empty() {
+            "pg_catalog"
+        } else {
+            schema
+        };
+        let route = rules
+            .routes
+            .iter()
+            .find(|route| route.concerns(schema, &relation.name));
+        let named = route.and_then(|route| route.columns.as_deref());
+        let mut outputs = Vec::new();
+        let mut withheld = Vec::new();
+        for (index, column) in relation.columns.iter().enumerate() {
+            let entry = named.map(|named| named.iter().find(|entry| entry.name == column.name));
+            let label = match entry {
+                Some(Some(entry)) => entry.renamed.as_ref().unwrap_or(&entry.name),
+                None if !rules.is_withheld(&column.name) => &column.name,
+                _ if rules.is_withheld(&column.name) => {
+                    withheld.push(column.name.clone());
+                    continue;
+                }
+                _ => continue,
+            };
+            outputs.push(Output {
+                index,
+                label: json_string(label),
+                key: column.key,
+                shape: shape(column.type_oid),
+            });
+        }
+        let road = if named.is_none() && rules.is_identity(&relation.name) {
+            withheld = vec![EVERY_COLUMN.to_owned()];
+            Road::Withheld
+        } else {
+            let plan = Plan::new(relation, rules, route);
+            plan.map_or(Road::Unroutable, |plan| Road::Open(Box::new(plan)))
+        };
+        Self {
+            name: relation.name.clone(),
+            columns_count: relation.columns.len(),
+            outputs,
+            withheld,
+            identity_full: relation.replica_identity == b'f',
+            keys: relation.columns.iter().map(|column| column.key).collect(),
+            road,
+        }
+    }
+
+    /// To whom the new version of a row belongs; `None` where that cannot be told.
+    pub(crate) fn destination_of_new<'a>(
+        &self,
+        plan: &'a Plan,
+        new: Tuple<'a>,
+        old: Option<Old<'a>>,
+    ) -> Option<Destination<'a>> {
+        plan.destination(|index| match new.value(index) {
+            // What did not change is what it was.
+            Value::Unchanged => self.old_text(old?, index),
+            value => text(value),
+        })
+    }
+
+    /// To whom the old version of a row belonged; `None` where that cannot be told.
+    pub(crate) fn destination_of_old<'a>(
+        &self,
+        plan: &'a Plan,
+        old: Old<'a>,
+    ) -> Option<Destination<'a>> {
+        plan.destination(|index| self.old_text(old, index))
+    }
+
+    /// Whether an old version has this column's value.
+    pub(crate) fn old_has(&self, old: Old<'_>, index: usize) -> bool {
+        old.whole || self.keys[index]
+    }
+
+    fn old_text<'a>(&self, old: Old<'a>, index: usize) -> Option<Cow<'a, str>> {
+        if self.old_has(old, index) {
+            text(old.tuple.value(index))
+        } else {
+            None
+        }
+    }
+}
+
+impl Plan {
+    /// `None` where the table has neither an organisation nor a user, or lacks a column that its
+    /// route names, or its name makes no event.
+    fn new(relation: &Relation, rules: &Rules, route: Option<&Route>) -> Option<Self> {
+        let index = |name: &String| {
+            relation
+                .columns
+                .iter()
+                .position(|column| column.name == *name)
+        };
+        let user = match route.and_then(|route| route.user.as_ref()) {
+            Some(column) => Some(index(column)?),
+            None => None,
+        };
+        let organisation = match route.and_then(|route| route.organisation.as_ref()) {
+            Some(Organisation::Column(column)) => Home::Column(index(column)?),
+            Some(Organisation::Constant(name)) => Home::Constant(name.clone()),
+            None => match rules.organisation_columns.iter().find_map(index) {
+                Some(index) => Home::Column(index),
+                None => Home::None,
+            },
+        };
+        if organisation == Home::None && user.is_none() {
+            return None;
+        }
+        let table = relation.name.to_lowercase();
+        let channel = match route.and_then(|route| route.channel.clone()) {
+            Some(channel) => channel,
+            None => Name::new(&table).ok()?,
+        };
+        let default = EventTypes::default();
+        let types = route.map_or(&default, |route| &route.types);
+        let name = |action| {
+            types
+                .of(action)
+                .render(&table, channel.as_str(), action)
+                .ok()
+        };
+        let types = [
+            name(Action::Insert)?,
+            name(Action::Update)?,
+            name(Action::Delete)?,
+        ];
+        let roles = route
+            .and_then(|route| route.roles.as_deref())
+            .map(Arc::from);
+        Some(Self {
+            types,
+            channel,
+            organisation,
+            user,
+            roles,
+        })
+    }
+
+    /// The type of an event.
+    pub(crate) fn event_type(&self, action: Action) -> &Name {
+        &self.types[action as usize]
+    }
+
+    /// Who receives the events of a destination.
+    pub(crate) fn audience(&self, destination: &Destination<'_>, keys: &Keys) -> Audience {
+        let organisation = destination
+            .organisation
+            .as_ref()
+            .map(|name| keys.organisation(name));
+        let user = destination.user.as_ref().map(|name| keys.user(name));
+        let (topic, within) = match (user, organisation) {
+            (Some(user), within) => (Topic::User(user), within),
+            (None, Some(organisation)) => (Topic::Organisation(organisation), None),
+            (None, None) => unreachable!("a destination has an organisation or a user"),
+        };
+        Audience {
+            topic,
+            within,
+            roles: self.roles.clone(),
+        }
+    }
+
+    fn destination<'a>(
+        &'a self,
+        column: impl Fn(usize) -> Option<Cow<'a, str>>,
+    ) -> Option<Destination<'a>> {
+        let organisation = match &self.organisation {
+            Home::Column(index) => Some(column(*index)?),
+            Home::Constant(name) => Some(Cow::Borrowed(name.as_str())),
+            Home::None => None,
+        };
+        let user = match self.user {
+            Some(index) => Some(column(index)?),
+            None => None,
+        };
+        Some(Destination { organisation, user })
+    }
+}
+
+fn text(value: Value<'_>) -> Option<Cow<'_, str>> {
+    match value {
+        // An empty name is nobody's.
+        Value::Null | Value::Unchanged | Value::Text(b"") => None,
+        Value::Text(text) => Some(String::from_utf8_lossy(text)),
+    }
+}
+
+fn json_string(text: &str) -> Vec<u8> {
+    let mut json = Vec::new();
+    wire::json::escape_into(&mut json, text);
+    json
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::pgoutput::RelationColumn;
+
+    fn relation(name: &str, columns: &[&str]) -> Relation {
+        let column = |text: &&str| match text.strip_suffix('*') {
+            Some(name) => RelationColumn {
+                key: true,
+                name: name.to_owned(),
+                type_oid: 25,
+            },
+            None => RelationColumn {
+                key: false,
+                name: (*text).to_owned(),
+                type_oid: 25,
+            },
+        };
+        Relation {
+            oid: 1,
+            namespace: "public".to_owned(),
+            name: name.to_owned(),
+            replica_identity: b'd',
+            columns: columns.iter().map(column).collect(),
+        }
+    }
+
+    fn table(rules: &Rules, relation: &Relation) -> Table {
+        Table::new(relation, rules, Shape::of_oid)
+    }
+
+    fn labels(table: &Table) -> Vec<String> {
+        let label = |output: &Output| String::from_utf8(output.label.clone()).unwrap();
+        table.outputs.iter().map(label).collect()
+    }
+
+    #[test]
+    fn a_table_with_an_organisation_is_routed_by_it() {
+        let table = table(
+            &Rules::default(),
+            &relation("Property", &["id*", "name", "tenant_id"]),
+        );
+        let Road::Open(plan) = &table.road else {
+            panic!("a road")
+        };
+        assert_eq!(plan.organisation, Home::Column(2));
+        assert_eq!(plan.channel.as_str(), "property");
+        assert_eq!(plan.event_type(Action::Update).as_str(), "property.update");
+    }
+
+    #[test]
+    fn nothing_leaves_a_table_of_identity_unless_a_route_names_the_columns() {
+        let relation = relation("User", &["id*", "name", "passwordHash", "organizationId"]);
+        assert!(matches!(
+            table(&Rules::default(), &relation).road,
+            Road::Withheld
+        ));
+        let mut rules = Rules::default();
+        rules.routes.push(Route::new("User"));
+        assert!(matches!(table(&rules, &relation).road, Road::Withheld));
+        rules.routes[0].columns = Some(vec![
+            crate::Column {
+                name: "id".to_owned(),
+                renamed: None,
+            },
+            crate::Column {
+                name: "name".to_owned(),
+                renamed: Some("called".to_owned()),
+            },
+        ]);
+        let routed = table(&rules, &relation);
+        assert!(matches!(routed.road, Road::Open(_)));
+        assert_eq!(labels(&routed), ["\"id\"", "\"called\""]);
+        assert_eq!(routed.withheld, ["passwordHash"]);
+    }
+
+    #[test]
+    fn a_route_may_let_a_withheld_column_out_by_name() {
+        let relation = relation("Link", &["id*", "token", "secret", "organizationId"]);
+        assert_eq!(
+            table(&Rules::default(), &relation).withheld,
+            ["token", "secret"]
+        );
+        let mut rules = Rules::default();
+        let columns = vec![crate::Column {
+            name: "token".to_owned(),
+            renamed: None,
+        }];
+        rules.routes.push(Route {
+            columns: Some(columns),
+            ..Route::new("Link")
+        });
+        let routed = table(&rules, &relation);
+        assert_eq!(
+            (labels(&routed), routed.withheld),
+            (vec!["\"token\"".into()], vec!["secret".into()])
+        );
+    }
+
+    #[test]
+    fn what_belongs_to_nobody_has_no_road() {
+        let rules = Rules::default();
+        assert!(matches!(
+            table(&rules, &relation("Log", &["id*"])).road,
+            Road::Unroutable
+        ));
+        let mut rules = Rules::default();
+        let missing = Organisation::Column("team".to_owned());
+        rules.routes.push(Route {
+            organisation: Some(missing),
+            ..Route::new("Log")
+        });
+        let relation = relation("Log", &["id*", "organizationId"]);
+        assert!(matches!(table(&rules, &relation).road, Road::Unroutable));
+    }
+
+    #[test]
+    fn a_row_for_a_user_stays_within_its_organisation() {
+        let mut rules = Rules::default();
+        rules.routes.push(Route {
+            user: Some("userId".to_owned()),
+            ..Route::new("Note")
+        });
+        let table = table(
+            &rules,
+            &relation("Note", &["id*", "userId", "organizationId"]),
+        );
+        let Road::Open(plan) = &table.road else {
+            panic!("a road")
+        };
+        let destination = Destination {
+            organisation: Some("acme".into()),
+            user: Some("alice".into()),
+        };
+        let keys = Keys::new([7; 16]);
+        let audience = plan.audience(&destination, &keys);
+        assert_eq!(audience.topic, Topic::User(keys.user("alice")));
+        assert_eq!(audience.within, Some(keys.organisation("acme")));
+    }
+}

@@ -1,0 +1,69 @@
+//! A transaction while it is read: its frames, gathered until there are enough to hand over.
+
+use wire::{Frame, Lineage, Lsn};
+
+use crate::limits::BATCH_BYTES_MAX;
+use crate::protocol::Malformed;
+use crate::time::unix_ms;
+
+/// A transaction between its begin and its commit.
+#[derive(Debug)]
+pub(crate) struct Transaction {
+    /// Where its commit record begins: known from the start, since only committed ones are sent.
+    pub(crate) commit: Lsn,
+    pub(crate) commit_ms: i64,
+    /// How many changes were read.
+    ordinal: u32,
+    frames: Vec<Frame>,
+    bytes: usize,
+    /// Whether a part of it was handed over.
+    pub(crate) flushed: bool,
+}
+
+impl Transaction {
+    pub(crate) fn begin(commit: Lsn, commit_us: i64) -> Self {
+        let commit_ms = unix_ms(commit_us);
+        Self {
+            commit,
+            commit_ms,
+            ordinal: 0,
+            frames: Vec::new(),
+            bytes: 0,
+            flushed: false,
+        }
+    }
+
+    /// Counts a change, before anything is known of where it goes.
+    pub(crate) fn next_ordinal(&mut self) -> Result<u32, Malformed> {
+        self.ordinal = self.ordinal.checked_add(1).ok_or(Malformed::TooMany)?;
+        Ok(self.ordinal)
+    }
+
+    /// Gathers the frames of one change, and returns those before it if they have to go first.
+    pub(crate) fn gather(&mut self, frames: impl IntoIterator<Item = Frame>) -> Option<Vec<Frame>> {
+        let before = self.frames.len();
+        self.frames.extend(frames);
+        let bytes: usize = self.frames[before..]
+            .iter()
+            .map(|frame| frame.bytes().len())
+            .sum();
+        if before > 0 && self.bytes + bytes > BATCH_BYTES_MAX {
+            let newest = self.frames.split_off(before);
+            self.flushed = true;
+            self.bytes = bytes;
+            return Some(std::mem::replace(&mut self.frames, newest));
+        }
+        self.bytes += bytes;
+        None
+    }
+
+    /// What is left when it ends.
+    pub(crate) fn finish(self) -> Vec<Frame> {
+        self.frames
+    }
+
+    /// Whether it lies before a position that was handed over whole.
+    pub(crate) fn is_before(&self, lineage: &Lineage, emitted: wire::EventId) -> bool {
+        lineage.position(self.commit, u32::MAX) <= emitted
+    }
+}

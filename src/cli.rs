@@ -1,0 +1,79 @@
+//! The command line: what can be asked of the binary, and nothing of how it is done.
+
+use std::path::PathBuf;
+use std::process::ExitCode;
+
+use clap::{Parser, Subcommand};
+
+use crate::config::{Config, Environment};
+use crate::{dev, init, logs, node, tail, token};
+
+/// Streams PostgreSQL's committed changes to browsers over Server-Sent Events.
+#[derive(Parser)]
+#[command(version, about)]
+struct Arguments {
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Subcommand)]
+enum Command {
+    /// Run a node.
+    Run {
+        /// The configuration; without it, `tailrace.toml` if there is one, and the environment.
+        #[arg(long, value_name = "FILE")]
+        config: Option<PathBuf>,
+    },
+    /// Print the SQL and a configuration for a database.
+    Init(init::Arguments),
+    /// Run everything on a private PostgreSQL with sample data, and a page to look at.
+    Dev(dev::Arguments),
+    /// Print the events of an organisation as they come.
+    Tail(tail::Arguments),
+    /// Print a session token, for development.
+    Token(token::Arguments),
+}
+
+/// Does what the command line says.
+pub(crate) fn run() -> ExitCode {
+    match Arguments::parse().command {
+        Command::Run { config } => logged(|| run_node(config)),
+        Command::Init(arguments) => done(init::run(&arguments)),
+        Command::Dev(arguments) => {
+            logged(|| dev::run(&arguments).unwrap_or_else(|error| fail(&error)))
+        }
+        Command::Tail(arguments) => done(tail::run(&arguments)),
+        Command::Token(arguments) => done(token::run(&arguments)),
+    }
+}
+
+fn run_node(path: Option<PathBuf>) -> ExitCode {
+    let path = path.or_else(|| Some(PathBuf::from("tailrace.toml")).filter(|path| path.exists()));
+    let started = Config::load(path.as_deref(), &Environment::of_process())
+        .map_err(|error| error.to_string())
+        .and_then(|config| {
+            node::start(config, axum::Router::new()).map_err(|error| error.to_string())
+        });
+    match started {
+        Ok(node) => node.run_until_signal(true),
+        Err(error) => fail(&error),
+    }
+}
+
+/// Does something that logs; what it logged is written before it returns.
+fn logged(work: impl FnOnce() -> ExitCode) -> ExitCode {
+    match logs::start() {
+        Ok(_logs) => work(),
+        Err(error) => fail(&error),
+    }
+}
+
+fn done(result: Result<(), String>) -> ExitCode {
+    result.map_or_else(|error| fail(&error), |()| ExitCode::SUCCESS)
+}
+
+#[expect(clippy::print_stderr, reason = "the command line speaks to a person")]
+fn fail(error: &str) -> ExitCode {
+    eprintln!("tailrace: {error}");
+    ExitCode::FAILURE
+}

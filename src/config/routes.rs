@@ -1,0 +1,110 @@
+//! `[organization]` and `[[route]]`: what may leave, and to whom, as `replication` takes it.
+
+use std::str::FromStr as _;
+
+use replication::{Column, EventTypes, Organisation, Route, Rules, Template};
+use wire::Name;
+
+use super::ConfigError;
+use super::raw::{self, Raw};
+
+/// The rules of the configuration.
+///
+/// # Errors
+///
+/// The first route that cannot be meant.
+pub(super) fn rules(raw: &Raw) -> Result<Rules, ConfigError> {
+    if raw.organization.columns.is_empty() {
+        let mend = "name at least one column, such as \"organizationId\"";
+        return Err(ConfigError::about("organization.columns", mend));
+    }
+    let mut identity_tables = raw.organization.identity_tables.clone();
+    // Whoever belongs where is nobody else's business, whatever the table is called.
+    identity_tables.extend(Some(raw.membership.table.clone()).filter(|table| !table.is_empty()));
+    let rules = Rules {
+        organisation_columns: raw.organization.columns.clone(),
+        routes: raw.route.iter().map(route).collect::<Result<_, _>>()?,
+        identity_tables,
+        ..Rules::default()
+    };
+    rules
+        .check()
+        .map_err(|error| ConfigError::about("[[route]]", error.to_string()))?;
+    Ok(rules)
+}
+
+fn route(raw: &raw::Route) -> Result<Route, ConfigError> {
+    let fault = |key: &str, value: &str, mend: String| {
+        ConfigError::new(format!("[[route]] {} {key}", raw.table), value, mend)
+    };
+    if raw.table.is_empty() {
+        return Err(fault("table", "", "write the name of a table".to_owned()));
+    }
+    let name = |key: &'static str, text: &String| {
+        Name::new(text).map_err(|error| fault(key, text, error.to_string()))
+    };
+    let roles = raw
+        .roles
+        .as_ref()
+        .map(|roles| roles.iter().map(|role| name("roles", role)).collect());
+    Ok(Route {
+        types: match &raw.event_type {
+            None => EventTypes::default(),
+            Some(types) => {
+                event_types(types).map_err(|(value, error)| fault("type", &value, error))?
+            }
+        },
+        channel: raw
+            .channel
+            .as_ref()
+            .map(|channel| name("channel", channel))
+            .transpose()?,
+        columns: raw.columns.as_ref().map(columns),
+        organisation: raw
+            .organization
+            .as_ref()
+            .map(|organization| match organization {
+                raw::RouteOrganization::Column(column) => Organisation::Column(column.clone()),
+                raw::RouteOrganization::Constant(one) => {
+                    Organisation::Constant(one.constant.clone())
+                }
+            }),
+        user: raw.user.clone(),
+        roles: roles.transpose()?,
+        ..Route::new(&raw.table)
+    })
+}
+
+/// The error is the template's text, and what is wrong with it.
+fn event_types(raw: &raw::RouteType) -> Result<EventTypes, (String, String)> {
+    let template =
+        |text: &String| Template::from_str(text).map_err(|error| (text.clone(), error.to_string()));
+    let default = EventTypes::default();
+    match raw {
+        raw::RouteType::Uniform(text) => Ok(EventTypes::uniform(template(text)?)),
+        raw::RouteType::PerAction(types) => Ok(EventTypes {
+            insert: types.insert.as_ref().map_or(Ok(default.insert), template)?,
+            update: types.update.as_ref().map_or(Ok(default.update), template)?,
+            delete: types.delete.as_ref().map_or(Ok(default.delete), template)?,
+        }),
+    }
+}
+
+fn columns(raw: &raw::RouteColumns) -> Vec<Column> {
+    match raw {
+        raw::RouteColumns::Plain(names) => names
+            .iter()
+            .map(|name| Column {
+                name: name.clone(),
+                renamed: None,
+            })
+            .collect(),
+        raw::RouteColumns::Renamed(pairs) => pairs
+            .iter()
+            .map(|(name, renamed)| Column {
+                name: name.clone(),
+                renamed: Some(renamed.clone()).filter(|renamed| renamed != name),
+            })
+            .collect(),
+    }
+}

@@ -1,0 +1,165 @@
+//! The one connection for ordinary SQL: asks for the control loop, one thing at a time, and connects
+//! anew when it must.
+
+use std::time::{Duration, Instant};
+
+use replication::ConnectInfo;
+use tokio::sync::mpsc;
+use tokio::time::timeout;
+use tokio_postgres::Client;
+use wire::Lsn;
+
+use super::membership::{Answers, MembershipSql, Question};
+use crate::config::Membership;
+use crate::database::{self, DatabaseError};
+
+/// How long a job may take, its connection included.
+const JOB_MS: u64 = 5_000;
+
+/// How long after a connection failed the next is tried: a storm of requests must not become a storm
+/// of connections.
+const RECONNECT_MS: u64 = 500;
+
+/// What is to be asked.
+pub(super) enum Job {
+    /// Who is a member of what.
+    Members(Vec<Question>),
+    /// How far the write-ahead log is flushed.
+    FlushedLsn,
+    /// Whether the database can be asked again.
+    Probe,
+}
+
+/// What came of it.
+pub(super) enum Outcome {
+    /// The answer to `Members`.
+    Members(Result<Answers, DatabaseError>),
+    /// The answer to `FlushedLsn`.
+    FlushedLsn(Result<Lsn, DatabaseError>),
+    /// The answer to `Probe`.
+    Probe(Result<(), DatabaseError>),
+}
+
+impl Outcome {
+    fn is_failure(&self) -> bool {
+        matches!(
+            self,
+            Self::Members(Err(_)) | Self::FlushedLsn(Err(_)) | Self::Probe(Err(_))
+        )
+    }
+}
+
+/// The connection, and what it was prepared for.
+pub(super) struct Sql {
+    connect: ConnectInfo,
+    membership: Option<Membership>,
+    session: Option<Session>,
+    failed_at: Option<Instant>,
+}
+
+struct Session {
+    client: Client,
+    members: Option<MembershipSql>,
+}
+
+impl Sql {
+    pub(super) fn new(connect: ConnectInfo, membership: Option<Membership>) -> Self {
+        Self {
+            connect,
+            membership,
+            session: None,
+            failed_at: None,
+        }
+    }
+
+    /// Does one job after the other until nobody asks any more. Both channels hold at most one job
+    /// of each kind: the control loop asks for the next when it has the answer.
+    pub(super) async fn run(mut self, mut jobs: mpsc::Receiver<Job>, out: mpsc::Sender<Outcome>) {
+        while let Some(job) = jobs.recv().await {
+            let outcome = match job {
+                Job::Members(questions) => {
+                    Outcome::Members(limited(self.members(&questions)).await)
+                }
+                Job::FlushedLsn => Outcome::FlushedLsn(limited(self.flushed_lsn()).await),
+                Job::Probe => Outcome::Probe(limited(self.probe()).await),
+            };
+            if outcome.is_failure() {
+                // The next job begins with a connection that surely works, or says why not.
+                self.session = None;
+            }
+            if out.send(outcome).await.is_err() {
+                return;
+            }
+        }
+    }
+
+    async fn members(&mut self, questions: &[Question]) -> Result<Answers, DatabaseError> {
+        let session = self.session().await?;
+        match &session.members {
+            Some(sql) => sql.answer(&session.client, questions).await,
+            None => Ok(Answers::new()),
+        }
+    }
+
+    async fn flushed_lsn(&mut self) -> Result<Lsn, DatabaseError> {
+        let session = self.session().await?;
+        // A standby has no place to which it flushes WAL of its own.
+        let sql = "SELECT CASE WHEN pg_is_in_recovery() THEN pg_last_wal_receive_lsn() \
+                   ELSE pg_current_wal_flush_lsn() END::text";
+        let row = session
+            .client
+            .query_one(sql, &[])
+            .await
+            .map_err(DatabaseError::of)?;
+        let text: String = row.try_get(0).map_err(DatabaseError::of)?;
+        text.parse()
+            .map_err(|_| DatabaseError::Unreachable(format!("{text:?} is no LSN")))
+    }
+
+    async fn probe(&mut self) -> Result<(), DatabaseError> {
+        let session = self.session().await?;
+        session
+            .client
+            .simple_query("")
+            .await
+            .map(drop)
+            .map_err(DatabaseError::of)
+    }
+
+    async fn session(&mut self) -> Result<&Session, DatabaseError> {
+        let is_usable = self
+            .session
+            .as_ref()
+            .is_some_and(|session| !session.client.is_closed());
+        if !is_usable {
+            let pause = Duration::from_millis(RECONNECT_MS);
+            if self.failed_at.is_some_and(|at| at.elapsed() < pause) {
+                let message = "the last attempt failed a moment ago".to_owned();
+                return Err(DatabaseError::Unreachable(message));
+            }
+            self.session = None;
+            // Set until proven otherwise, so that an attempt that is cut off counts as failed.
+            self.failed_at = Some(Instant::now());
+            let client = database::connect(&self.connect).await?;
+            let members = match &self.membership {
+                Some(membership) => Some(MembershipSql::prepare(&client, membership).await?),
+                None => None,
+            };
+            self.failed_at = None;
+            self.session = Some(Session { client, members });
+        }
+        Ok(self
+            .session
+            .as_ref()
+            .expect("it was just made, or is usable"))
+    }
+}
+
+/// A job's work, in bounded time.
+async fn limited<T>(
+    work: impl Future<Output = Result<T, DatabaseError>>,
+) -> Result<T, DatabaseError> {
+    timeout(Duration::from_millis(JOB_MS), work)
+        .await
+        .unwrap_or(Err(DatabaseError::Silent))
+}

@@ -1,0 +1,151 @@
+//! Ordinary connections to PostgreSQL, beside the one that replicates: made in one place, so that they
+//! all say who they are and wait for nothing for ever. SQL itself stands where it is used.
+
+use std::fmt;
+use std::time::Duration;
+
+use replication::{ConnectInfo, Host};
+use tokio_postgres::error::SqlState;
+use tokio_postgres::{Client, NoTls};
+
+/// How long a connection may take.
+const CONNECT_MS: u64 = 5_000;
+
+/// How long PostgreSQL works on one statement.
+const STATEMENT_MS: u64 = 5_000;
+
+/// Connects, and serves the connection on this runtime until its client is dropped.
+///
+/// # Errors
+///
+/// Where the server cannot be reached or does not let us in.
+pub(crate) async fn connect(info: &ConnectInfo) -> Result<Client, DatabaseError> {
+    let config = config(info);
+    let connecting = config.connect(NoTls);
+    let timeout = Duration::from_millis(CONNECT_MS);
+    let (client, connection) = tokio::time::timeout(timeout, connecting)
+        .await
+        .map_err(|_| DatabaseError::Silent)?
+        .map_err(DatabaseError::of)?;
+    // Whatever ends the connection is seen by the next statement.
+    tokio::spawn(async move {
+        let _ = connection.await;
+    });
+    Ok(client)
+}
+
+fn config(info: &ConnectInfo) -> tokio_postgres::Config {
+    let mut config = tokio_postgres::Config::new();
+    match &info.host {
+        Host::Tcp(host) => config.host(host),
+        Host::Unix(directory) => config.host_path(directory),
+    };
+    config
+        .port(info.port)
+        .user(&info.user)
+        .dbname(&info.database)
+        .application_name("tailrace");
+    if let Some(password) = &info.password {
+        config.password(password.reveal());
+    }
+    // We read, and a statement that hangs must not hang us.
+    config.options(format!(
+        "-c default_transaction_read_only=on -c statement_timeout={STATEMENT_MS}"
+    ));
+    config
+}
+
+/// What PostgreSQL, or the way to it, answered.
+#[derive(Debug)]
+pub(crate) enum DatabaseError {
+    /// It did not answer in time.
+    Silent,
+    /// The connection could not be made, or broke.
+    Unreachable(String),
+    /// It answered with an error; whether the server is only starting or stopping.
+    Refused {
+        /// What it said.
+        message: String,
+        /// Whether the same may work later.
+        is_temporary: bool,
+    },
+}
+
+impl DatabaseError {
+    /// Sorts an error by whose fault it is.
+    pub(crate) fn of(error: tokio_postgres::Error) -> Self {
+        let Some(db) = error.as_db_error() else {
+            return Self::Unreachable(with_sources(&error));
+        };
+        // PostgreSQL, "Error Codes": 57P0x are starting and stopping, 53xxx is want of room.
+        let code = db.code();
+        let is_temporary = [
+            SqlState::CANNOT_CONNECT_NOW,
+            SqlState::ADMIN_SHUTDOWN,
+            SqlState::CRASH_SHUTDOWN,
+            SqlState::QUERY_CANCELED,
+        ]
+        .contains(code)
+            || code.code().starts_with("53");
+        Self::Refused {
+            message: format!("{} (SQLSTATE {})", db.message(), code.code()),
+            is_temporary,
+        }
+    }
+
+    /// Whether the same may work later without anybody mending anything.
+    pub(crate) fn is_temporary(&self) -> bool {
+        match self {
+            Self::Silent | Self::Unreachable(_) => true,
+            Self::Refused { is_temporary, .. } => *is_temporary,
+        }
+    }
+}
+
+impl fmt::Display for DatabaseError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Silent => f.write_str("PostgreSQL does not answer"),
+            Self::Unreachable(message) => write!(f, "PostgreSQL cannot be reached: {message}"),
+            Self::Refused { message, .. } => write!(f, "PostgreSQL says: {message}"),
+        }
+    }
+}
+
+impl std::error::Error for DatabaseError {}
+
+/// The driver's errors say only "error connecting": what happened is in their sources.
+fn with_sources(error: &dyn std::error::Error) -> String {
+    let mut text = error.to_string();
+    let mut source = error.source();
+    while let Some(error) = source {
+        let more = error.to_string();
+        if !text.contains(&more) {
+            text = format!("{text}: {more}");
+        }
+        source = error.source();
+    }
+    text
+}
+
+/// A name in SQL, whatever is in it (PostgreSQL, "Identifiers and Key Words").
+pub(crate) fn identifier(name: &str) -> String {
+    format!("\"{}\"", name.replace('"', "\"\""))
+}
+
+/// A string in SQL, with `standard_conforming_strings` on, as it is by default.
+pub(crate) fn literal(text: &str) -> String {
+    format!("'{}'", text.replace('\'', "''"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn names_and_strings_cannot_end_early() {
+        assert_eq!(identifier("userId"), "\"userId\"");
+        assert_eq!(identifier("a\"; drop"), "\"a\"\"; drop\"");
+        assert_eq!(literal("it's"), "'it''s'");
+    }
+}

@@ -1,0 +1,34 @@
+//! The `tailrace` command: a server that streams PostgreSQL's committed changes over Server-Sent
+//! Events.
+//!
+//! The rooms: `cli` is the command line, `config` what an operator decides, `node` the start and the
+//! end of a node, `control` the thread that may wait, `replication_thread` the one that reads
+//! PostgreSQL. What streams is `engine`, over `driver`.
+
+#![forbid(unsafe_code)]
+#![deny(missing_docs)]
+
+mod audience;
+mod cli;
+mod config;
+mod control;
+mod database;
+mod dev;
+mod init;
+mod logs;
+mod metrics;
+mod node;
+mod preflight;
+mod replication_thread;
+mod tail;
+mod token;
+
+use std::process::ExitCode;
+
+#[cfg(feature = "mimalloc")]
+#[global_allocator]
+static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
+
+fn main() -> ExitCode {
+    cli::run()
+}

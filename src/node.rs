@@ -1,0 +1,358 @@
+//! A node: the order in which it starts, and the ways in which it ends. What it does in between is
+//! done by its threads.
+
+use std::net::SocketAddr;
+use std::process::ExitCode;
+use std::sync::Arc;
+use std::thread::JoinHandle;
+use std::time::{Duration, Instant};
+
+use axum::Router;
+use driver::Engines;
+use engine::{Command, StreamPath};
+use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
+use tokio::signal::unix::{Signal, SignalKind, signal};
+use wire::{CloseReason, Keys};
+
+use crate::config::{Config, Drain};
+use crate::control::{self, Shared};
+use crate::preflight;
+use crate::replication_thread::{self, Feed};
+
+/// Over how long resets of many streams are spread, so that their pages do not refetch at once.
+const RESET_SPREAD_MS: u64 = 10_000;
+
+/// How long a client that is ahead of this node is held.
+const RESUME_WAIT_MS: u64 = 15_000;
+
+/// How long the end waits, beyond `drain.spread`, for streams that take their time.
+const DRAIN_EXTRA: Duration = Duration::from_secs(5);
+
+/// How often what nobody wakes us for is looked at.
+const LOOK_EVERY: Duration = Duration::from_millis(50);
+
+/// After this time the counters of an engine say what was so when it began.
+const COUNTERS_AGE: Duration = Duration::from_millis(200);
+
+/// The fewest descriptors with which a start is worth no warning.
+const DESCRIPTORS_FEW: u64 = 4096;
+
+/// A running node.
+pub(crate) struct Node {
+    engines: Engines,
+    feed: Feed,
+    replication: JoinHandle<()>,
+    control: control::Handle,
+    shared: Arc<Shared>,
+    drain: Drain,
+}
+
+/// Why a node did not start: what, why, and how to mend it.
+#[derive(Debug)]
+pub(crate) struct BootError(String);
+
+impl std::fmt::Display for BootError {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str(&self.0)
+    }
+}
+
+impl std::error::Error for BootError {}
+
+/// Starts a node. `pages` are served beside its own.
+///
+/// # Errors
+///
+/// Where the database, the machine or the configuration does not allow it.
+pub(crate) fn start(config: Config, pages: Router) -> Result<Node, BootError> {
+    for warning in &config.warnings {
+        tracing::warn!("{warning}");
+    }
+    raise_descriptor_limit();
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .build();
+    let runtime = runtime.map_err(|error| boot_error("the runtime cannot be made", &error))?;
+    runtime
+        .block_on(preflight::check(&config))
+        .map_err(BootError)?;
+    drop(runtime);
+
+    let config = Arc::new(config);
+    let secrets = Secrets::draw().map_err(|error| boot_error("no random numbers", &error))?;
+    let keys = Keys::new(secrets.keys);
+    let (uplink, downlink) = control::pair();
+    let options = driver::Options {
+        listen: config.http.listen,
+        threads: config.engine_threads,
+        choice: config.driver,
+    };
+    let engine_config = |engine| engine_config(&config, &secrets, engine);
+    let engines = driver::start(&options, engine_config, |engine| {
+        Box::new(uplink.of(engine))
+    })
+    .map_err(|error| {
+        let mend = "see http.listen, engine.threads and engine.driver";
+        BootError(format!("{error}; {mend}"))
+    })?;
+    let ports = engines.ports().to_vec();
+    let feed = replication_thread::spawn(replication_config(&config, &keys), ports.clone());
+    let (feed, replication) =
+        feed.map_err(|error| boot_error("the replication thread cannot be started", &error))?;
+    let shared = Arc::new(Shared::new(feed.clone(), ports, engines.kind()));
+    let control = control::spawn(control::Parts {
+        config: Arc::clone(&config),
+        keys,
+        seed: secrets.jitter,
+        downlink,
+        shared: Arc::clone(&shared),
+        pages,
+    });
+    let control =
+        control.map_err(|error| boot_error("the control thread cannot be started", &error))?;
+    tracing::info!(
+        address = %engines.local_addr(), driver = engines.kind().as_str(), "the node has started"
+    );
+    let drain = config.drain.clone();
+    Ok(Node {
+        engines,
+        feed,
+        replication,
+        control,
+        shared,
+        drain,
+    })
+}
+
+impl Node {
+    /// Where it listens.
+    pub(crate) fn local_addr(&self) -> SocketAddr {
+        self.engines.local_addr()
+    }
+
+    /// Waits until `/readyz` says so.
+    ///
+    /// # Errors
+    ///
+    /// What it still waits for when the time is over, or why waiting does not help.
+    pub(crate) fn wait_ready(&self, timeout: Duration) -> Result<(), String> {
+        let started = Instant::now();
+        loop {
+            match self.shared.readiness() {
+                Ok(()) => return Ok(()),
+                Err(reason) if started.elapsed() >= timeout => return Err(reason),
+                Err(_) => {}
+            }
+            if let Some(fatal) = self.feed.status().fatal {
+                return Err(fatal);
+            }
+            std::thread::sleep(LOOK_EVERY);
+        }
+    }
+
+    /// Runs until SIGTERM or SIGINT; then takes its leave (`drain`), or ends at once. A second signal
+    /// ends at once, too.
+    pub(crate) fn run_until_signal(self, drain: bool) -> ExitCode {
+        let runtime = tokio::runtime::Builder::new_current_thread()
+            .enable_all()
+            .build();
+        let code = match runtime {
+            Ok(runtime) => runtime.block_on(self.live(drain)),
+            Err(error) => {
+                tracing::error!("signals cannot be waited for: {error}");
+                ExitCode::FAILURE
+            }
+        };
+        self.stop();
+        code
+    }
+
+    /// Ends at once.
+    pub(crate) fn stop(self) {
+        // Nobody hands anything over to an engine that has ended.
+        self.feed.stop();
+        if self.replication.join().is_err() {
+            tracing::error!("the replication thread had panicked");
+        }
+        self.control.stop();
+        self.engines.stop();
+        tracing::info!("the node has stopped");
+    }
+
+    async fn live(&self, drain: bool) -> ExitCode {
+        let signals = Signals::listen();
+        let mut signals = match signals {
+            Ok(signals) => signals,
+            Err(error) => {
+                tracing::error!("signals cannot be waited for: {error}");
+                return ExitCode::FAILURE;
+            }
+        };
+        tokio::select! {
+            () = signals.next() => {}
+            fatal = self.fatal() => {
+                tracing::error!("{fatal}");
+                return ExitCode::FAILURE;
+            }
+        }
+        if drain {
+            tokio::select! {
+                () = self.take_leave() => {}
+                () = signals.next() => tracing::warn!("a second signal: ending at once"),
+            }
+        }
+        ExitCode::SUCCESS
+    }
+
+    /// Waits for a reason to end that nobody but a person can mend.
+    async fn fatal(&self) -> String {
+        loop {
+            if self.replication.is_finished() || self.control.is_finished() {
+                return "a thread of the node has ended; this is a bug".to_owned();
+            }
+            if let Some(fatal) = self.feed.status().fatal {
+                return fatal;
+            }
+            tokio::time::sleep(LOOK_EVERY).await;
+        }
+    }
+
+    /// Lets the balancer see that nobody should come, then sends everybody away, a few at a time.
+    async fn take_leave(&self) {
+        let Drain { notice, spread } = self.drain;
+        tracing::info!(?notice, ?spread, "draining");
+        self.shared.begin_drain();
+        tokio::time::sleep(notice).await;
+        let spread_ms = u64::try_from(spread.as_millis()).unwrap_or(u64::MAX);
+        for port in self.engines.ports() {
+            let mut command = Command::CloseAll {
+                reason: CloseReason::Draining,
+                spread_ms,
+            };
+            while let Err(refused) = port.try_command(command) {
+                command = refused;
+                tokio::time::sleep(LOOK_EVERY).await;
+            }
+        }
+        self.wait_while(spread + DRAIN_EXTRA, |counters| counters.streams)
+            .await;
+        self.engines.stop_listening();
+        self.wait_while(DRAIN_EXTRA, |counters| counters.connections)
+            .await;
+    }
+
+    /// Waits until a count of all engines is 0, at most for this time.
+    async fn wait_while(&self, at_most: Duration, count: fn(&engine::Counters) -> u64) {
+        let started = Instant::now();
+        tokio::time::sleep(COUNTERS_AGE).await;
+        while started.elapsed() < at_most
+            && self.shared.counters().iter().map(count).sum::<u64>() > 0
+        {
+            tokio::time::sleep(LOOK_EVERY).await;
+        }
+    }
+}
+
+/// The signals that ask a node to end.
+struct Signals {
+    terminate: Signal,
+    interrupt: Signal,
+}
+
+impl Signals {
+    fn listen() -> std::io::Result<Self> {
+        let terminate = signal(SignalKind::terminate())?;
+        let interrupt = signal(SignalKind::interrupt())?;
+        Ok(Self {
+            terminate,
+            interrupt,
+        })
+    }
+
+    async fn next(&mut self) {
+        tokio::select! {
+            _ = self.terminate.recv() => {}
+            _ = self.interrupt.recv() => {}
+        }
+    }
+}
+
+/// What is drawn anew at every start.
+struct Secrets {
+    keys: [u8; 16],
+    seed: [u8; 16],
+    jitter: u64,
+    boot: u32,
+}
+
+impl Secrets {
+    fn draw() -> Result<Self, getrandom::Error> {
+        let (mut keys, mut seed) = ([0; 16], [0; 16]);
+        getrandom::fill(&mut keys)?;
+        getrandom::fill(&mut seed)?;
+        Ok(Self {
+            keys,
+            seed,
+            jitter: getrandom::u64()?,
+            boot: getrandom::u32()?,
+        })
+    }
+}
+
+fn engine_config(config: &Config, secrets: &Secrets, engine: u16) -> engine::Config {
+    let path = |stream: &crate::config::Stream| StreamPath {
+        path: stream.path.clone(),
+        soft_refusal: stream.soft_refusal,
+    };
+    engine::Config {
+        engine,
+        boot: secrets.boot,
+        seed: secrets.seed,
+        streams: config.streams.iter().map(path).collect(),
+        heartbeat_ms: milliseconds(config.http.heartbeat),
+        log_bytes_max: config.history.max_bytes,
+        reset_spread_ms: RESET_SPREAD_MS,
+        resume_wait_ms: RESUME_WAIT_MS,
+    }
+}
+
+fn replication_config(config: &Config, keys: &Keys) -> replication::Config {
+    replication::Config {
+        connect: config.database.connect.clone(),
+        publication: config.database.publication.clone(),
+        slot: replication::Config::SLOT_DEFAULT.to_owned(),
+        generation: config.generation,
+        window_ms: milliseconds(config.history.window),
+        rules: config.rules.clone(),
+        keys: keys.clone(),
+    }
+}
+
+/// Every stream is a descriptor: takes as many as the machine lets us have.
+fn raise_descriptor_limit() {
+    let limit = getrlimit(Resource::Nofile);
+    if limit.current < limit.maximum || limit.maximum.is_none() {
+        let raised = Rlimit {
+            current: limit.maximum,
+            maximum: limit.maximum,
+        };
+        if let Err(error) = setrlimit(Resource::Nofile, raised) {
+            tracing::warn!("the limit of descriptors cannot be raised: {error}");
+        }
+    }
+    let descriptors = getrlimit(Resource::Nofile).current.unwrap_or(u64::MAX);
+    if descriptors < DESCRIPTORS_FEW {
+        tracing::warn!(
+            descriptors,
+            "every stream is a descriptor, and there are few: raise `ulimit -n` or LimitNOFILE"
+        );
+    }
+}
+
+fn milliseconds(duration: Duration) -> u64 {
+    u64::try_from(duration.as_millis()).unwrap_or(u64::MAX)
+}
+
+fn boot_error(what: &str, error: &dyn std::fmt::Display) -> BootError {
+    BootError(format!("{what}: {error}"))
+}

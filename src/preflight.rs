@@ -1,0 +1,127 @@
+//! What must be so in the database before a node starts, asked once, with the statement that mends it.
+//! Nothing is ever changed here.
+
+use std::time::{Duration, Instant};
+
+use tokio_postgres::Client;
+
+use crate::config::{Config, Membership};
+use crate::control::MembershipSql;
+use crate::database::{self, DatabaseError, identifier};
+use crate::init;
+
+/// How long the start waits for a database that is not there yet.
+const PATIENCE_MS: u64 = 60_000;
+
+/// How long it waits between two attempts.
+const RETRY_MS: u64 = 1_000;
+
+/// The oldest server whose replication was tried, as `server_version_num` has it.
+const SERVER_VERSION_MIN: i32 = 140_000;
+
+/// Checks the database, and waits for one that is only starting.
+///
+/// # Errors
+///
+/// What is wrong and how it is mended, for a person.
+pub(crate) async fn check(config: &Config) -> Result<(), String> {
+    let client = connect(config).await?;
+    let said = |error: DatabaseError| error.to_string();
+    check_server(&client).await.map_err(said)??;
+    check_publication(&client, config).await.map_err(said)??;
+    if let Some(membership) = &config.membership {
+        MembershipSql::prepare(&client, membership)
+            .await
+            .map_err(|error| {
+                format!(
+                    "{error}; the columns are named in [membership], exactly as PostgreSQL has them"
+                )
+            })?;
+    }
+    Ok(())
+}
+
+/// The table of memberships, as it stands in SQL.
+pub(crate) fn membership_table(membership: &Membership) -> String {
+    match &membership.schema {
+        Some(schema) => format!("{}.{}", identifier(schema), identifier(&membership.table)),
+        None => identifier(&membership.table),
+    }
+}
+
+async fn connect(config: &Config) -> Result<Client, String> {
+    let started = Instant::now();
+    let mut was_said = false;
+    loop {
+        let error = match database::connect(&config.database.connect).await {
+            Ok(client) => return Ok(client),
+            Err(error) => error,
+        };
+        if !error.is_temporary() {
+            return Err(format!("{error}; see database.url"));
+        }
+        if started.elapsed() > Duration::from_millis(PATIENCE_MS) {
+            let seconds = PATIENCE_MS / 1_000;
+            return Err(format!(
+                "{error}; waited {seconds} s for it; see database.url"
+            ));
+        }
+        if !was_said {
+            tracing::warn!("waiting for the database: {error}");
+            was_said = true;
+        }
+        tokio::time::sleep(Duration::from_millis(RETRY_MS)).await;
+    }
+}
+
+/// The outer error is the database's, the inner one what it is not fit for.
+type Checked = Result<Result<(), String>, DatabaseError>;
+
+async fn check_server(client: &Client) -> Checked {
+    let sql = "SELECT current_setting('server_version_num')::int, current_setting('wal_level'), \
+               current_user::text, rolsuper OR rolreplication \
+               FROM pg_roles WHERE rolname = current_user";
+    let row = client
+        .query_one(sql, &[])
+        .await
+        .map_err(DatabaseError::of)?;
+    let (version, wal_level): (i32, String) = (row.get(0), row.get(1));
+    if version < SERVER_VERSION_MIN {
+        let version = version / 10_000;
+        return Ok(Err(format!(
+            "PostgreSQL {version} is too old: 14 is the oldest that works"
+        )));
+    }
+    if wal_level != "logical" {
+        return Ok(Err(format!(
+            "wal_level is {wal_level:?} and must be \"logical\": ALTER SYSTEM SET wal_level = \
+             'logical'; then restart PostgreSQL (hosted: turn logical replication on)"
+        )));
+    }
+    if !row.get::<_, bool>(3) {
+        // Hosted servers give the right by another role, so this is no reason not to try.
+        let role = identifier(row.get(2));
+        tracing::warn!(
+            "the role has no right to replicate; if the slot is refused: ALTER ROLE {role} REPLICATION;"
+        );
+    }
+    Ok(Ok(()))
+}
+
+async fn check_publication(client: &Client, config: &Config) -> Checked {
+    let publication = &config.database.publication;
+    let sql = "SELECT pubtruncate FROM pg_publication WHERE pubname = $1";
+    let found = client
+        .query_opt(sql, &[publication])
+        .await
+        .map_err(DatabaseError::of)?;
+    if found.is_some() {
+        return Ok(Ok(()));
+    }
+    let tables = init::tables(client, &config.rules.organisation_columns).await?;
+    let statements = init::statements(&tables, publication);
+    Ok(Err(format!(
+        "there is no publication {publication:?} in this database. It is the list of the tables whose \
+         changes may leave, and a person makes it. For this database:\n\n{statements}"
+    )))
+}

@@ -1,0 +1,49 @@
+//! The page in a real browser: `tests/browser/page.mjs`, run by Node with Debian's Chromium.
+
+use std::io::Write;
+
+use crate::dev::Dev;
+use crate::support::directory::Directory;
+use crate::support::process::Program;
+
+/// Where the screenshot of the README goes, when somebody asks for a new one.
+const SCREENSHOT: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/docs/images/page.png");
+
+/// Set it to 1 and the screenshot in `docs/images` is written anew.
+const WANTS_SCREENSHOT: &str = "TAILRACE_SCREENSHOT";
+
+/// The session cookie under `tailrace dev`; elsewhere it has the name that the application gives it.
+const SESSION_COOKIE: &str = "session";
+
+#[test]
+fn two_windows_show_their_own_organisation() {
+    let folder = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/browser");
+    let modules = format!("{folder}/node_modules/playwright-core");
+    assert!(
+        std::fs::exists(&modules).unwrap_or(false),
+        "the browser's driver is not installed: run `npm ci` in tests/browser, or script/test"
+    );
+    let dev = Dev::start();
+    let directory = Directory::new();
+    let is_wanted = std::env::var_os(WANTS_SCREENSHOT).is_some_and(|value| value == "1");
+    let screenshot = if is_wanted {
+        SCREENSHOT.to_owned()
+    } else {
+        directory.join("page.png")
+    };
+    let said = Program::new("node")
+        .args([&format!("{folder}/page.mjs")])
+        .env("PAGE_URL", dev.text("url"))
+        .env("DATABASE_URL", dev.text("databaseUrl"))
+        .env("ALICE_TOKEN", dev.token("alice"))
+        .env("SESSION_COOKIE", SESSION_COOKIE)
+        .env("SCREENSHOT", &screenshot)
+        .run();
+    // Not by `println!`, which is shown only when a test fails: the figures are for whoever runs
+    // the tests.
+    std::io::stdout()
+        .write_all(said.as_bytes())
+        .expect("somebody reads our output");
+    let image = std::fs::read(&screenshot).expect("the test takes a screenshot");
+    assert!(image.starts_with(b"\x89PNG"), "it is a picture");
+}

@@ -1,0 +1,27 @@
+//! Black-box tests of the node: a real PostgreSQL, the real binary, real sockets; one module for
+//! each behaviour, and nearly all of it with both drivers.
+
+#![expect(
+    clippy::print_stdout,
+    clippy::print_stderr,
+    reason = "what a test prints is for the person who runs it"
+)]
+
+mod browser;
+mod changes;
+mod cors;
+mod crash;
+mod dev;
+mod drain;
+mod heartbeats;
+mod isolation;
+mod many;
+mod operations;
+mod proxies;
+mod refusals;
+mod resume;
+mod routes;
+mod slow_reader;
+mod support;
+mod tidy;
+mod workspace;

@@ -1,0 +1,138 @@
+//! What of its topics a connection wants, and in which shape.
+
+use crate::{Frame, Name};
+
+/// The part of its topics that a connection receives: channels, types, and the roles it has.
+///
+/// Connections of a topic with equal filters and formats form a class.
+#[derive(Clone, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct Filter {
+    channels: Vec<Name>,
+    types: Vec<TypePattern>,
+    roles: Vec<Name>,
+    every_role: bool,
+}
+
+impl Filter {
+    /// A filter for the named channels and types, where none named means all, held by somebody with
+    /// these roles. The order in which they are named makes no difference.
+    pub fn new(mut channels: Vec<Name>, mut types: Vec<TypePattern>, mut roles: Vec<Name>) -> Self {
+        channels.sort_unstable();
+        channels.dedup();
+        types.sort_unstable();
+        types.dedup();
+        roles.sort_unstable();
+        roles.dedup();
+        Self {
+            channels,
+            types,
+            roles,
+            every_role: false,
+        }
+    }
+
+    /// The same filter for a service key, which sees what any role sees.
+    pub fn with_every_role(self) -> Self {
+        Self {
+            every_role: true,
+            roles: Vec::new(),
+            ..self
+        }
+    }
+
+    /// The channels, sorted; none means all.
+    pub fn channels(&self) -> &[Name] {
+        &self.channels
+    }
+
+    /// The patterns for types, sorted; none means all.
+    pub fn types(&self) -> &[TypePattern] {
+        &self.types
+    }
+
+    /// Whether the frame passes.
+    pub fn admits(&self, frame: &Frame) -> bool {
+        let channel = frame.channel();
+        (self.channels.is_empty() || self.channels.iter().any(|name| name.as_str() == channel))
+            && (self.types.is_empty() || self.types.iter().any(|ty| ty.admits(frame.event_type())))
+            && self.has_role(frame.audience().roles.as_deref())
+    }
+
+    fn has_role(&self, roles: Option<&[Name]>) -> bool {
+        match roles {
+            None => true,
+            Some(_) if self.every_role => true,
+            Some(roles) => roles.iter().any(|role| self.roles.contains(role)),
+        }
+    }
+}
+
+/// A pattern for event types: a type, or a beginning followed by `*`.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct TypePattern(Name);
+
+impl TypePattern {
+    /// Reads `property.update`, `property.*` or `*`. A star anywhere but at the end is an ordinary
+    /// character.
+    pub fn new(pattern: Name) -> Self {
+        Self(pattern)
+    }
+
+    /// Whether an event of this type passes. What admits a type admits its batches too
+    /// (`<type>.batch`).
+    pub fn admits(&self, event_type: &str) -> bool {
+        match self.0.as_str().strip_suffix('*') {
+            Some(beginning) => event_type.starts_with(beginning),
+            None => {
+                let single = event_type.strip_suffix(".batch").unwrap_or(event_type);
+                self.0.as_str() == event_type || self.0.as_str() == single
+            }
+        }
+    }
+}
+
+impl std::fmt::Display for TypePattern {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        self.0.fmt(f)
+    }
+}
+
+/// The shape in which a stream's events are written.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum Format {
+    /// The whole event as JSON, without an `event:` field.
+    #[default]
+    Event,
+    /// `{"id","type","channel","timestamp","data":D}`, without an `event:` field.
+    Data,
+    /// The type in the `event:` field, and the data alone.
+    Named,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn pattern(text: &str) -> TypePattern {
+        TypePattern::new(Name::new(text).unwrap())
+    }
+
+    #[test]
+    fn a_pattern_admits_its_type_and_the_batches_of_it() {
+        assert!(pattern("property.update").admits("property.update"));
+        assert!(pattern("property.update").admits("property.update.batch"));
+        assert!(!pattern("property.update").admits("property.updated"));
+        assert!(pattern("property.*").admits("property.insert"));
+        assert!(!pattern("property.*").admits("properties.insert"));
+        assert!(pattern("*").admits("anything"));
+        assert!(!pattern("a.*.b").admits("a.x.b"));
+    }
+
+    #[test]
+    fn the_order_of_names_makes_no_difference() {
+        let names = |list: &[&str]| list.iter().map(|name| Name::new(name).unwrap()).collect();
+        let one = Filter::new(names(&["b", "a"]), vec![], vec![]);
+        let two = Filter::new(names(&["a", "b", "a"]), vec![], vec![]);
+        assert_eq!(one, two);
+    }
+}
