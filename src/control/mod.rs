@@ -32,6 +32,7 @@ use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use axum::Router;
 use bytes::Bytes;
+use driver::Forwarded;
 use engine::{Command, Notice};
 use tokio::sync::{mpsc, oneshot};
 use tokio::task::JoinSet;
@@ -48,14 +49,14 @@ use membership::Questions;
 use outbox::Outbox;
 use rate::RateLimit;
 use sql::{Job, Outcome, Sql};
-use uplink::{EngineNotice, Message};
+use uplink::EngineNotice;
 
 pub(crate) use membership::MembershipSql;
 pub(crate) use shared::Shared;
 pub(crate) use uplink::{Downlink, pair};
 
-/// The most messages that are taken before the other work gets its turn.
-const MESSAGES_MAX: usize = 256;
+/// The most requests that are taken before the other work gets its turn.
+const REQUESTS_MAX: usize = 256;
 
 /// The most requests that the router works on at a time.
 const ROUTED_MAX: usize = 256;
@@ -222,11 +223,11 @@ impl Control {
                 Some(Ok((connection, response, code))) = self.routed.join_next() => {
                     self.answer(connection, response, code);
                 }
-                Some(message) = downlink.next() => self.on_messages(message, &mut downlink),
+                Some(notice) = downlink.notices.recv() => self.on_notice(notice),
+                Some(request) = downlink.requests.recv() => {
+                    self.on_requests(*request, &mut downlink);
+                }
                 () = tokio::time::sleep(Duration::from_millis(pause)) => {}
-            }
-            for notice in downlink.overflow() {
-                self.on_notice(notice);
             }
             self.ask();
             self.outbox.flush();
@@ -234,16 +235,20 @@ impl Control {
         }
     }
 
-    fn on_messages(&mut self, first: Message, downlink: &mut Downlink) {
+    fn on_requests(&mut self, first: Forwarded, downlink: &mut Downlink) {
         let mut next = Some(first);
-        let mut left = MESSAGES_MAX;
-        while let Some(message) = next {
-            match message {
-                Message::Request(forwarded) => self.on_request(*forwarded),
-                Message::Notice(notice) => self.on_notice(notice),
+        let mut left = REQUESTS_MAX;
+        while let Some(request) = next {
+            // Those that ended before it are counted no more.
+            while let Ok(notice) = downlink.notices.try_recv() {
+                self.on_notice(notice);
             }
+            self.on_request(request);
             left -= 1;
-            next = if left > 0 { downlink.try_next() } else { None };
+            next = (left > 0)
+                .then(|| downlink.requests.try_recv().ok())
+                .flatten()
+                .map(|next| *next);
         }
     }
 

@@ -1,23 +1,12 @@
-//! The way from the engines to the control thread: one bounded channel for all of them, and beside
-//! it a queue for notices that found it full, because no notice may be lost.
-
-use std::collections::VecDeque;
-use std::sync::{Arc, Mutex, PoisonError};
+//! The way from the engines to the control thread: a bounded channel of requests, and one of notices
+//! beside it, so that ten thousand streams that end at once do not crowd out those who come back.
 
 use driver::{Forwarded, Uplink};
 use engine::{Notice, Overloaded};
 use tokio::sync::mpsc;
 
-/// How many requests and notices wait for the control thread.
-const UPLINK_MAX: usize = 8192;
-
-/// What an engine says.
-pub(super) enum Message {
-    /// Answer this.
-    Request(Box<Forwarded>),
-    /// Know this.
-    Notice(EngineNotice),
-}
+/// How many requests wait for the control thread.
+const REQUESTS_MAX: usize = 8192;
 
 /// A notice, and the engine that gives it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -30,36 +19,35 @@ pub(super) struct EngineNotice {
 #[derive(Clone)]
 pub(crate) struct EngineUplink {
     engine: u16,
-    channel: mpsc::Sender<Message>,
-    overflow: Overflow,
+    requests: mpsc::Sender<Box<Forwarded>>,
+    /// No notice may be lost. Their number is bounded by what they speak of: two for each connection
+    /// and one `Held` for each engine.
+    notices: mpsc::UnboundedSender<EngineNotice>,
 }
 
 /// The control thread's end.
 pub(crate) struct Downlink {
-    channel: mpsc::Receiver<Message>,
-    overflow: Overflow,
+    /// What is to be answered.
+    pub(super) requests: mpsc::Receiver<Box<Forwarded>>,
+    /// What is to be known. Take all of it before a request: whoever closes a stream and asks for
+    /// another is within the limits.
+    pub(super) notices: mpsc::UnboundedReceiver<EngineNotice>,
 }
-
-/// Notices that found the channel full. Its length is bounded by what it holds: two for each
-/// connection, and one `Held` for each engine.
-type Overflow = Arc<Mutex<VecDeque<EngineNotice>>>;
 
 /// Both ends; every engine gets the first by [`EngineUplink::of`].
 pub(crate) fn pair() -> (EngineUplink, Downlink) {
-    let (sender, receiver) = mpsc::channel(UPLINK_MAX);
-    let overflow = Overflow::default();
-    let downlink = Downlink {
-        channel: receiver,
-        overflow: Arc::clone(&overflow),
+    let (requests, requests_in) = mpsc::channel(REQUESTS_MAX);
+    let (notices, notices_in) = mpsc::unbounded_channel();
+    let uplink = EngineUplink {
+        engine: 0,
+        requests,
+        notices,
     };
-    (
-        EngineUplink {
-            engine: 0,
-            channel: sender,
-            overflow,
-        },
-        downlink,
-    )
+    let downlink = Downlink {
+        requests: requests_in,
+        notices: notices_in,
+    };
+    (uplink, downlink)
 }
 
 impl EngineUplink {
@@ -74,59 +62,40 @@ impl EngineUplink {
 
 impl Uplink for EngineUplink {
     fn forward(&mut self, request: Forwarded) -> Result<(), Overloaded> {
-        self.channel
-            .try_send(Message::Request(Box::new(request)))
+        self.requests
+            .try_send(Box::new(request))
             .map_err(|_| Overloaded)
     }
 
     fn notify(&mut self, notice: Notice) {
-        let notice = EngineNotice {
+        // An error says that the control thread has ended, and the node is about to.
+        let _ = self.notices.send(EngineNotice {
             engine: self.engine,
             notice,
-        };
-        let mut overflow = self.overflow.lock().unwrap_or_else(PoisonError::into_inner);
-        // Behind those that wait already, so that a connection's notices keep their order.
-        if !overflow.is_empty() || self.channel.try_send(Message::Notice(notice)).is_err() {
-            overflow.push_back(notice);
-        }
-    }
-}
-
-impl Downlink {
-    /// The next message. Whoever waits here must also look at [`Self::overflow`] from time to time:
-    /// nothing wakes for what lies there.
-    pub(super) async fn next(&mut self) -> Option<Message> {
-        self.channel.recv().await
-    }
-
-    /// A message that is there already.
-    pub(super) fn try_next(&mut self) -> Option<Message> {
-        self.channel.try_recv().ok()
-    }
-
-    /// The notices that found the channel full. Empty it first: those in it are older.
-    pub(super) fn overflow(&self) -> VecDeque<EngineNotice> {
-        if !self.channel.is_empty() {
-            return VecDeque::new();
-        }
-        std::mem::take(&mut self.overflow.lock().unwrap_or_else(PoisonError::into_inner))
+        });
     }
 }
 
 #[cfg(test)]
 mod tests {
+    use bytes::Bytes;
+    use wire::http::{Head, Request};
     use wire::{CloseReason, ConnectionId, Scope};
 
     use super::*;
 
+    fn connection(slot: u32) -> ConnectionId {
+        ConnectionId {
+            boot: 0,
+            engine: 0,
+            slot,
+            generation: 0,
+        }
+    }
+
     fn closed(slot: u32) -> Notice {
         Notice::Closed {
-            connection: ConnectionId {
-                boot: 0,
-                engine: 0,
-                slot,
-                generation: 0,
-            },
+            connection: connection(slot),
             user: None,
             scope: Scope::Everything,
             reason: CloseReason::ClientGone,
@@ -137,21 +106,32 @@ mod tests {
     }
 
     #[test]
-    fn no_notice_is_lost_or_overtaken_when_the_channel_is_full() {
+    fn notices_keep_their_order_and_leave_room_for_requests() {
         let (mut uplink, mut downlink) = pair();
-        let count = UPLINK_MAX as u32 + 1000;
+        let count = REQUESTS_MAX as u32 * 2;
         (0..count).for_each(|slot| uplink.notify(closed(slot)));
-        let mut seen = Vec::new();
-        assert!(downlink.overflow().is_empty(), "the channel's are older");
-        while let Some(Message::Notice(notice)) = downlink.try_next() {
-            seen.push(notice.notice);
+        let head = Head::parse(b"GET / HTTP/1.1\r\nhost: a\r\n\r\n")
+            .ok()
+            .flatten()
+            .expect("a request");
+        let request = || Forwarded {
+            connection: connection(0),
+            peer: None,
+            request: Request {
+                head: head.clone(),
+                body: Bytes::new(),
+            },
+        };
+        for _ in 0..REQUESTS_MAX {
+            assert!(uplink.forward(request()).is_ok());
         }
-        // While some lie in the overflow, a new one lines up behind them.
-        uplink.notify(closed(count));
-        assert!(downlink.try_next().is_none());
-        seen.extend(downlink.overflow().into_iter().map(|notice| notice.notice));
-        assert_eq!(seen, (0..=count).map(closed).collect::<Vec<_>>());
-        uplink.notify(closed(0));
-        assert!(downlink.try_next().is_some(), "the channel is in use again");
+        assert!(
+            uplink.forward(request()).is_err(),
+            "the requests are bounded"
+        );
+        for slot in 0..count {
+            let next = downlink.notices.try_recv().expect("none is lost");
+            assert_eq!(next.notice, closed(slot));
+        }
     }
 }
