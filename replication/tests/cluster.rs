@@ -63,6 +63,13 @@ impl Cluster {
         self.sql_in("app", sql)
     }
 
+    /// The major version of the server: what differs by it is asserted by it.
+    pub(crate) fn major(&self) -> u32 {
+        self.sql("SELECT current_setting('server_version_num')::int / 10000")
+            .parse()
+            .unwrap()
+    }
+
     /// Begins to run SQL.
     pub(crate) fn sql_in_background(&self, sql: &str) -> Child {
         let mut psql = self.psql("app", sql);
@@ -142,7 +149,7 @@ impl Template {
         let mut shared = SHARED.lock().unwrap_or_else(PoisonError::into_inner);
         shared.upgrade().unwrap_or_else(|| {
             let base = new_directory();
-            let mut initdb = as_server(binaries().join("initdb"));
+            let mut initdb = as_server(server_binaries().join("initdb"));
             initdb
                 .arg("-D")
                 .arg(base.join("data"))
@@ -172,7 +179,7 @@ impl Drop for Cluster {
 }
 
 fn server(base: &Path) -> Child {
-    let mut postgres = as_server(binaries().join("postgres"));
+    let mut postgres = as_server(server_binaries().join("postgres"));
     postgres.arg("-D").arg(base.join("data"));
     for setting in [
         "listen_addresses=",
@@ -218,6 +225,12 @@ fn as_server(program: impl AsRef<OsStr>) -> Command {
     command
 }
 
+/// Where the programs of the server under test are: where `script/test --all-postgres` says, else
+/// the newest of Debian's.
+fn server_binaries() -> PathBuf {
+    std::env::var_os("TAILRACE_POSTGRES_BIN").map_or_else(binaries, PathBuf::from)
+}
+
 /// Where PostgreSQL's programs are: the newest of Debian's, else in the path.
 fn binaries() -> PathBuf {
     let versions = std::fs::read_dir("/usr/lib/postgresql")
@@ -232,4 +245,14 @@ fn run(command: &mut Command) {
     let output = command.stdin(Stdio::null()).output().unwrap();
     let error = String::from_utf8_lossy(&output.stderr);
     assert!(output.status.success(), "{command:?}: {error}");
+}
+
+#[test]
+fn the_server_is_the_one_that_was_asked_for() {
+    let cluster = Cluster::start("");
+    let mut program = Command::new(server_binaries().join("postgres"));
+    let version = program.arg("--version").output().unwrap().stdout;
+    let version = String::from_utf8(version).unwrap();
+    let expected = format!("postgres (PostgreSQL) {}.", cluster.major());
+    assert!(version.starts_with(&expected), "{version}");
 }

@@ -254,8 +254,12 @@ impl Drop for Database {
 }
 
 /// A program of PostgreSQL's, run as the user `postgres` where we are root: it refuses to run as
-/// root itself. Debian keeps the server's programs out of everybody's `PATH`, by version.
+/// root itself. They are where `script/test --all-postgres` says, else where Debian keeps them, out
+/// of everybody's `PATH`, by version.
 fn postgres_program(name: &str) -> Program {
+    if let Ok(directory) = std::env::var("TAILRACE_POSTGRES_BIN") {
+        return Program::new(format!("{directory}/{name}")).user("postgres");
+    }
     let versions = fs::read_dir("/usr/lib/postgresql")
         .into_iter()
         .flatten()
