@@ -8,6 +8,8 @@
 //!
 //! Every answer is checked here, once; what streams is `feed`, who holds the anchor back is `anchor`.
 
+mod questions;
+
 use sha2::{Digest as _, Sha256};
 use wire::{GapReason, Lineage, Lsn};
 
@@ -15,6 +17,7 @@ use crate::Config;
 use crate::limits::LOCK_TIMEOUT_MS;
 use crate::protocol::backend::{Row, ServerError};
 use crate::sql::{identifier, literal};
+use questions::{anchor_name, candidates, fields, parse_history, publication_missing, survey};
 
 /// The questions before streaming, one at a time.
 #[derive(Debug)]
@@ -298,14 +301,6 @@ impl Preparation {
     }
 }
 
-/// The name of the anchor slot.
-fn anchor_name(config: &Config, database_oid: u32) -> String {
-    match config.generation {
-        0 => format!("{}_{database_oid}", config.slot),
-        generation => format!("{}_{database_oid}_g{generation}", config.slot),
-    }
-}
-
 /// 32 bits of hash over what makes positions ours.
 fn epoch(system: &str, database_oid: u32, generation: u32) -> u32 {
     let hash = Sha256::digest(format!("{system}/{database_oid}/{generation}"));
@@ -319,89 +314,6 @@ fn continues(known: &Known, lineage: &Lineage, flushed: Lsn) -> bool {
     // exactly between them.
     let last = Lsn(known.resume.0.saturating_sub(1));
     flushed >= known.resume && lineage.admits(known.lineage.position(last, 0))
-}
-
-/// One question for all that must be known of the database.
-fn survey(config: &Config) -> String {
-    let suffix = match config.generation {
-        0 => String::new(),
-        generation => format!("_g{generation}"),
-    };
-    let (slot, suffix) = (literal(&format!("{}_", config.slot)), literal(&suffix));
-    let publication = literal(&config.publication);
-    format!(
-        "SELECT d.oid, pg_catalog.current_setting('wal_level'), pg_catalog.pg_is_in_recovery(), \
-         EXISTS (SELECT FROM pg_catalog.pg_publication WHERE pubname = {publication}), s.slot_name, \
-         s.wal_status FROM pg_catalog.pg_database d LEFT JOIN pg_catalog.pg_replication_slots s ON \
-         s.slot_name = {slot} || d.oid || {suffix} WHERE d.datname = pg_catalog.current_database()"
-    )
-}
-
-/// The tables that have an organisation, for the publication that is missing.
-fn candidates(config: &Config) -> String {
-    let names: Vec<String> = config
-        .rules
-        .organisation_columns
-        .iter()
-        .map(|name| literal(name))
-        .collect();
-    let names = if names.is_empty() {
-        "NULL".to_owned()
-    } else {
-        names.join(", ")
-    };
-    format!(
-        "SELECT DISTINCT pg_catalog.format('%I.%I', n.nspname, c.relname) FROM \
-         pg_catalog.pg_attribute a JOIN pg_catalog.pg_class c ON c.oid = a.attrelid JOIN \
-         pg_catalog.pg_namespace n ON n.oid = c.relnamespace WHERE c.relkind IN ('r', 'p') AND NOT \
-         c.relispartition AND NOT a.attisdropped AND a.attname IN ({names}) AND n.nspname NOT LIKE \
-         'pg\\_%' ORDER BY 1 LIMIT 200"
-    )
-}
-
-fn publication_missing(config: &Config, tables: &[Row]) -> Obstacle {
-    let tables: Vec<&str> = tables
-        .iter()
-        .filter_map(|row| row.first()?.as_deref())
-        .collect();
-    let tables = match tables.as_slice() {
-        [] => "public.\"YourTable\"".to_owned(),
-        tables => tables.join(", "),
-    };
-    let publication = identifier(&config.publication);
-    Obstacle {
-        reason: format!(
-            "there is no publication {publication}; it is the list of the tables that may be read, \
-             so make it as their owner, and leave out what no browser may see: CREATE PUBLICATION \
-             {publication} FOR TABLE {tables} WITH (publish_via_partition_root = true);"
-        ),
-        fatal: true,
-    }
-}
-
-/// Reads a timeline history file: in each line a timeline, the position at which it was left, and
-/// why.
-fn parse_history(text: &str) -> Option<Vec<(u32, Lsn)>> {
-    let mut left = Vec::new();
-    for line in text.lines().map(str::trim).filter(|line| !line.is_empty()) {
-        if line.starts_with('#') {
-            continue;
-        }
-        let mut words = line.split_whitespace();
-        left.push((words.next()?.parse().ok()?, words.next()?.parse().ok()?));
-    }
-    left.is_sorted_by_key(|(timeline, lsn): &(u32, Lsn)| (*timeline, *lsn))
-        .then_some(left)
-}
-
-/// The rows of an answer that must have so many rows of so many columns.
-fn fields<const ROWS: usize, const COLUMNS: usize>(
-    rows: &[Row],
-) -> Result<[[Option<String>; COLUMNS]; ROWS], Obstacle> {
-    let rows: Option<Vec<[Option<String>; COLUMNS]>> =
-        rows.iter().map(|row| row.clone().try_into().ok()).collect();
-    rows.and_then(|rows| rows.try_into().ok())
-        .ok_or_else(unexpected)
 }
 
 fn waiting(reason: &str) -> Obstacle {

@@ -1,0 +1,66 @@
+//! What the reader says about itself, for `/readyz`, the metrics and the logs.
+
+use wire::Lsn;
+
+use super::{Reader, State};
+use crate::Status;
+use crate::anchor::Anchor;
+use crate::feed::Feed;
+
+impl Reader {
+    /// What the reader says about itself.
+    pub fn status(&self, now_ms: u64) -> Status {
+        let tally = self.feed.as_ref().map(Feed::tally);
+        let applied_lsn = self.applied.map_or(Lsn(0), |mark| mark.position.lsn);
+        let lag_bytes = self.server_end.0.saturating_sub(applied_lsn.0);
+        let age_ms = self.applied.map_or(0, |mark| {
+            self.clock
+                .now_unix_ms(now_ms)
+                .saturating_sub(mark.at_ms)
+                .max(0)
+        });
+        Status {
+            ready: self.is_ready(),
+            reason: self.reason(),
+            fatal: self
+                .obstacle
+                .as_ref()
+                .filter(|it| it.fatal)
+                .map(|it| it.reason.clone()),
+            applied: self.applied.map(|mark| mark.position),
+            server_end: self.server_end,
+            lag_bytes,
+            lag_seconds: if lag_bytes == 0 {
+                0.0
+            } else {
+                age_ms as f64 / 1_000.0
+            },
+            anchor: self.anchor.as_ref().and_then(Anchor::advanced),
+            unroutable: tally.map(|tally| tally.unroutable()).unwrap_or_default(),
+            withheld: tally.map(|tally| tally.withheld()).unwrap_or_default(),
+            refused_messages: tally.map(|tally| tally.refused()).unwrap_or_default(),
+            events: tally.map_or(0, |tally| tally.events),
+            replayed: tally.map_or(0, |tally| tally.replayed),
+            reconnects: self.reconnects,
+            gaps: self.gaps,
+        }
+    }
+
+    /// Whether it streams, and every engine knows.
+    pub(super) fn is_ready(&self) -> bool {
+        matches!(self.state, State::Streaming(_))
+            && self
+                .applied
+                .is_some_and(|mark| mark.connection == self.connection)
+    }
+
+    fn reason(&self) -> Option<String> {
+        match (&self.state, &self.obstacle) {
+            (State::Streaming(_), _) if self.is_ready() => None,
+            // What hindered the last attempt says more than that there is another.
+            (_, Some(obstacle)) => Some(obstacle.reason.clone()),
+            (State::Asking { preparation, .. }, None) => Some(preparation.reason()),
+            (_, None) => Some("connecting to PostgreSQL".to_owned()),
+        }
+    }
+}
