@@ -8,6 +8,7 @@
 )]
 
 mod browser;
+mod cases;
 mod changes;
 mod cors;
 mod crash;

@@ -3,6 +3,7 @@
 
 pub(crate) mod config;
 pub(crate) mod directory;
+pub(crate) mod files;
 pub(crate) mod http;
 pub(crate) mod metrics;
 pub(crate) mod nginx;
@@ -20,6 +21,7 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 pub(crate) use config::Config;
+pub(crate) use files::files;
 pub(crate) use http::Request;
 pub(crate) use node::{Node, World};
 pub(crate) use postgres::Database;
