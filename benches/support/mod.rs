@@ -6,11 +6,13 @@
 
 mod bare;
 pub(crate) mod build;
+mod command_line;
 mod contestants;
 mod in_process;
 mod process;
 mod readers;
 
+pub(crate) use command_line::{is_asked_to_measure, option};
 pub(crate) use contestants::{Contestant, bare_loop, references, tailrace};
 pub(crate) use process::Server;
 pub(crate) use readers::{Readers, Requests};
@@ -32,36 +34,10 @@ pub(crate) fn play_role() {
     std::process::exit(0);
 }
 
-/// Whether `cargo bench` asks for measurements. `cargo test --all-targets` runs the same binary
-/// without this flag, and then only shows that it starts.
-pub(crate) fn is_asked_to_measure() -> bool {
-    std::env::args().any(|argument| argument == "--bench")
-}
-
-/// The number after `name` on the command line (`cargo bench --bench fanout -- --rounds 5`).
-pub(crate) fn option(name: &str, default: usize) -> usize {
-    let mut arguments = std::env::args()
-        .skip_while(|argument| argument != name)
-        .skip(1);
-    match arguments.next() {
-        None => default,
-        Some(value) => value
-            .parse()
-            .unwrap_or_else(|_| panic!("{name} takes a number, not {value:?}")),
-    }
-}
-
 /// The line about the machine above every table.
 pub(crate) fn machine() -> String {
-    let cores = std::thread::available_parallelism().map_or(1, usize::from);
-    let kernel = std::fs::read_to_string("/proc/sys/kernel/osrelease").unwrap_or_default();
-    let kernel = kernel
-        .split('-')
-        .next()
-        .unwrap_or_default()
-        .trim()
-        .to_owned();
-    format!("{cores} cores, Linux {kernel}, loopback, server on core 0, readers on core 1")
+    let machine = command_line::machine();
+    format!("{machine}, loopback, server on core 0, readers on core 1")
 }
 
 /// An event of so many bytes as it goes over the wire: a whole SSE block.
