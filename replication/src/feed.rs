@@ -106,8 +106,10 @@ impl Feed {
                 namespace,
                 name,
             } => {
-                self.relations
-                    .describe_type(oid, Shape::of_name(namespace, name))?;
+                self.relations.describe_type(
+                    oid,
+                    Shape::of_name(namespace, name, self.router.rules.style),
+                )?;
                 Ok(None)
             }
             Message::Insert { relation, new } => self.row(

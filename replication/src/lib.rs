@@ -43,3 +43,4 @@ pub use event_types::{Action, EventTypes, Template};
 pub use notice::Notice;
 pub use reader::{Action as LineAction, Line, Reader};
 pub use rules::{Column, Organisation, Route, RuleError, Rules};
+pub use values::{Numbers, Style, Timestamps};

@@ -4,6 +4,10 @@
 /// The longest message: PostgreSQL builds one in a buffer of at most 1 GiB ("StringInfo").
 pub const MESSAGE_BYTES_MAX: usize = 1 << 30;
 
+/// The longest row that is kept whole while it is read: of a longer one the large values are dropped as
+/// they arrive, and its event is truncated.
+pub const ROW_BYTES_MAX: usize = 16 << 20;
+
 /// How much is gathered of one transaction before it is handed over, in bytes of frames.
 pub const BATCH_BYTES_MAX: usize = 256 * 1024;
 

@@ -31,7 +31,7 @@ impl Relations {
             types
                 .get(&oid)
                 .copied()
-                .unwrap_or_else(|| Shape::of_oid(oid))
+                .unwrap_or_else(|| Shape::of_oid(oid, rules.style))
         };
         let table = Table::new(relation, rules, shape);
         bounded(&self.tables)?;

@@ -311,7 +311,7 @@ mod tests {
     }
 
     fn table(rules: &Rules, relation: &Relation) -> Table {
-        Table::new(relation, rules, Shape::of_oid)
+        Table::new(relation, rules, |oid| Shape::of_oid(oid, rules.style))
     }
 
     fn labels(table: &Table) -> Vec<String> {

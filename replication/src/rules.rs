@@ -7,7 +7,7 @@ use std::fmt;
 
 use wire::{Name, NameError};
 
-use crate::EventTypes;
+use crate::{EventTypes, Style};
 
 /// What may leave, and to whom.
 #[derive(Clone, Debug)]
@@ -23,8 +23,11 @@ pub struct Rules {
     /// A column whose name contains one of these words is withheld, unless a route's `columns` names
     /// it. Compared without regard to case and underscores.
     pub withheld: Vec<String>,
-    /// The largest event, in bytes: a larger row leaves as its key and `"truncated": true`.
+    /// The largest event, in bytes: a larger row leaves as its key and `"truncated": true`. At most
+    /// [`crate::limits::ROW_BYTES_MAX`].
     pub event_bytes_max: usize,
+    /// How the values are written that a browser is easily wrong about.
+    pub style: Style,
 }
 
 impl Default for Rules {
@@ -53,6 +56,7 @@ impl Default for Rules {
                 "ssn",
             ]),
             event_bytes_max: 1024 * 1024,
+            style: Style::default(),
         }
     }
 }

@@ -1,235 +1,117 @@
 //! Values: PostgreSQL's text output into JSON.
 //!
-//! A value equals what `to_jsonb` gives for it, with two exceptions by type: `int8`, `numeric` and
-//! `money` are strings, since a browser's numbers are too short for them, and `timestamp` without
-//! time zone ends in `Z`, since a browser reads a bare one as local time.
+//! A value equals what `to_jsonb` gives for it, for every built-in type, arrays of them, domains and
+//! enums, with two exceptions by type, which [`Style`] can take back: `int8`, `numeric` and `money` are
+//! strings, since a browser's numbers are too short for them, and `timestamp` without time zone ends
+//! in `Z`, since a browser reads a bare one as local time. What the server does not describe is a
+//! string too: composites, and the elements of an array of composites or domains.
 //!
-//! The text was made under the session settings of `startup` (ISO dates, UTC).
+//! The text was made under the session settings of `startup` (ISO dates, UTC). How a single value is
+//! written is in `scalar`, and how arrays are read in `array`.
 
 mod array;
+mod hstore;
+mod scalar;
 
 use postgres_types::{Kind, Type};
-use wire::json::escape_into;
+
+pub(crate) use scalar::Scalar;
+
+/// In which of two ways the types are written that a browser is easily wrong about.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Style {
+    /// `int8` and `numeric`, and arrays and domains of them.
+    pub numbers: Numbers,
+    /// `timestamp` without time zone, and arrays and domains of it.
+    pub timestamps: Timestamps,
+}
+
+/// How `int8` and `numeric` are written.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Numbers {
+    /// As strings: a browser's numbers have 53 bits.
+    #[default]
+    String,
+    /// As numbers, as `to_jsonb` does.
+    Number,
+}
+
+/// How `timestamp` without time zone is written.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Timestamps {
+    /// With a `Z` at its end: most applications store UTC in it.
+    #[default]
+    Utc,
+    /// Bare, as `to_jsonb` does.
+    Local,
+}
 
 /// How the text of a type becomes JSON.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Shape {
-    /// `t` or `f`.
-    Bool,
-    /// Copied; NaN and the infinities are strings.
-    Number,
-    /// Copied.
-    Json,
-    /// A string with a `T`, and `Z` at its end.
-    Timestamp,
-    /// A string with a `T`, and the offset in full.
-    TimestampTz,
-    /// A string.
-    Text,
-    /// A JSON array of a built-in type's elements, between which this byte stands.
+    One(Scalar),
+    /// A JSON array of such elements, between which this byte stands.
     Array(Scalar, u8),
-}
-
-/// How an element of an array becomes JSON: a [`Shape`] that is no array.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Scalar {
-    Bool,
-    Number,
-    Json,
-    Timestamp,
-    TimestampTz,
-    Text,
 }
 
 impl Shape {
     /// The shape of a built-in type; everything unknown is a string.
-    pub(crate) fn of_oid(oid: u32) -> Self {
-        match Type::from_oid(oid) {
-            Some(ty) => Self::of_type(&ty),
-            None => Self::Text,
-        }
+    pub(crate) fn of_oid(oid: u32, style: Style) -> Self {
+        Type::from_oid(oid).map_or(Self::TEXT, |ty| Self::of_type(&ty, style))
     }
 
     /// The shape of a type that the server described by name: a domain comes under the name of its
-    /// base type in `pg_catalog`, which is said as the empty namespace. Anything else is the
-    /// application's own: an enum or a composite, or an array of them, whose names begin with `_`.
-    pub(crate) fn of_name(namespace: &str, name: &str) -> Self {
+    /// base type, where `pg_catalog` is said as the empty namespace. Anything else is the
+    /// application's own or an extension's: an enum or a composite, or an array of them, whose names
+    /// begin with `_`.
+    pub(crate) fn of_name(namespace: &str, name: &str, style: Style) -> Self {
         match (namespace, name) {
-            ("" | "pg_catalog", name) => BASE_TYPES
-                .iter()
-                .chain(&BASE_ARRAYS)
+            ("" | "pg_catalog", name) => (1..BUILT_IN_OIDS_END)
+                .filter_map(Type::from_oid)
                 .find(|ty| ty.name() == name)
-                .map_or(Self::Text, Self::of_type),
+                .map_or(Self::TEXT, |ty| Self::of_type(&ty, style)),
+            (_, "hstore") => Self::One(Scalar::Hstore),
+            (_, "_hstore") => Self::Array(Scalar::Hstore, b','),
             (_, name) if name.starts_with('_') => Self::Array(Scalar::Text, b','),
-            _ => Self::Text,
+            _ => Self::TEXT,
         }
     }
 
-    fn of_type(ty: &Type) -> Self {
-        if let Kind::Array(element) = ty.kind() {
-            // Of the built-in types only box has another delimiter (`pg_type.typdelim`).
-            let delimiter = if *element == Type::BOX { b';' } else { b',' };
-            return Self::Array(Scalar::of_type(element), delimiter);
-        }
-        match Scalar::of_type(ty) {
-            Scalar::Bool => Self::Bool,
-            Scalar::Number => Self::Number,
-            Scalar::Json => Self::Json,
-            Scalar::Timestamp => Self::Timestamp,
-            Scalar::TimestampTz => Self::TimestampTz,
-            Scalar::Text => Self::Text,
+    /// A string.
+    const TEXT: Self = Self::One(Scalar::Text);
+
+    fn of_type(ty: &Type, style: Style) -> Self {
+        match ty.kind() {
+            // Arrays by their name alone: their text is that of no array.
+            _ if [Type::INT2_VECTOR, Type::OID_VECTOR].contains(ty) => {
+                Self::One(Scalar::of_type(ty, style))
+            }
+            Kind::Array(element) => {
+                // Of the built-in types only box has another delimiter (`pg_type.typdelim`).
+                let delimiter = if *element == Type::BOX { b';' } else { b',' };
+                Self::Array(Scalar::of_type(element, style), delimiter)
+            }
+            _ => Self::One(Scalar::of_type(ty, style)),
         }
     }
 
     /// Appends the JSON of a value.
     pub(crate) fn write(self, text: &[u8], out: &mut Vec<u8>) {
-        let scalar = match self {
-            Self::Bool => Scalar::Bool,
-            Self::Number => Scalar::Number,
-            Self::Json => Scalar::Json,
-            Self::Timestamp => Scalar::Timestamp,
-            Self::TimestampTz => Scalar::TimestampTz,
-            Self::Text => Scalar::Text,
+        match self {
+            Self::One(scalar) => scalar.write(text, out),
             Self::Array(element, delimiter) => {
                 let start = out.len();
                 if array::write(text, element, delimiter, out).is_none() {
                     out.truncate(start);
-                    write_string(text, out);
+                    Scalar::Text.write(text, out);
                 }
-                return;
             }
-        };
-        scalar.write(text, out);
-    }
-}
-
-/// What a domain's base type is called, among those that are not strings.
-const BASE_TYPES: [Type; 9] = [
-    Type::BOOL,
-    Type::INT2,
-    Type::INT4,
-    Type::FLOAT4,
-    Type::FLOAT8,
-    Type::JSON,
-    Type::JSONB,
-    Type::TIMESTAMP,
-    Type::TIMESTAMPTZ,
-];
-
-/// The same for a domain over an array.
-const BASE_ARRAYS: [Type; 18] = [
-    Type::BOOL_ARRAY,
-    Type::INT2_ARRAY,
-    Type::INT4_ARRAY,
-    Type::INT8_ARRAY,
-    Type::FLOAT4_ARRAY,
-    Type::FLOAT8_ARRAY,
-    Type::NUMERIC_ARRAY,
-    Type::MONEY_ARRAY,
-    Type::TEXT_ARRAY,
-    Type::VARCHAR_ARRAY,
-    Type::BPCHAR_ARRAY,
-    Type::UUID_ARRAY,
-    Type::BYTEA_ARRAY,
-    Type::JSON_ARRAY,
-    Type::JSONB_ARRAY,
-    Type::DATE_ARRAY,
-    Type::TIMESTAMP_ARRAY,
-    Type::TIMESTAMPTZ_ARRAY,
-];
-
-impl Scalar {
-    fn of_type(ty: &Type) -> Self {
-        match *ty {
-            Type::BOOL => Self::Bool,
-            Type::INT2 | Type::INT4 | Type::FLOAT4 | Type::FLOAT8 => Self::Number,
-            Type::JSON | Type::JSONB => Self::Json,
-            Type::TIMESTAMP => Self::Timestamp,
-            Type::TIMESTAMPTZ => Self::TimestampTz,
-            _ => Self::Text,
-        }
-    }
-
-    fn write(self, text: &[u8], out: &mut Vec<u8>) {
-        match self {
-            Self::Bool if text == b"t" => out.extend_from_slice(b"true"),
-            Self::Bool if text == b"f" => out.extend_from_slice(b"false"),
-            Self::Number if is_number(text) => out.extend_from_slice(text),
-            Self::Json if !text.is_empty() && std::str::from_utf8(text).is_ok() => {
-                write_json(text, out);
-            }
-            Self::Timestamp => write_timestamp(text, "Z", out),
-            Self::TimestampTz => write_timestamp_tz(text, out),
-            _ => write_string(text, out),
         }
     }
 }
 
-/// Whether the text of a number is one in JSON: not for NaN and the infinities.
-fn is_number(text: &[u8]) -> bool {
-    let part = |byte: &u8| matches!(byte, b'0'..=b'9' | b'-' | b'+' | b'.' | b'e');
-    text.last().is_some_and(u8::is_ascii_digit) && text.iter().all(part)
-}
-
-/// Copies JSON; a raw line end, which it has only between tokens, becomes a space.
-fn write_json(text: &[u8], out: &mut Vec<u8>) {
-    let start = out.len();
-    out.extend_from_slice(text);
-    for at in memchr::memchr2_iter(b'\n', b'\r', text) {
-        out[start + at] = b' ';
-    }
-}
-
-/// Writes `2026-01-05 12:34:56.1` as `"2026-01-05T12:34:56.1"` and what follows the time; years
-/// before Christ keep their mark behind it, and the infinities are copied.
-fn write_timestamp(text: &[u8], zone: &str, out: &mut Vec<u8>) {
-    let Some(space) = memchr::memchr(b' ', text) else {
-        return write_string(text, out);
-    };
-    let (date, time) = (&text[..space], &text[space + 1..]);
-    let (time, era) = match time.strip_suffix(b" BC") {
-        Some(time) => (time, " BC"),
-        None => (time, ""),
-    };
-    let plain = |part: &[u8]| {
-        part.iter()
-            .all(|byte| matches!(byte, b'0'..=b'9' | b'-' | b':' | b'.'))
-    };
-    if !plain(date) || !plain(time) {
-        return write_string(text, out);
-    }
-    for part in [
-        b"\"",
-        date,
-        b"T",
-        time,
-        zone.as_bytes(),
-        era.as_bytes(),
-        b"\"",
-    ] {
-        out.extend_from_slice(part);
-    }
-}
-
-/// The same with an offset, which in UTC is `+00` and in `to_jsonb` `+00:00`.
-fn write_timestamp_tz(text: &[u8], out: &mut Vec<u8>) {
-    let (text, era) = match text.strip_suffix(b" BC") {
-        Some(text) => (text, b" BC".as_slice()),
-        None => (text, b"".as_slice()),
-    };
-    match text.strip_suffix(b"+00") {
-        Some(utc) => write_timestamp(&[utc, era].concat(), "+00:00", out),
-        None => write_string(&[text, era].concat(), out),
-    }
-}
-
-/// Writes a string. The database's encoding is UTF-8, so nothing is ever replaced.
-fn write_string(text: &[u8], out: &mut Vec<u8>) {
-    match std::str::from_utf8(text) {
-        Ok(text) => escape_into(out, text),
-        Err(_) => escape_into(out, &String::from_utf8_lossy(text)),
-    }
-}
+/// Types of the server's own have oids below this (`FirstGenbkiObjectId`); it describes the others.
+const BUILT_IN_OIDS_END: u32 = 10_000;
 
 #[cfg(test)]
 mod tests {
@@ -237,7 +119,7 @@ mod tests {
 
     fn json(ty: &Type, text: &str) -> String {
         let mut out = Vec::new();
-        Shape::of_oid(ty.oid()).write(text.as_bytes(), &mut out);
+        Shape::of_oid(ty.oid(), Style::default()).write(text.as_bytes(), &mut out);
         let json = String::from_utf8(out).unwrap();
         serde_json::from_str::<serde_json::Value>(&json).unwrap();
         json
@@ -348,18 +230,47 @@ mod tests {
 
     #[test]
     fn domains_and_enums_are_known_by_name() {
-        assert_eq!(Shape::of_name("", "int4"), Shape::Number);
+        let of_name = |namespace, name| Shape::of_name(namespace, name, Style::default());
+        assert_eq!(of_name("", "int4"), Shape::One(Scalar::Number));
         assert_eq!(
-            Shape::of_name("pg_catalog", "_int4"),
+            of_name("pg_catalog", "_int4"),
             Shape::Array(Scalar::Number, b',')
         );
-        assert_eq!(Shape::of_name("", "int8"), Shape::Text);
-        assert_eq!(Shape::of_name("public", "int4"), Shape::Text);
-        assert_eq!(Shape::of_name("public", "mood"), Shape::Text);
+        assert_eq!(of_name("", "int8"), Shape::TEXT);
+        assert_eq!(of_name("", "_box"), Shape::Array(Scalar::Text, b';'));
+        assert_eq!(of_name("public", "int4"), Shape::TEXT);
+        assert_eq!(of_name("public", "mood"), Shape::TEXT);
+        assert_eq!(of_name("public", "_mood"), Shape::Array(Scalar::Text, b','));
+        assert_eq!(of_name("public", "hstore"), Shape::One(Scalar::Hstore));
+    }
+
+    #[test]
+    fn long_numbers_and_bare_timestamps_may_be_as_to_jsonb_has_them() {
+        let style = Style {
+            numbers: Numbers::Number,
+            timestamps: Timestamps::Local,
+        };
+        let json = |ty: &Type, text: &str| {
+            let mut out = Vec::new();
+            Shape::of_oid(ty.oid(), style).write(text.as_bytes(), &mut out);
+            String::from_utf8(out).unwrap()
+        };
+        assert_eq!(json(&Type::INT8, "9007199254740993"), "9007199254740993");
+        assert_eq!(json(&Type::NUMERIC_ARRAY, "{1.50,NaN}"), "[1.50,\"NaN\"]");
+        let bare = json(&Type::TIMESTAMP, "2026-01-05 12:34:56");
+        assert_eq!(bare, "\"2026-01-05T12:34:56\"");
         assert_eq!(
-            Shape::of_name("public", "_mood"),
-            Shape::Array(Scalar::Text, b',')
+            Shape::of_name("", "int8", style),
+            Shape::One(Scalar::Number)
         );
+    }
+
+    #[test]
+    fn vectors_are_arrays_by_another_spelling() {
+        assert_eq!(json(&Type::INT2_VECTOR, "1 -2"), "[1,-2]");
+        assert_eq!(json(&Type::OID_VECTOR, ""), "[]");
+        let nested = json(&Type::OID_VECTOR_ARRAY, "{\"1 2\",3}");
+        assert_eq!(nested, r#"[["1","2"],["3"]]"#);
     }
 
     #[test]
@@ -367,7 +278,7 @@ mod tests {
         assert_eq!(json(&Type::BOOL, "maybe"), "\"maybe\"");
         assert_eq!(json(&Type::INT4, ""), "\"\"");
         let mut out = Vec::new();
-        Shape::Json.write(b"\xff", &mut out);
+        Scalar::Json.write(b"\xff", &mut out);
         assert_eq!(out, "\"\u{fffd}\"".as_bytes());
     }
 }
