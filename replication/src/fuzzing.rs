@@ -126,6 +126,7 @@ mod tests {
             .collect()
     }
 
+    // Case: 8
     #[test]
     fn the_corpus_finds_nothing() {
         let corpus = corpus();
@@ -133,6 +134,7 @@ mod tests {
         corpus.iter().for_each(|(_, bytes)| pgoutput(bytes));
     }
 
+    // Case: 5
     #[test]
     fn wherever_a_stream_is_cut_it_reads_the_same() {
         const SEED_BYTES_MAX: usize = 2_000;

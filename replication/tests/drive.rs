@@ -40,17 +40,9 @@ impl Drive {
 
     /// The same, with a configuration that differs from the default.
     pub(crate) fn with(cluster: &Cluster, change: impl FnOnce(&mut Config)) -> Self {
-        let keys = Keys::new([3; 16]);
-        let mut config = Config {
-            connect: cluster.url().parse().unwrap(),
-            publication: "tailrace".to_owned(),
-            slot: Config::SLOT_DEFAULT.to_owned(),
-            generation: 0,
-            window_ms: Config::WINDOW_MS_DEFAULT,
-            rules: Rules::default(),
-            keys: keys.clone(),
-        };
+        let mut config = config(cluster);
         change(&mut config);
+        let keys = config.keys.clone();
         let begun = Instant::now();
         Self {
             reader: Reader::new(config.clone(), u64::from(std::process::id()), 0),
@@ -268,6 +260,19 @@ impl Drive {
             Line::Stream => &mut self.stream,
             Line::Anchor => &mut self.anchor,
         }
+    }
+}
+
+/// The configuration of a reader of the cluster's database.
+pub(crate) fn config(cluster: &Cluster) -> Config {
+    Config {
+        connect: cluster.url().parse().unwrap(),
+        publication: "tailrace".to_owned(),
+        slot: Config::SLOT_DEFAULT.to_owned(),
+        generation: 0,
+        window_ms: Config::WINDOW_MS_DEFAULT,
+        rules: Rules::default(),
+        keys: Keys::new([3; 16]),
     }
 }
 

@@ -14,6 +14,7 @@ mod anchor;
 mod authentication;
 mod cluster;
 mod drive;
+mod fake;
 mod restart;
 mod routes;
 mod rows;

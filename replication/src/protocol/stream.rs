@@ -39,8 +39,8 @@ pub(crate) fn parse(mut data: Bytes) -> Result<Streamed, Malformed> {
         }
         b'k' => {
             let (end, sent_us) = (Lsn(fields.u64()?), fields.i64()?);
+            // A server that says more with it than we know still means this by it.
             let reply = fields.u8()? != 0;
-            fields.end()?;
             Ok(Streamed::Keepalive {
                 end,
                 sent_us,
