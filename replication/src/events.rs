@@ -1,8 +1,9 @@
 //! Events: a row becomes the JSON of the wire format, serialised once.
 
-use wire::{Audience, EventId, Frame, FrameWriter, Name, Source};
+use wire::{Audience, EventId, Frame, FrameWriter, Source};
 
 use crate::Action;
+use crate::application::Application;
 use crate::pgoutput::{Old, Tuple, Value};
 use crate::routing::{Destination, Output, Plan, Table};
 use crate::values::Shape;
@@ -30,77 +31,94 @@ pub(crate) struct Place {
     pub(crate) commit_ms: i64,
 }
 
-/// Writes the frame of a change; where that would be longer than `bytes_max`, its key and
-/// `"truncated": true`.
-pub(crate) fn write_row(
-    place: Place,
-    table: &Table,
-    plan: &Plan,
-    destination: &Destination<'_>,
-    audience: Audience,
-    change: Change<'_>,
+/// Writes events, all in the same memory.
+#[derive(Debug)]
+pub(crate) struct EventWriter {
+    frame: FrameWriter,
+    /// The longest event of a row.
     bytes_max: usize,
-) -> Frame {
-    let begin = || {
-        let event_type = plan.event_type(change.action);
-        let Place { id, commit_ms } = place;
-        FrameWriter::new(id, event_type, &plan.channel, commit_ms, Source::Postgres)
-    };
-    let old = change.old.map(|old| known_values(table, old));
-    let new = change.new.map(|new| filled_values(new, old.as_deref()));
-    let whole = Payload {
-        table,
-        destination,
-        action: change.action,
-        new: new.as_deref(),
-        old: old.as_deref().filter(|_| change.shows_old),
-        old_is_whole: change.old.is_some_and(|old| old.whole),
-        bytes_max: Some(bytes_max),
-    };
-    let mut writer = begin();
-    if whole.write(&mut writer).is_none() {
-        writer = begin();
-        let truncated = Payload {
-            bytes_max: None,
-            ..whole
-        };
-        truncated
-            .write(&mut writer)
-            .expect("without a bound nothing is too long");
-    }
-    writer.finish(audience)
 }
 
-/// Writes the frame of an application's own event. `data` is JSON.
-pub(crate) fn write_application(
-    place: Place,
-    event_type: &Name,
-    channel: &Name,
-    destination: &Destination<'_>,
-    data: &str,
-    audience: Audience,
-) -> Frame {
-    let Place { id, commit_ms } = place;
-    let mut writer = FrameWriter::new(id, event_type, channel, commit_ms, Source::Application);
-    let out = writer.json();
-    out.push(b'{');
-    let names = [
-        ("\"organizationId\":", &destination.organisation),
-        ("\"userId\":", &destination.user),
-    ];
-    for (label, name) in names {
-        if let Some(name) = name {
-            out.extend_from_slice(label.as_bytes());
-            wire::json::escape_into(out, name);
-            out.push(b',');
+impl EventWriter {
+    pub(crate) fn new(bytes_max: usize) -> Self {
+        Self {
+            frame: FrameWriter::default(),
+            bytes_max,
         }
     }
-    out.extend_from_slice(b"\"data\":");
-    let start = out.len();
-    out.extend_from_slice(data.as_bytes());
-    writer.mark_data(start);
-    writer.json().push(b'}');
-    writer.finish(audience)
+
+    /// Writes the frame of a change; where that would be too long, its key and `"truncated": true`.
+    pub(crate) fn row(
+        &mut self,
+        place: Place,
+        table: &Table,
+        plan: &Plan,
+        destination: &Destination<'_>,
+        audience: Audience,
+        change: Change<'_>,
+    ) -> Frame {
+        let begin = |frame: &mut FrameWriter| {
+            let event_type = plan.event_type(change.action);
+            let Place { id, commit_ms } = place;
+            frame.begin(id, event_type, &plan.channel, commit_ms, Source::Postgres);
+        };
+        let old = change.old.map(|old| known_values(table, old));
+        let new = change.new.map(|new| filled_values(new, old.as_deref()));
+        let whole = Payload {
+            table,
+            destination,
+            action: change.action,
+            new: new.as_deref(),
+            old: old.as_deref().filter(|_| change.shows_old),
+            old_is_whole: change.old.is_some_and(|old| old.whole),
+            bytes_max: Some(self.bytes_max),
+        };
+        let frame = &mut self.frame;
+        begin(frame);
+        if whole.write(frame).is_none() {
+            begin(frame);
+            let truncated = Payload {
+                bytes_max: None,
+                ..whole
+            };
+            truncated
+                .write(frame)
+                .expect("without a bound nothing is too long");
+        }
+        frame.finish(audience)
+    }
+
+    /// Writes the frame of an application's own event. `data` is JSON.
+    pub(crate) fn application(
+        &mut self,
+        place: Place,
+        said: &Application<'_>,
+        audience: Audience,
+    ) -> Frame {
+        let Place { id, commit_ms } = place;
+        let (event_type, channel) = (&said.event_type, &said.channel);
+        let frame = &mut self.frame;
+        frame.begin(id, event_type, channel, commit_ms, Source::Application);
+        let out = frame.json();
+        out.push(b'{');
+        let names = [
+            ("\"organizationId\":", &said.destination.organisation),
+            ("\"userId\":", &said.destination.user),
+        ];
+        for (label, name) in names {
+            if let Some(name) = name {
+                out.extend_from_slice(label.as_bytes());
+                wire::json::escape_into(out, name);
+                out.push(b',');
+            }
+        }
+        out.extend_from_slice(b"\"data\":");
+        let start = out.len();
+        out.extend_from_slice(said.data.as_bytes());
+        frame.mark_data(start);
+        frame.json().push(b'}');
+        frame.finish(audience)
+    }
 }
 
 /// What is known of a row as it was: [`Value::Unchanged`], which is never written, stands for what was

@@ -9,7 +9,7 @@ use std::sync::Arc;
 use wire::{Batch, Commit, EventId, Frame, Keys, Lineage, Lsn};
 
 use crate::application::{Application, PREFIX};
-use crate::events::{self, Change, Place};
+use crate::events::{Change, EventWriter, Place};
 use crate::limits::PROGRESS_MS;
 use crate::notice::Notice;
 use crate::pgoutput::{Message, Old, Tuple};
@@ -49,6 +49,7 @@ struct Row<'a> {
 struct Router {
     rules: Rules,
     keys: Keys,
+    events: EventWriter,
     tally: Tally,
     /// At most a few for each table.
     notices: VecDeque<Notice>,
@@ -59,6 +60,7 @@ impl Feed {
     pub(crate) fn new(rules: Rules, keys: Keys, lineage: Lineage, floor: Lsn) -> Self {
         Self {
             router: Router {
+                events: EventWriter::new(rules.event_bytes_max),
                 rules,
                 keys,
                 tally: Tally::default(),
@@ -290,14 +292,7 @@ impl Feed {
         };
         let (said, place) = said;
         let audience = said.audience(&self.router.keys);
-        let Application {
-            event_type,
-            channel,
-            destination,
-            data,
-        } = &said;
-        let frame =
-            events::write_application(place, event_type, channel, destination, data, audience);
+        let frame = self.router.events.application(place, &said, audience);
         Ok(self.gather([frame]))
     }
 
@@ -374,18 +369,10 @@ impl Router {
             // A key is shown even where it does not say whose it was: pages must forget it.
             shows_old: !moved && (source.is_some() || old.is_some_and(|old| !old.whole)),
         };
-        let write = |destination: Destination<'_>, change| {
+        let mut write = |destination: Destination<'_>, change| {
             let audience = plan.audience(&destination, &self.keys);
-            let bytes_max = self.rules.event_bytes_max;
-            events::write_row(
-                place,
-                table,
-                plan,
-                &destination,
-                audience,
-                change,
-                bytes_max,
-            )
+            let events = &mut self.events;
+            events.row(place, table, plan, &destination, audience, change)
         };
         let leaves = source.filter(|_| moved || new.is_none());
         [

@@ -176,7 +176,8 @@ impl Frame {
     }
 }
 
-/// Writes one frame: the head of the event's JSON first, then its payload by the caller.
+/// Writes frames, one after the other: the head of the event's JSON first, then its payload by the
+/// caller. All are put together in the same memory, and each leaves in memory of just its size.
 ///
 /// ```
 /// # use wire::*;
@@ -192,7 +193,7 @@ impl Frame {
 /// let frame = writer.finish(Audience::of(Topic::Global));
 /// assert_eq!(frame.channel(), "property");
 /// ```
-#[derive(Debug)]
+#[derive(Debug, Default)]
 pub struct FrameWriter {
     buffer: Vec<u8>,
     id: EventId,
@@ -201,7 +202,7 @@ pub struct FrameWriter {
 }
 
 impl FrameWriter {
-    /// Begins a frame. `timestamp_ms` is the commit time in milliseconds since 1970.
+    /// A writer that has begun its first frame, as [`Self::begin`] does.
     pub fn new(
         id: EventId,
         event_type: &Name,
@@ -209,37 +210,43 @@ impl FrameWriter {
         timestamp_ms: i64,
         source: Source,
     ) -> Self {
-        let mut buffer = Vec::with_capacity(512);
-        let mut ranges = Ranges::default();
-        let mut put = |bytes: &[u8]| {
-            let start = buffer.len();
-            buffer.extend_from_slice(bytes);
-            Span::new(start..buffer.len())
-        };
-        let text = id.to_string();
-        put(b"id: ");
-        ranges.id = put(text.as_bytes());
-        let line_start = put(b"\ndata: ").range().end;
-        put(b"{\"id\":\"");
-        put(text.as_bytes());
-        put(b"\",\"type\":\"");
-        ranges.event_type = put(event_type.as_str().as_bytes());
-        put(b"\",\"channel\":\"");
-        ranges.channel = put(channel.as_str().as_bytes());
-        put(b"\",\"timestamp\":");
-        let head_end = put(itoa::Buffer::new().format(timestamp_ms).as_bytes())
-            .range()
+        let mut writer = Self::default();
+        writer.begin(id, event_type, channel, timestamp_ms, source);
+        writer
+    }
+
+    /// Begins a frame; what was written of one that was not finished is forgotten. `timestamp_ms` is
+    /// the commit time in milliseconds since 1970.
+    pub fn begin(
+        &mut self,
+        id: EventId,
+        event_type: &Name,
+        channel: &Name,
+        timestamp_ms: i64,
+        source: Source,
+    ) {
+        self.id = id;
+        self.ranges = Ranges::default();
+        self.buffer.clear();
+        self.put(b"id: ");
+        let start = self.buffer.len();
+        id.write(&mut self.buffer);
+        self.ranges.id = Span::new(start..self.buffer.len());
+        self.line_start = self.put(b"\ndata: ").end;
+        self.put(b"{\"id\":\"");
+        self.buffer.extend_from_within(self.ranges.id.range());
+        self.put(b"\",\"type\":\"");
+        self.ranges.event_type = Span::new(self.put(event_type.as_str().as_bytes()));
+        self.put(b"\",\"channel\":\"");
+        self.ranges.channel = Span::new(self.put(channel.as_str().as_bytes()));
+        self.put(b"\",\"timestamp\":");
+        let head_end = self
+            .put(itoa::Buffer::new().format(timestamp_ms).as_bytes())
             .end;
-        ranges.head = Span::new(line_start..head_end);
-        put(b",\"source\":\"");
-        put(source.as_str().as_bytes());
-        put(b"\",\"version\":\"1\",\"payload\":");
-        Self {
-            buffer,
-            id,
-            ranges,
-            line_start,
-        }
+        self.ranges.head = Span::new(self.line_start..head_end);
+        self.put(b",\"source\":\"");
+        self.put(source.as_str().as_bytes());
+        self.put(b"\",\"version\":\"1\",\"payload\":");
     }
 
     /// Where the payload is written, as one JSON value. What is there already must stay.
@@ -262,13 +269,17 @@ impl FrameWriter {
         self.buffer.len()
     }
 
-    /// Never: a writer begins with the head of the event.
+    /// Whether no frame was begun.
     pub fn is_empty(&self) -> bool {
-        false
+        self.buffer.is_empty()
     }
 
     /// Ends the frame.
-    pub fn finish(mut self, audience: Audience) -> Frame {
+    ///
+    /// # Panics
+    ///
+    /// Where none was begun, or it has no data.
+    pub fn finish(&mut self, audience: Audience) -> Frame {
         assert!(self.ranges.data.end != 0, "a frame has data");
         self.buffer.push(b'}');
         // A raw line end would end the `data:` line. JSON has raw ones only between tokens, where a
@@ -279,16 +290,21 @@ impl FrameWriter {
             from += at + 1;
         }
         self.buffer.extend_from_slice(b"\n\n");
-        self.buffer.shrink_to_fit();
-        let Self {
-            buffer, id, ranges, ..
-        } = self;
+        let bytes = Bytes::copy_from_slice(&self.buffer);
+        self.buffer.clear();
         Frame(Arc::new(Parts {
-            bytes: Bytes::from(buffer),
-            id,
+            bytes,
+            id: self.id,
             audience,
-            ranges,
+            ranges: std::mem::take(&mut self.ranges),
         }))
+    }
+
+    /// Appends bytes, and says where they are.
+    fn put(&mut self, bytes: &[u8]) -> Range<usize> {
+        let start = self.buffer.len();
+        self.buffer.extend_from_slice(bytes);
+        start..self.buffer.len()
     }
 }
 
@@ -347,6 +363,35 @@ mod tests {
         assert_eq!(
             written(&frame, Format::Named),
             "event: property.insert\nid: ab.1.90002e8.1\ndata: {\"a\":1}\n\n"
+        );
+    }
+
+    #[test]
+    fn a_writer_keeps_nothing_of_the_frame_before() {
+        let name = |text| Name::new(text).unwrap();
+        let (event_type, channel) = (name("a"), name("b"));
+        let mut writer = FrameWriter::default();
+        let mut write = |index, payload: &[u8]| {
+            let id = EventId {
+                index,
+                ..EventId::default()
+            };
+            writer.begin(id, &event_type, &channel, 1, Source::Postgres);
+            let start = writer.json().len();
+            writer.json().extend_from_slice(payload);
+            writer.mark_data(start);
+            writer.finish(Audience::of(Topic::Global))
+        };
+        let (long, short) = (write(1, b"[1,2,3]"), write(2, b"[]"));
+        assert!(written(&long, Format::Event).contains("\"payload\":[1,2,3]}"));
+        assert_eq!(
+            written(&short, Format::Event),
+            "id: 0.0.0.2\ndata: {\"id\":\"0.0.0.2\",\"type\":\"a\",\"channel\":\"b\",\
+             \"timestamp\":1,\"source\":\"postgres\",\"version\":\"1\",\"payload\":[]}\n\n"
+        );
+        assert_eq!(
+            written(&short, Format::Named),
+            "event: a\nid: 0.0.0.2\ndata: []\n\n"
         );
     }
 

@@ -10,7 +10,7 @@ use std::str::FromStr;
 ///
 /// Printed as `EPOCH.TIMELINE.LSN.INDEX` in lower-case hexadecimal without padding, and ordered by
 /// these fields. Every node gives the same change the same id.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct EventId {
     /// 32 bits of hash over the cluster's system identifier, the database and the configured
     /// generation: ids of another database never compare as ours.
@@ -28,6 +28,18 @@ pub struct EventId {
 impl EventId {
     /// The longest printed id: four hexadecimal numbers and three dots.
     pub const TEXT_BYTES_MAX: usize = 8 + 1 + 8 + 1 + 16 + 1 + 8;
+}
+
+impl EventId {
+    /// Appends what [`fmt::Display`] prints: every event begins with it, and the machinery of
+    /// formatting takes ten times as long.
+    pub(crate) fn write(self, out: &mut Vec<u8>) {
+        write_hex(self.epoch.into(), out);
+        for field in [self.timeline.into(), self.lsn.0, self.index.into()] {
+            out.push(b'.');
+            write_hex(field, out);
+        }
+    }
 }
 
 impl fmt::Display for EventId {
@@ -103,6 +115,15 @@ impl fmt::Display for ParseIdError {
 
 impl std::error::Error for ParseIdError {}
 
+/// Appends a number in lower-case hexadecimal, without padding.
+fn write_hex(number: u64, out: &mut Vec<u8>) {
+    const DIGITS: &[u8; 16] = b"0123456789abcdef";
+    // The digits of a number end where its highest bit is; zero has one as well.
+    let count = (u64::BITS - (number | 1).leading_zeros()).div_ceil(4);
+    let digit = |place: u32| DIGITS[(number >> (4 * place) & 0xf) as usize];
+    out.extend((0..count).rev().map(digit));
+}
+
 fn hex(digits: &str, digits_max: usize) -> Result<u64, ParseIdError> {
     let canonical = match digits.as_bytes() {
         [] => false,
@@ -135,10 +156,14 @@ mod tests {
         for id in [
             id(0, 0, 0, 0),
             id(0xdead_beef, 1, 0x1_90002e8, 3),
+            id(0xf, 0x10, 0x8000_0000_0000_0000, 0x1000),
             id(!0, !0, !0, !0),
         ] {
             let text = id.to_string();
             assert!(text.len() <= EventId::TEXT_BYTES_MAX);
+            let mut written = Vec::new();
+            id.write(&mut written);
+            assert_eq!(written, text.as_bytes());
             assert_eq!(text.parse(), Ok(id));
         }
         assert_eq!(id(0xab, 1, 0x90002e8, 0).to_string(), "ab.1.90002e8.0");
