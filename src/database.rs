@@ -20,7 +20,21 @@ const STATEMENT_MS: u64 = 5_000;
 ///
 /// Where the server cannot be reached or does not let us in.
 pub(crate) async fn connect(info: &ConnectInfo) -> Result<Client, DatabaseError> {
-    let config = config(info);
+    open(config(info)).await
+}
+
+/// Connects as [`connect`] does, for statements that change the database and take their time.
+///
+/// # Errors
+///
+/// As for [`connect`].
+pub(crate) async fn connect_to_change(info: &ConnectInfo) -> Result<Client, DatabaseError> {
+    let mut config = config(info);
+    config.options("-c statement_timeout=0");
+    open(config).await
+}
+
+async fn open(config: tokio_postgres::Config) -> Result<Client, DatabaseError> {
     let connecting = config.connect(NoTls);
     let timeout = Duration::from_millis(CONNECT_MS);
     let (client, connection) = tokio::time::timeout(timeout, connecting)

@@ -9,6 +9,7 @@
 #![deny(missing_docs)]
 
 mod audience;
+mod catalog;
 mod cli;
 mod config;
 mod control;

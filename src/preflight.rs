@@ -118,8 +118,7 @@ async fn check_publication(client: &Client, config: &Config) -> Checked {
     if found.is_some() {
         return Ok(Ok(()));
     }
-    let tables = init::tables(client, &config.rules.organisation_columns).await?;
-    let statements = init::statements(&tables, publication);
+    let statements = init::publication_script(client, publication, &config.rules).await?;
     Ok(Err(format!(
         "there is no publication {publication:?} in this database. It is the list of the tables whose \
          changes may leave, and a person makes it. For this database:\n\n{statements}"

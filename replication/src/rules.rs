@@ -95,7 +95,7 @@ impl Route {
     }
 
     /// Whether the route is about this table.
-    pub(crate) fn concerns(&self, schema: &str, table: &str) -> bool {
+    pub fn concerns(&self, schema: &str, table: &str) -> bool {
         match self
             .table
             .strip_prefix(schema)
@@ -151,7 +151,7 @@ impl Rules {
     }
 
     /// Whether the table is one that identity is read from.
-    pub(crate) fn is_identity(&self, table: &str) -> bool {
+    pub fn is_identity(&self, table: &str) -> bool {
         let name = singular(table);
         IDENTITY_TABLES.contains(&name.as_str())
             || name.ends_with("member")
@@ -162,7 +162,7 @@ impl Rules {
     }
 
     /// Whether a column of this name is withheld where no route names it.
-    pub(crate) fn is_withheld(&self, column: &str) -> bool {
+    pub fn is_withheld(&self, column: &str) -> bool {
         let name = folded(column);
         self.withheld
             .iter()

@@ -1,0 +1,184 @@
+//! The `tailrace.toml` of a plan, and the secrets that go into it.
+
+use std::fmt::Write as _;
+use std::io::Write as _;
+use std::os::unix::fs::OpenOptionsExt as _;
+use std::path::Path;
+
+use super::plan::Plan;
+
+/// What is drawn for a new node. Neither is printed: they go into a file that only its owner reads.
+pub(super) struct Secrets {
+    /// The password of the role.
+    pub(super) password: String,
+    /// The key of the application's own servers.
+    pub(super) service: String,
+}
+
+impl Secrets {
+    /// Draws them.
+    ///
+    /// # Errors
+    ///
+    /// Where the machine has no random numbers.
+    pub(super) fn draw() -> Result<Self, String> {
+        let draw = || {
+            let mut bytes = [0_u8; 24];
+            getrandom::fill(&mut bytes).map_err(|error| format!("no random numbers: {error}"))?;
+            let mut text = String::new();
+            for byte in bytes {
+                // Writing to a `String` cannot fail.
+                let _ = write!(text, "{byte:02x}");
+            }
+            Ok::<_, String>(text)
+        };
+        Ok(Self {
+            password: draw()?,
+            service: draw()?,
+        })
+    }
+}
+
+/// The file. With secrets, a node starts with it as it is; without, a person fills them in.
+pub(super) fn text(plan: &Plan, secrets: Option<(&Secrets, Option<&str>)>) -> String {
+    let url = secrets.and_then(|(_, url)| url);
+    let url = match url {
+        Some(url) => format!("url = {}", quoted(url)),
+        None => "# The role's, not the owner's; or in TAILRACE_DATABASE_URL.\n\
+                 # url = \"postgresql://tailrace:…@host:5432/database\""
+            .to_owned(),
+    };
+    let service = match secrets {
+        Some((secrets, _)) => format!("service = {}", quoted(&secrets.service)),
+        None => "# service = \"…\"".to_owned(),
+    };
+    let mut text = format!(
+        "# Written by `tailrace init`. Every key there is stands in the tailrace.toml that Tailrace\n\
+         # comes with, with its default.\n\n[database]\n{url}\npublication = {}\n\n[auth]\n\
+         # The secret that your application signs its sessions with; better in TAILRACE_AUTH_SECRET.\n\
+         # secret = \"…\"\ncookie = \"session\"\n\n[keys]\n\
+         # For your own servers: opens streams of any organisation.\n{service}\n",
+        quoted(&plan.publication_name)
+    );
+    match &plan.membership {
+        Some(members) => {
+            let role = members.role.as_deref().unwrap_or("");
+            let _ = write!(
+                text,
+                "\n[membership]\ntable = {}\nuser = {}\norganization = {}\nrole = {}\n",
+                quoted(&members.table.label()),
+                quoted(&members.user),
+                quoted(&members.organization),
+                quoted(role)
+            );
+        }
+        None => text.push_str(
+            "\n# The table that says who belongs to which organisation: none looks like it.\n\
+             # [membership]\n# table = \"OrganizationMember\"\n# user = \"userId\"\n\
+             # organization = \"organizationId\"\n# role = \"role\"\n",
+        ),
+    }
+    text.push_str(
+        "\n# One event for many changes of a transaction, where your pages understand batches:\n\
+         # [batch]\n# over = 50\n",
+    );
+    text
+}
+
+/// The file as a comment of SQL, so that everything that is printed is a script for psql.
+pub(super) fn in_comment(text: &str) -> String {
+    // A name may hold the comment's end; TOML has another way to write it.
+    let text = text.replace("*/", "*\\u002F").replace("/*", "/\\u002A");
+    format!("\n/* A configuration, tailrace.toml:\n\n{text}\n*/\n")
+}
+
+/// Writes the file, which only its owner may read.
+///
+/// # Errors
+///
+/// Where it is there already, or cannot be written.
+pub(super) fn write(path: &Path, text: &str) -> Result<(), String> {
+    let mut options = std::fs::OpenOptions::new();
+    let file = options.write(true).create_new(true).mode(0o600).open(path);
+    file.and_then(|mut file| file.write_all(text.as_bytes()))
+        .map_err(|error| format!("--output {}: {error}", path.display()))
+}
+
+/// The same address for another role.
+pub(super) fn url_as(url: &str, user: &str, password: &str) -> String {
+    let (scheme, rest) = url.split_once("://").unwrap_or(("postgresql", url));
+    let (rest, query) = rest.split_once('?').unwrap_or((rest, ""));
+    let (authority, path) = match rest.find('/') {
+        Some(at) => rest.split_at(at),
+        None => (rest, ""),
+    };
+    let address = authority
+        .rsplit_once('@')
+        .map_or(authority, |(_, address)| address);
+    let is_kept = |pair: &&str| {
+        let name = pair.split('=').next().unwrap_or("");
+        !pair.is_empty() && !matches!(name, "user" | "password")
+    };
+    let kept: Vec<&str> = query.split('&').filter(is_kept).collect();
+    let query = match kept.is_empty() {
+        true => String::new(),
+        false => format!("?{}", kept.join("&")),
+    };
+    format!(
+        "{scheme}://{}:{}@{address}{path}{query}",
+        encoded(user),
+        encoded(password)
+    )
+}
+
+/// Percent-encoding (RFC 3986, 2.1) of everything that is not plainly allowed.
+fn encoded(text: &str) -> String {
+    let mut encoded = String::new();
+    for byte in text.bytes() {
+        match byte {
+            b'a'..=b'z' | b'A'..=b'Z' | b'0'..=b'9' | b'_' | b'-' => encoded.push(char::from(byte)),
+            _ => {
+                let _ = write!(encoded, "%{byte:02X}");
+            }
+        }
+    }
+    encoded
+}
+
+/// A basic string of TOML.
+fn quoted(text: &str) -> String {
+    toml::Value::String(text.to_owned()).to_string()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_address_is_kept_for_another_role() {
+        let url = "postgres://owner:p@ss@db.example:6000/shop?user=x&sslmode=require&password=y";
+        assert_eq!(
+            url_as(url, "tail race", "s/1"),
+            "postgres://tail%20race:s%2F1@db.example:6000/shop?sslmode=require"
+        );
+        let socket = "postgresql:///shop?host=/run/pg";
+        assert_eq!(
+            url_as(socket, "t", "p"),
+            "postgresql://t:p@/shop?host=/run/pg"
+        );
+    }
+
+    #[test]
+    fn a_hostile_name_does_not_end_the_comment() {
+        let text = format!("table = {}", quoted("x*/ DROP TABLE y; /*"));
+        let comment = in_comment(&text);
+        assert_eq!(comment.matches("*/").count(), 1, "{comment}");
+        assert_eq!(comment.matches("/*").count(), 1, "{comment}");
+        let line = comment
+            .lines()
+            .find(|line| line.starts_with("table"))
+            .unwrap();
+        let value: toml::Table = line.parse().unwrap();
+        assert_eq!(value["table"].as_str(), Some("x*/ DROP TABLE y; /*"));
+    }
+}
