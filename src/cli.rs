@@ -6,7 +6,7 @@ use std::process::ExitCode;
 use clap::{Parser, Subcommand};
 
 use crate::config::{Config, Environment};
-use crate::{dev, init, logs, node, tail, token};
+use crate::{check, dev, init, logs, node, slots, tail, token};
 
 /// Streams PostgreSQL's committed changes to browsers over Server-Sent Events.
 #[derive(Parser)]
@@ -24,8 +24,12 @@ enum Command {
         #[arg(long, value_name = "FILE")]
         config: Option<PathBuf>,
     },
-    /// Print the SQL and a configuration for a database.
+    /// Say what is wrong, and the statement that mends it.
+    Check(check::Arguments),
+    /// Print the SQL and a configuration for a database, or run it.
     Init(init::Arguments),
+    /// List or drop the replication slots of nodes.
+    Slots(slots::Arguments),
     /// Run everything on a private PostgreSQL with sample data, and a page to look at.
     Dev(dev::Arguments),
     /// Print the events of an organisation as they come.
@@ -38,7 +42,12 @@ enum Command {
 pub(crate) fn run() -> ExitCode {
     match Arguments::parse().command {
         Command::Run { config } => logged(|| run_node(config)),
+        Command::Check(arguments) => check::run(&arguments).unwrap_or_else(|error| {
+            fail(&error);
+            ExitCode::from(2)
+        }),
         Command::Init(arguments) => done(init::run(&arguments)),
+        Command::Slots(arguments) => done(slots::run(&arguments)),
         Command::Dev(arguments) => {
             logged(|| dev::run(&arguments).unwrap_or_else(|error| fail(&error)))
         }

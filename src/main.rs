@@ -10,6 +10,7 @@
 
 mod audience;
 mod catalog;
+mod check;
 mod cli;
 mod config;
 mod control;
@@ -21,6 +22,8 @@ mod metrics;
 mod node;
 mod preflight;
 mod replication_thread;
+mod retention;
+mod slots;
 mod tail;
 mod token;
 

@@ -18,6 +18,7 @@ use crate::config::{Config, Drain};
 use crate::control::{self, Shared};
 use crate::preflight;
 use crate::replication_thread::{self, Feed};
+use crate::retention;
 
 /// Over how long resets of many streams are spread, so that their pages do not refetch at once.
 const RESET_SPREAD_MS: u64 = 10_000;
@@ -45,6 +46,8 @@ pub(crate) struct Node {
     control: control::Handle,
     shared: Arc<Shared>,
     drain: Drain,
+    /// What is asked once more at the end.
+    config: Arc<Config>,
 }
 
 /// Why a node did not start: what, why, and how to mend it.
@@ -121,6 +124,7 @@ pub(crate) fn start(config: Config, pages: Router) -> Result<Node, BootError> {
         control,
         shared,
         drain,
+        config,
     })
 }
 
@@ -163,7 +167,16 @@ impl Node {
                 ExitCode::FAILURE
             }
         };
+        let config = Arc::clone(&self.config);
         self.stop();
+        if drain {
+            // The slot stays, and nobody moves it: whoever stopped the node should know for how long
+            // that is well.
+            let words = retention::last_words(&config.database.connect, config.generation);
+            tracing::info!("the node has stopped; {words}");
+        } else {
+            tracing::info!("the node has stopped");
+        }
         code
     }
 
@@ -176,7 +189,6 @@ impl Node {
         }
         self.control.stop();
         self.engines.stop();
-        tracing::info!("the node has stopped");
     }
 
     async fn live(&self, drain: bool) -> ExitCode {

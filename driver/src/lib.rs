@@ -53,3 +53,13 @@ pub use choice::{Choice, Kind, Options, StartError, UnknownDriver};
 pub use engines::{Engines, start};
 pub use port::{BATCHES_MAX, COMMANDS_MAX, Port};
 pub use uplink::{Forwarded, Uplink};
+
+/// Tries whether this machine grants a ring that engines would use, and says which.
+///
+/// # Errors
+///
+/// In words for an operator: why not, and what would help.
+pub fn try_uring() -> Result<String, String> {
+    let ring = uring::Ring::open().and_then(uring::Ring::unless_untried)?;
+    Ok(ring.describe())
+}

@@ -41,6 +41,12 @@ impl Environment {
         self
     }
 
+    /// The same, with this URL of the database before any other.
+    pub(crate) fn with_database_url(mut self, url: &str) -> Self {
+        self.0.insert(variable("database", "url"), url.to_owned());
+        self
+    }
+
     /// The URL of the database, ours or another tool's.
     pub(crate) fn database_url(&self) -> Option<String> {
         let ours = variable("database", "url");

@@ -26,6 +26,7 @@ pub(super) const KEYS: &[(&str, &str, Kind)] = &[
     ("database", "url", Kind::Secret),
     ("database", "publication", Kind::Text),
     ("slot", "generation", Kind::Number),
+    ("slot", "accept_unbounded", Kind::Flag),
     ("http", "listen", Kind::Text),
     ("http", "heartbeat", Kind::Text),
     ("http", "allowed_origins", Kind::List),
@@ -378,15 +379,19 @@ mod tests {
     #[test]
     fn every_key_has_an_environment_name_that_counts_more_than_the_file() {
         for (table, name, kind) in KEYS {
-            let value = match kind {
-                Kind::Number => "7",
-                Kind::Flag => "false",
-                _ => "text",
+            let values: &[&str] = match kind {
+                Kind::Number => &["7"],
+                // One of them is the default.
+                Kind::Flag => &["false", "true"],
+                _ => &["text"],
             };
             let variable = variable(table, name);
-            let (raw, warnings) = read("", &environment(&[(&variable, value)])).unwrap();
-            assert!(raw != Raw::default(), "{variable} changes nothing");
-            assert_eq!(warnings, Vec::<String>::new());
+            let changes = |value: &&str| {
+                let (raw, warnings) = read("", &environment(&[(&variable, value)])).unwrap();
+                assert_eq!(warnings, Vec::<String>::new());
+                raw != Raw::default()
+            };
+            assert!(values.iter().any(changes), "{variable} changes nothing");
         }
         let file = "[limits]\nconnections_per_user = 4\n[http]\nallowed_origins = [\"a\"]";
         let over = environment(&[
@@ -426,7 +431,7 @@ mod tests {
             error("[htp]"),
             "[htp]: there is no such table; did you mean http?"
         );
-        assert!(error("[slot]\nflavour = 1").ends_with("there are generation"));
+        assert!(error("[slot]\nflavour = 1").contains("there are generation"));
         assert!(error("[[stream]]\npath = \"/x\"\nformt = \"event\"").starts_with("[[stream]]: "));
         assert!(error("[[route]]\ntable = \"T\"\ncolour = 1").contains("colour"));
     }

@@ -44,6 +44,8 @@ pub(crate) struct Config {
     pub(crate) database: Database,
     /// The generation of the slot, bumped to begin anew.
     pub(crate) generation: u32,
+    /// Whether it is meant that nothing bounds what the slot holds back.
+    pub(crate) accept_unbounded: bool,
     /// Where clients come from.
     pub(crate) http: Http,
     /// How many engine threads; 0 for one per core.
@@ -110,6 +112,8 @@ pub(crate) struct Limits {
 pub(crate) struct History {
     /// How far the slot is held back.
     pub(crate) window: Duration,
+    /// How much of the write-ahead log it is held back by at the most, in bytes; 0 is no bound.
+    pub(crate) wal_bytes: u64,
     /// The bound of an engine's log, in bytes.
     pub(crate) max_bytes: usize,
 }
@@ -175,16 +179,7 @@ impl Config {
         path: Option<&Path>,
         environment: &Environment,
     ) -> Result<Self, ConfigError> {
-        let text = match path {
-            None => String::new(),
-            Some(path) => std::fs::read_to_string(path).map_err(|error| {
-                let mend = format!(
-                    "cannot be read: {error}; say --config <file>, or make one with `tailrace init`"
-                );
-                ConfigError::about(path.display().to_string(), mend)
-            })?,
-        };
-        Self::from_text(&text, environment)
+        Self::from_text(&read_file(path)?, environment)
     }
 
     /// Reads the text of a file, and the environment.
@@ -194,27 +189,36 @@ impl Config {
     /// As for [`Self::load`].
     pub(crate) fn from_text(text: &str, environment: &Environment) -> Result<Self, ConfigError> {
         let (raw, warnings) = keys::read(text, environment)?;
-        Self::check(raw, warnings)
+        match locked_out(&raw) {
+            Some(error) => Err(error),
+            None => Self::check(raw, warnings),
+        }
+    }
+
+    /// Reads the file, if one is given, and the environment, for a look at the database: that nobody
+    /// could open a stream yet is told beside it.
+    ///
+    /// # Errors
+    ///
+    /// As for [`Self::load`].
+    pub(crate) fn survey(
+        path: Option<&Path>,
+        environment: &Environment,
+    ) -> Result<(Self, Option<ConfigError>), ConfigError> {
+        let (raw, warnings) = keys::read(&read_file(path)?, environment)?;
+        let locked_out = locked_out(&raw);
+        Ok((Self::check(raw, warnings)?, locked_out))
     }
 
     fn check(raw: Raw, mut warnings: Vec<String>) -> Result<Self, ConfigError> {
         let membership = membership(&raw.membership)?;
         let auth = auth(&raw.auth, &mut warnings)?;
         let keys = keys_of(&raw.keys)?;
-        if auth.policy.secrets.is_empty() && keys.service.is_none() {
-            let mend = "nobody could open a stream: set the secret your application signs its \
-                        sessions with, or keys.service (`openssl rand -hex 32` makes one)";
-            return Err(ConfigError::about("auth.secret", mend));
-        }
-        if !auth.policy.secrets.is_empty() && membership.is_none() {
-            let mend = "sessions need it: name the table that says who belongs to which \
-                        organisation, such as \"OrganizationMember\"";
-            return Err(ConfigError::about("membership.table", mend));
-        }
         let limits = limits(&raw.limits)?;
         Ok(Self {
             database: database(&raw.database, &mut warnings)?,
             generation: raw.slot.generation,
+            accept_unbounded: raw.slot.accept_unbounded,
             http: http(&raw.http)?,
             engine_threads: raw.engine.threads,
             driver: raw.engine.driver.parse().map_err(|_| {
@@ -235,6 +239,33 @@ impl Config {
             warnings,
         })
     }
+}
+
+fn read_file(path: Option<&Path>) -> Result<String, ConfigError> {
+    match path {
+        None => Ok(String::new()),
+        Some(path) => std::fs::read_to_string(path).map_err(|error| {
+            let mend = format!(
+                "cannot be read: {error}; say --config <file>, or make one with `tailrace init`"
+            );
+            ConfigError::about(path.display().to_string(), mend)
+        }),
+    }
+}
+
+/// Why nobody could open a stream, if so.
+fn locked_out(raw: &Raw) -> Option<ConfigError> {
+    if raw.auth.secret.is_empty() && raw.keys.service.is_empty() {
+        let mend = "nobody could open a stream: set the secret your application signs its \
+                    sessions with, or keys.service (`openssl rand -hex 32` makes one)";
+        return Some(ConfigError::about("auth.secret", mend));
+    }
+    if !raw.auth.secret.is_empty() && raw.membership.table.is_empty() {
+        let mend = "sessions need it: name the table that says who belongs to which \
+                    organisation, such as \"OrganizationMember\"";
+        return Some(ConfigError::about("membership.table", mend));
+    }
+    None
 }
 
 fn database(raw: &raw::Database, warnings: &mut Vec<String>) -> Result<Database, ConfigError> {
@@ -309,7 +340,7 @@ fn limits(raw: &raw::Limits) -> Result<Limits, ConfigError> {
 
 fn history(raw: &raw::History) -> Result<History, ConfigError> {
     let window = duration("history.window", &raw.window)?;
-    bytes("history.wal_bytes", &raw.wal_bytes)?;
+    let wal_bytes = bytes("history.wal_bytes", &raw.wal_bytes)?;
     let max_bytes = bytes("history.max_bytes", &raw.max_bytes)?;
     if max_bytes < LOG_BYTES_MIN {
         let mend = "write at least \"16MiB\": a quarter of it is one organisation's share";
@@ -322,7 +353,11 @@ fn history(raw: &raw::History) -> Result<History, ConfigError> {
             "more than this machine can address",
         )
     })?;
-    Ok(History { window, max_bytes })
+    Ok(History {
+        window,
+        wal_bytes,
+        max_bytes,
+    })
 }
 
 fn auth(raw: &raw::Auth, warnings: &mut Vec<String>) -> Result<Auth, ConfigError> {

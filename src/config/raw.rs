@@ -46,6 +46,7 @@ impl Default for Database {
 #[serde(default, deny_unknown_fields)]
 pub(crate) struct Slot {
     pub(crate) generation: u32,
+    pub(crate) accept_unbounded: bool,
 }
 
 /// `[http]`: where clients come from.

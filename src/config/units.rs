@@ -47,6 +47,34 @@ pub(crate) fn bytes(text: &str) -> Result<u64, String> {
         .ok_or("this is more than any machine has; write less")?)
 }
 
+/// Bytes for a person: `12.3 MiB`.
+pub(crate) fn human_bytes(bytes: u64) -> String {
+    let units = ["B", "KiB", "MiB", "GiB", "TiB"];
+    let mut amount = bytes as f64;
+    let mut at = 0;
+    while amount >= 1024.0 && at + 1 < units.len() {
+        amount /= 1024.0;
+        at += 1;
+    }
+    match at {
+        0 => format!("{bytes} B"),
+        _ => format!("{amount:.1} {}", units[at]),
+    }
+}
+
+/// A time for a person, in its largest unit: `37 days`, `3 h`, `20 s`.
+pub(crate) fn human_time(seconds: f64) -> String {
+    // Beyond a hundred years a number says nothing.
+    const YEARS_100: f64 = 3.2e9;
+    match seconds {
+        s if s.is_nan() || s >= YEARS_100 => "more than 100 years".to_owned(),
+        s if s >= 2.0 * 86_400.0 => format!("{:.0} days", s / 86_400.0),
+        s if s >= 2.0 * 3_600.0 => format!("{:.0} h", s / 3_600.0),
+        s if s >= 120.0 => format!("{:.0} min", s / 60.0),
+        s => format!("{:.0} s", s.max(0.0)),
+    }
+}
+
 fn split(text: &str) -> Option<(u64, &str)> {
     let digits = text.bytes().take_while(u8::is_ascii_digit).count();
     let number = text[..digits].parse().ok()?;
@@ -77,6 +105,17 @@ mod tests {
             assert!(duration(text).is_err(), "{text:?}");
         }
         assert!(duration("18446744073709551615d").is_err());
+    }
+
+    #[test]
+    fn amounts_are_rounded_for_a_person() {
+        assert_eq!(human_bytes(1023), "1023 B");
+        assert_eq!(human_bytes(12_900_000), "12.3 MiB");
+        assert_eq!(human_bytes(u64::MAX), "16777216.0 TiB");
+        assert_eq!(human_time(90.4), "90 s");
+        assert_eq!(human_time(7_200.0), "2 h");
+        assert_eq!(human_time(37.4 * 86_400.0), "37 days");
+        assert_eq!(human_time(f64::INFINITY), "more than 100 years");
     }
 
     #[test]

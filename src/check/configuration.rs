@@ -1,0 +1,42 @@
+//! The configuration itself: whether there is one, and whether anybody could open a stream with it.
+
+use super::{Finding, Subject};
+
+/// What is odd about it.
+pub(super) fn findings(subject: &Subject) -> Vec<Finding> {
+    let mut findings = vec![match &subject.path {
+        Some(path) => Finding::ok("configuration", path.display().to_string()),
+        None => Finding::note(
+            "configuration",
+            "no file; the environment and the defaults count",
+        )
+        .because("`tailrace init --output tailrace.toml` writes one for this database."),
+    }];
+    let warnings = subject.config.warnings.iter();
+    findings.extend(warnings.map(|warning| Finding::warn("key", warning.clone())));
+    findings.push(match &subject.locked_out {
+        None => Finding::ok("sessions and keys", said(subject)),
+        // Without a file this is only a look at a database.
+        Some(error) if subject.path.is_none() => {
+            Finding::note("sessions and keys", error.to_string())
+        }
+        Some(error) => Finding::fail("sessions and keys", error.to_string())
+            .because("A node does not start with it."),
+    });
+    findings
+}
+
+/// A configuration that cannot be read.
+pub(super) fn unusable(error: &str) -> Finding {
+    Finding::fail("configuration", error)
+        .because("A node does not start with it. The rest was not looked at.")
+}
+
+fn said(subject: &Subject) -> &'static str {
+    let config = &subject.config;
+    match (config.auth.policy.secrets.is_empty(), &config.keys.service) {
+        (false, Some(_)) => "sessions and a service key open streams",
+        (false, None) => "sessions open streams",
+        (true, _) => "only the service key opens streams: auth.secret is not set",
+    }
+}

@@ -1,0 +1,101 @@
+//! The way to PostgreSQL: who hosts it, whether we are let in, and as whom.
+
+use replication::{ConnectInfo, Host};
+use tokio_postgres::Client;
+
+use super::Finding;
+use crate::catalog::{RDS_REPLICATION, Role, Server};
+use crate::database::{self, DatabaseError, identifier};
+
+/// What is so on a host, whatever it answers.
+pub(super) fn of_host(info: &ConnectInfo) -> Vec<Finding> {
+    match &info.host {
+        Host::Tcp(name) if is_below(name, "neon.tech") => vec![
+            Finding::note("Neon", "a node that reads keeps the compute awake").because(
+                "It does not scale to zero while a node is connected, and that is billed.",
+            ),
+            Finding::note(
+                "Neon",
+                "restoring a branch takes its replication slots away",
+            )
+            .because("The nodes make the slot anew, and every page is told to refetch (reset)."),
+            Finding::note(
+                "Neon",
+                "slots that nobody reads for some 40 hours are removed",
+            )
+            .because("After a longer stop of all nodes every page is told to refetch (reset)."),
+        ],
+        _ => Vec::new(),
+    }
+}
+
+fn is_below(name: &str, domain: &str) -> bool {
+    let name = name.trim_end_matches('.').to_ascii_lowercase();
+    name.strip_suffix(domain)
+        .is_some_and(|rest| rest.ends_with('.'))
+}
+
+/// Connects, or says why not.
+pub(super) async fn connect(info: &ConnectInfo) -> Result<Client, Finding> {
+    database::connect(info)
+        .await
+        .map_err(|error| refused(&error))
+}
+
+fn refused(error: &DatabaseError) -> Finding {
+    Finding::fail("connection", error.to_string())
+        .because("A node does not start. The rest was not looked at.")
+}
+
+/// What may be said of a connection that was made.
+pub(super) fn established(info: &ConnectInfo) -> Vec<Finding> {
+    let place = match &info.host {
+        Host::Tcp(name) => format!("{name}, port {}", info.port),
+        Host::Unix(directory) => directory.display().to_string(),
+    };
+    let says = format!(
+        "as {} to the database {} on {place}",
+        info.user, info.database
+    );
+    vec![Finding::ok("connection", says)]
+}
+
+/// Whether the role may open the connection that replicates.
+pub(super) async fn role(
+    client: &Client,
+    info: &ConnectInfo,
+    server: &Server,
+) -> Result<Finding, DatabaseError> {
+    let about = format!("role {}", server.user);
+    let role = Role::read(client, &server.user).await?;
+    let name = identifier(&info.user);
+    let is_rds = Role::is_rds(client).await?;
+    Ok(match role {
+        Some(role) if role.is_superuser => Finding::note(about, "a superuser")
+            .because("A node needs less: `tailrace init` makes a role with just its rights."),
+        Some(role) if role.may_replicate => Finding::ok(about, "may replicate"),
+        _ => Finding::fail(about, "has no right to replicate")
+            .because(
+                "The server refuses the connection that reads the log, so a node never gets ready.",
+            )
+            .mend(match is_rds {
+                true => format!("GRANT {RDS_REPLICATION} TO {name};"),
+                false => format!("ALTER ROLE {name} REPLICATION;"),
+            }),
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn neon_is_told_by_its_name() {
+        let of = |url: &str| of_host(&url.parse().unwrap()).len();
+        assert_eq!(of("postgres://u@ep-red-1.eu-central-1.aws.neon.tech/x"), 3);
+        assert_eq!(of("postgres://u@EP.NEON.TECH./x"), 3);
+        for other in ["notneon.tech", "neon.tech.example", "localhost"] {
+            assert_eq!(of(&format!("postgres://u@{other}/x")), 0, "{other}");
+        }
+    }
+}
