@@ -1,5 +1,5 @@
-//! Kills with -9: of PostgreSQL under a writer, and of the node. Nothing is lost, nothing comes
-//! twice, and nobody is told to start anew.
+//! PostgreSQL is killed, and stopped in its two hasty ways, under a writer; the node is killed with -9.
+//! Nothing is lost, nothing comes twice, and nobody is told to start anew.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -7,6 +7,7 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use crate::support::postgres::Cluster;
+use crate::support::process::Signal;
 use crate::support::{Config, Driver, Node, Stream, World, on_both_drivers};
 
 on_both_drivers!(
@@ -31,9 +32,12 @@ fn streams_outlive_a_killed_postgresql(driver: Driver) {
             (written, database)
         }
     });
-    for _ in 0..3 {
+    for end in [None, Some(Signal::QUIT), Some(Signal::INT)] {
         thread::sleep(Duration::from_secs(1));
-        cluster.kill();
+        match end {
+            None => cluster.kill(),
+            Some(signal) => drop(cluster.stop(signal)),
+        }
         // The node meets a closed port first, then a server in recovery.
         thread::sleep(Duration::from_millis(700));
         cluster.restart();

@@ -80,6 +80,11 @@ impl Node {
     /// Kills it with -9 and starts it again at the same address, without waiting.
     pub(crate) fn kill_and_launch(&mut self) {
         self.process.kill();
+        self.launch_again();
+    }
+
+    /// Starts it again at the same address after its process has ended, without waiting.
+    pub(crate) fn launch_again(&mut self) {
         self.process = Self::run(&self.directory, self.descriptors);
     }
 

@@ -4,7 +4,7 @@
 use std::fs;
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, Weak};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use super::directory::Directory;
 use super::ports::free_port;
@@ -38,6 +38,9 @@ host all all 127.0.0.1/32 scram-sha-256
 
 /// How long the server may take to start, with a recovery before.
 const START_MAX: Duration = Duration::from_secs(60);
+
+/// How long the server may take to stop.
+const STOP_MAX: Duration = Duration::from_secs(60);
 
 /// A PostgreSQL server with a data directory of its own.
 pub(crate) struct Cluster {
@@ -139,6 +142,16 @@ impl Cluster {
             );
             self.connect("postgres").is_ok()
         });
+    }
+
+    /// Stops the server as `pg_ctl stop` does: SIGINT is its mode fast, SIGQUIT its mode immediate.
+    /// Returns how long that took; a panic where it does not end.
+    pub(crate) fn stop(&self, signal: Signal) -> Duration {
+        let mut process = self.server().take().expect("the server runs");
+        let began = Instant::now();
+        process.signal(signal);
+        process.wait(STOP_MAX);
+        began.elapsed()
     }
 
     /// Kills every process of the server with -9, the first one first.

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use tokio::runtime::Runtime;
-use tokio_postgres::{Client, Error, NoTls, SimpleQueryMessage};
+use tokio_postgres::{Client, Error, NoTls, SimpleQueryMessage, SimpleQueryRow};
 
 /// One connection to a database.
 pub(crate) struct Sql {
@@ -46,12 +46,24 @@ impl Sql {
 
     /// The first column of the first row, as text; `None` without a row, and for NULL.
     pub(crate) fn optional(&self, query: &str) -> Option<String> {
-        let messages = self.runtime.block_on(self.client.simple_query(query));
-        let messages = messages.unwrap_or_else(|error| panic!("{query}: {error}"));
-        messages.iter().find_map(|message| match message {
-            SimpleQueryMessage::Row(row) => row.get(0).map(String::from),
+        let rows = self.try_rows(query);
+        let rows = rows.unwrap_or_else(|error| panic!("{query}: {error}"));
+        rows.into_iter().next()?.into_iter().next()?
+    }
+
+    /// All rows, as text; an error where the server goes away.
+    pub(crate) fn try_rows(&self, query: &str) -> Result<Vec<Vec<Option<String>>>, Error> {
+        let messages = self.runtime.block_on(self.client.simple_query(query))?;
+        let rows = messages.iter().filter_map(|message| match message {
+            SimpleQueryMessage::Row(row) => Some(row),
             _ => None,
-        })
+        });
+        let fields = |row: &SimpleQueryRow| {
+            (0..row.len())
+                .map(|column| row.get(column).map(String::from))
+                .collect()
+        };
+        Ok(rows.map(fields).collect())
     }
 
     /// Waits until a query answers `t`; a panic after `limit`.
