@@ -183,8 +183,16 @@ fn name_of_test<'a>(path: &str, lines: &[&'a str], from: usize) -> &'a str {
     panic!("{path}:{from}: a tag at the end of a file");
 }
 
-/// The modules that a file stands for within its crate: its path below `src` or `tests`.
+/// The modules that a file stands for within its crate: its path below `src` or `tests`, or below a
+/// folder of `tests` that is a crate of its own.
 fn module_of(path: &Path) -> Vec<String> {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR"));
+    let folder = path.parent().expect("a file is in a folder");
+    if root.join(folder).join("main.rs").exists() {
+        let name = path.file_stem().and_then(|name| name.to_str());
+        let name = name.expect("files are named in UTF-8");
+        return Vec::from_iter((name != "main").then(|| name.to_owned()));
+    }
     let path: PathBuf = path.with_extension("");
     let names: Vec<&str> = path.iter().filter_map(|name| name.to_str()).collect();
     let from = names
