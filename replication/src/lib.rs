@@ -37,7 +37,9 @@ mod values;
 mod window;
 
 pub use config::Config;
-pub use connect_info::{ConnectInfo, ConnectInfoError, Host, Password};
+pub use connect_info::{
+    ChannelBinding, ConnectInfo, ConnectInfoError, Host, Password, Roots, Tls, Verify,
+};
 pub use counts::Status;
 pub use event_types::{Action, EventTypes, Template};
 pub use notice::Notice;
