@@ -6,11 +6,11 @@
 
 use wire::Lsn;
 
-use crate::ConnectInfo;
 use crate::limits::{ANCHOR_MS, ANCHOR_MS_MAX};
 use crate::random::Random;
 use crate::session::{Event, Session};
 use crate::sql::literal;
+use crate::{ConnectInfo, Protection};
 
 /// Somebody else holds the slot.
 const OBJECT_IN_USE: &str = "55006";
@@ -88,11 +88,16 @@ impl Anchor {
         true
     }
 
-    pub(crate) fn handle_opened(&mut self, connect: &ConnectInfo, now_ms: u64) {
+    pub(crate) fn handle_opened(
+        &mut self,
+        connect: &ConnectInfo,
+        protection: Protection,
+        now_ms: u64,
+    ) {
         let State::Opening { target } = self.state else {
             unreachable!("opened because it was asked for");
         };
-        let session = Box::new(Session::new(connect, false));
+        let session = Box::new(Session::new(connect, protection, false));
         self.state = State::Asking {
             target,
             session,

@@ -6,7 +6,7 @@ use wire::{Batch, Keys, Lineage, Lsn};
 use crate::feed::Feed;
 use crate::protocol::backend::{Inbox, Message};
 use crate::protocol::stream::{self, Streamed};
-use crate::{Config, ConnectInfo, Line, LineAction, Reader, Rules};
+use crate::{Config, ConnectInfo, Line, LineAction, Protection, Reader, Rules};
 
 /// Reads the bytes as a server's stream, from its framing to the batches, cut in two at every one of
 /// a few places: nothing may panic, and where the cut is may make no difference.
@@ -37,7 +37,7 @@ fn session(bytes: &[u8], cut: usize) -> Vec<String> {
     let mut reader = Reader::new(config, 1, 0);
     reader.handle_timeout(0);
     assert_eq!(reader.poll_action(), Some(LineAction::Open(Line::Stream)));
-    reader.handle_opened(Line::Stream, 0);
+    reader.handle_opened(Line::Stream, Protection::None, 0);
     let mut events = Vec::new();
     for (now_ms, part) in [(1, &bytes[..cut]), (2, &bytes[cut..])] {
         reader.handle_bytes(Line::Stream, part, now_ms);

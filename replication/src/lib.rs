@@ -9,6 +9,7 @@
 
 mod anchor;
 mod application;
+mod authentication;
 mod back_off;
 mod config;
 mod connect_info;
@@ -22,8 +23,10 @@ mod notice;
 mod pgoutput;
 mod preparation;
 mod protocol;
+mod provider;
 mod random;
 mod reader;
+mod refusal;
 mod relations;
 mod routing;
 mod rules;
@@ -36,6 +39,7 @@ mod transaction;
 mod values;
 mod window;
 
+pub use authentication::Protection;
 pub use config::Config;
 pub use connect_info::{
     ChannelBinding, ConnectInfo, ConnectInfoError, Host, Password, Roots, Tls, Verify,
@@ -43,6 +47,8 @@ pub use connect_info::{
 pub use counts::Status;
 pub use event_types::{Action, EventTypes, Template};
 pub use notice::Notice;
+pub use provider::Provider;
 pub use reader::{Action as LineAction, Line, Reader};
+pub use refusal::{Refusal, explain};
 pub use rules::{Column, Organisation, Route, RuleError, Rules};
 pub use values::{Numbers, Style, Timestamps};

@@ -1,6 +1,9 @@
 //! Every bound and every interval of the reader, with its reason. What an operator may change is in
 //! `config` and `rules`.
 
+/// The oldest major version of PostgreSQL whose replication was tried.
+pub const SERVER_VERSION_MIN: u32 = 14;
+
 /// The longest message: PostgreSQL builds one in a buffer of at most 1 GiB ("StringInfo").
 pub const MESSAGE_BYTES_MAX: usize = 1 << 30;
 

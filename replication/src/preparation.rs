@@ -13,7 +13,6 @@ mod questions;
 use sha2::{Digest as _, Sha256};
 use wire::{GapReason, Lineage, Lsn};
 
-use crate::Config;
 use crate::limits::LOCK_TIMEOUT_MS;
 use crate::protocol::backend::{Row, ServerError};
 use crate::sql::{identifier, literal};
@@ -139,7 +138,7 @@ impl Preparation {
         token: u64,
     ) -> Result<Next, Obstacle> {
         let step = self.step;
-        let rows = answer.map_err(|error| self.obstacle(&error))?;
+        let rows = answer.map_err(|error| self.obstacle(&error, config))?;
         match step {
             Step::Identify => self.on_identity(&rows, config),
             Step::History => {
@@ -210,8 +209,8 @@ impl Preparation {
         if wal_level != "logical" {
             return Err(Obstacle {
                 reason: format!(
-                    "the server's wal_level is {wal_level}, and must be logical: ALTER SYSTEM SET \
-                     wal_level = 'logical'; then restart the server"
+                    "the server's wal_level is {wal_level}, and must be logical: {}",
+                    Provider::of(&config.connect.host).logical_decoding()
                 ),
                 fatal: true,
             });
@@ -284,7 +283,7 @@ impl Preparation {
     }
 
     /// What an error of the server means at this step.
-    fn obstacle(&self, error: &ServerError) -> Obstacle {
+    fn obstacle(&self, error: &ServerError, config: &Config) -> Obstacle {
         match (self.step, error.code.as_str()) {
             // lock_not_available: a transaction that writes has been open for longer than we wait.
             (Step::Create, "55P03") => waiting(&format!(
@@ -292,10 +291,10 @@ impl Preparation {
                  ended",
                 self.anchor
             )),
-            (Step::Create | Step::Copy, "53400") => waiting(
-                "waiting for slot: all replication slots are in use; raise max_replication_slots, or \
-                 drop slots that nobody needs",
-            ),
+            (Step::Create | Step::Copy, "53400") => waiting(&format!(
+                "waiting for slot: {}",
+                Refusal::NoSlot.mend(&config.connect, &error.message)
+            )),
             _ => waiting(&format!("{}: {error}", self.doing())),
         }
     }

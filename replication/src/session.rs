@@ -10,30 +10,24 @@
 use std::fmt;
 
 use bytes::Bytes;
-use postgres_protocol::authentication::md5_hash;
-use postgres_protocol::authentication::sasl::{ChannelBinding, ScramSha256};
 
-use crate::limits::{ROWS_MAX, WAL_SENDER_TIMEOUT_MS};
-use crate::protocol::backend::{Authentication, Inbox, Message, Row, ServerError};
+use crate::authentication::{Authenticator, Failure, Protection};
+use crate::limits::{ROWS_MAX, SERVER_VERSION_MIN, WAL_SENDER_TIMEOUT_MS};
+use crate::protocol::backend::{Inbox, Message, Row, ServerError};
 use crate::protocol::{Malformed, frontend};
-use crate::{ConnectInfo, Host, Password};
-
-const SCRAM_SHA_256: &str = "SCRAM-SHA-256";
+use crate::{ConnectInfo, refusal};
 
 /// A session.
 pub(crate) struct Session {
     inbox: Inbox,
     outbox: Vec<u8>,
-    user: String,
-    password: Option<Password>,
-    /// Whether nobody can listen in: a Unix socket or the loopback interface.
-    private: bool,
+    connect: ConnectInfo,
     phase: Phase,
 }
 
 enum Phase {
     /// Waits for: what the server wants to see. Next: Starting.
-    Authenticating(Option<Box<ScramSha256>>),
+    Authenticating(Box<Authenticator>),
     /// Waits for: its settings, up to the first ReadyForQuery. Next: Idle.
     Starting,
     /// Waits for: us. Next: Asking.
@@ -68,10 +62,16 @@ pub(crate) enum Broken {
     Malformed(Malformed),
     /// The server ended it.
     Server(ServerError),
+    /// The server does not let us in: what it said, and how that is mended.
+    Refused(String),
     /// We cannot, or will not, show what it wants to see.
-    Authentication(&'static str),
+    Authentication(Failure),
     /// The database's encoding is not UTF-8.
     Encoding(String),
+    /// The server is older than any that works.
+    Version(String),
+    /// Something in between has not passed on what we set at the start.
+    Setting(String),
 }
 
 impl fmt::Display for Broken {
@@ -79,10 +79,20 @@ impl fmt::Display for Broken {
         match self {
             Self::Malformed(error) => error.fmt(f),
             Self::Server(error) => error.fmt(f),
-            Self::Authentication(what) => f.write_str(what),
+            Self::Refused(text) => f.write_str(text),
+            Self::Authentication(failure) => failure.fmt(f),
             Self::Encoding(found) => {
                 write!(f, "the database's encoding is {found}; it must be UTF8")
             }
+            Self::Version(found) => write!(
+                f,
+                "PostgreSQL {found} is too old: {SERVER_VERSION_MIN} is the oldest that works"
+            ),
+            Self::Setting(name) => write!(
+                f,
+                "the server does not keep to the {name} that the connection asked for, so something \
+                 sits in between: connect to PostgreSQL itself"
+            ),
         }
     }
 }
@@ -93,9 +103,15 @@ impl From<Malformed> for Broken {
     }
 }
 
+impl From<Failure> for Broken {
+    fn from(failure: Failure) -> Self {
+        Self::Authentication(failure)
+    }
+}
+
 impl Session {
     /// Begins a session on a new connection. `replication` asks for a walsender of the database.
-    pub(crate) fn new(connect: &ConnectInfo, replication: bool) -> Self {
+    pub(crate) fn new(connect: &ConnectInfo, protection: Protection, replication: bool) -> Self {
         let mut outbox = Vec::new();
         let timeout = WAL_SENDER_TIMEOUT_MS.to_string();
         // What changes the text of values must not be left to the settings of a role or a database.
@@ -117,18 +133,16 @@ impl Session {
         if replication {
             parameters.push(("replication", "database"));
         }
+        if let Some(options) = &connect.options {
+            // What is set by name counts more than what is set there.
+            parameters.push(("options", options));
+        }
         frontend::startup(&mut outbox, &parameters);
-        let private = match &connect.host {
-            Host::Unix(_) => true,
-            Host::Tcp(name) => name == "localhost" || name == "127.0.0.1" || name == "::1",
-        };
         Self {
             inbox: Inbox::default(),
             outbox,
-            user: connect.user.clone(),
-            password: connect.password.clone(),
-            private,
-            phase: Phase::Authenticating(None),
+            connect: connect.clone(),
+            phase: Phase::Authenticating(Box::new(Authenticator::new(connect, protection))),
         }
     }
 
@@ -163,12 +177,16 @@ impl Session {
         match (&mut self.phase, message) {
             (_, Message::Notice(notice)) => Ok(Some(Event::Notice(notice))),
             (_, Message::Nothing) => Ok(None),
-            (_, Message::Parameter { name, value }) => match name.as_str() {
-                "server_encoding" if value != "UTF8" => Err(Broken::Encoding(value)),
-                _ => Ok(None),
-            },
-            (Phase::Authenticating(_), Message::Authentication(wanted)) => {
-                self.authenticate(wanted).map(|()| None)
+            (_, Message::Parameter { name, value }) => check_parameter(name, value).map(|()| None),
+            (Phase::Authenticating(authenticator), Message::Authentication(wanted)) => {
+                if authenticator.handle(wanted, &mut self.outbox)? {
+                    self.phase = Phase::Starting;
+                }
+                Ok(None)
+            }
+            (Phase::Authenticating(_) | Phase::Starting, Message::Error(error)) => {
+                let text = refusal::explain(&self.connect, &error.code, &error.message);
+                Err(Broken::Refused(text))
             }
             (Phase::Starting, Message::Ready) => {
                 self.phase = Phase::Idle;
@@ -221,76 +239,31 @@ impl Session {
             _ => Err(Malformed::OutOfPlace("a message").into()),
         }
     }
+}
 
-    fn authenticate(&mut self, wanted: Authentication) -> Result<(), Broken> {
-        let Phase::Authenticating(scram) = &mut self.phase else {
-            unreachable!("asked while authenticating only");
-        };
-        let password = || {
-            let missing = "the server wants a password, and the connection URL has none";
-            self.password
-                .as_ref()
-                .ok_or(Broken::Authentication(missing))
-        };
-        match wanted {
-            Authentication::Ok if scram.is_some() => {
-                // Whoever cannot prove to know the password is not our server.
-                return Err(Broken::Authentication(
-                    "the server did not prove that it knows the password",
-                ));
-            }
-            Authentication::Ok => self.phase = Phase::Starting,
-            Authentication::CleartextPassword if !self.private => {
-                return Err(Broken::Authentication(
-                    "the server wants the password in clear text over a network; set its \
-                     pg_hba.conf to scram-sha-256",
-                ));
-            }
-            Authentication::CleartextPassword => {
-                frontend::password(&mut self.outbox, password()?.as_bytes());
-            }
-            Authentication::Md5Password { salt } => {
-                let hash = md5_hash(self.user.as_bytes(), password()?.as_bytes(), salt);
-                frontend::password(&mut self.outbox, hash.as_bytes());
-            }
-            Authentication::Sasl { mechanisms } => {
-                if !mechanisms.iter().any(|name| name == SCRAM_SHA_256) {
-                    return Err(Broken::Authentication("the server offers no SCRAM-SHA-256"));
-                }
-                // Its nonce is the one place where randomness is not an argument: the crate draws
-                // it from the system itself.
-                let client =
-                    ScramSha256::new(password()?.as_bytes(), ChannelBinding::unsupported());
-                frontend::sasl_initial(&mut self.outbox, SCRAM_SHA_256, client.message());
-                *scram = Some(Box::new(client));
-            }
-            Authentication::SaslContinue(data) => {
-                let client = scram
-                    .as_mut()
-                    .ok_or(Malformed::OutOfPlace("a SASL message"))?;
-                let refused = "the server's SCRAM challenge is not acceptable";
-                client
-                    .update(&data)
-                    .map_err(|_| Broken::Authentication(refused))?;
-                frontend::sasl_response(&mut self.outbox, client.message());
-            }
-            Authentication::SaslFinal(data) => {
-                let mut client = scram
-                    .take()
-                    .ok_or(Malformed::OutOfPlace("a SASL message"))?;
-                let refused = "the server did not prove that it knows the password";
-                client
-                    .finish(&data)
-                    .map_err(|_| Broken::Authentication(refused))?;
-            }
-            Authentication::Other(_) => {
-                return Err(Broken::Authentication(
-                    "the server wants an authentication that is not supported; trust, password, md5 \
-                     and scram-sha-256 are",
-                ));
-            }
+/// Checks what the server says of itself: what it is, and that the text of values is what the decoder
+/// reads, whatever the settings of a role or a database are.
+fn check_parameter(name: String, value: String) -> Result<(), Broken> {
+    let is_kept = match name.as_str() {
+        "server_encoding" if value != "UTF8" => return Err(Broken::Encoding(value)),
+        "server_version" => {
+            let major = value.split(|c: char| !c.is_ascii_digit()).next();
+            return match major.and_then(|digits| digits.parse::<u32>().ok()) {
+                Some(major) if major < SERVER_VERSION_MIN => Err(Broken::Version(value)),
+                _ => Ok(()),
+            };
         }
+        "DateStyle" => value.starts_with("ISO"),
+        "IntervalStyle" => value == "postgres",
+        "TimeZone" => value == "UTC",
+        "client_encoding" => value == "UTF8",
+        "standard_conforming_strings" => value == "on",
+        _ => true,
+    };
+    if is_kept {
         Ok(())
+    } else {
+        Err(Broken::Setting(name))
     }
 }
 
@@ -298,7 +271,7 @@ impl fmt::Debug for Session {
     /// Without the bytes, which may hold a password.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Session")
-            .field("user", &self.user)
+            .field("user", &self.connect.user)
             .finish_non_exhaustive()
     }
 }
@@ -307,101 +280,59 @@ impl fmt::Debug for Session {
 mod tests {
     use super::*;
 
-    fn session(url: &str) -> Session {
-        let mut session = Session::new(&url.parse().unwrap(), true);
-        session.outbox().clear();
-        session
-    }
+    const URL: &str = "postgres://app:hunter2@localhost/x";
 
-    fn authentication(code: u32, rest: &[u8]) -> Vec<u8> {
-        let len = u32::try_from(8 + rest.len()).unwrap();
-        [b"R", &len.to_be_bytes()[..], &code.to_be_bytes(), rest].concat()
-    }
-
-    fn broken(url: &str, input: &[&[u8]]) -> String {
-        let mut session = session(url);
+    fn broken(input: &[&[u8]]) -> String {
+        let mut session = Session::new(&URL.parse().unwrap(), Protection::None, true);
         input.iter().for_each(|bytes| session.push(bytes));
         session.next().unwrap_err().to_string()
     }
 
+    fn parameter(name: &str, value: &str) -> Vec<u8> {
+        let body = format!("{name}\0{value}\0");
+        let len = u32::try_from(4 + body.len()).unwrap();
+        [b"S", &len.to_be_bytes()[..], body.as_bytes()].concat()
+    }
+
     #[test]
-    fn a_password_goes_in_clear_text_only_where_nobody_listens() {
-        let wanted = authentication(3, b"");
-        let mut local = session("postgres://app:hunter2@localhost/x");
-        local.push(&wanted);
-        assert_eq!(local.next(), Ok(None));
-        assert_eq!(local.outbox().as_slice(), b"p\0\0\0\x0chunter2\0");
-        let error = broken("postgres://app:hunter2@db.example/x", &[&wanted]);
+    fn a_server_that_cannot_serve_is_told_by_its_parameters() {
+        let cases = [
+            ("server_encoding", "LATIN1", "encoding is LATIN1"),
+            (
+                "server_version",
+                "13.21 (Debian)",
+                "PostgreSQL 13.21 (Debian) is too old: 14",
+            ),
+            ("DateStyle", "German, DMY", "DateStyle"),
+            ("TimeZone", "Asia/Tokyo", "TimeZone"),
+        ];
+        for (name, value, expected) in cases {
+            let error = broken(&[&parameter(name, value)]);
+            assert!(error.contains(expected), "{error}");
+        }
+    }
+
+    #[test]
+    fn a_refusal_has_its_mend_and_no_password() {
+        let body = b"SFATAL\0C28P01\0Mpassword authentication failed for user \"app\"\0\0";
+        let len = u32::try_from(4 + body.len()).unwrap();
+        let error = broken(&[b"E", &len.to_be_bytes(), body]);
         assert!(
-            error.contains("scram-sha-256") && !error.contains("hunter2"),
+            error.contains("28P01") && error.contains("ALTER ROLE"),
             "{error}"
         );
+        assert!(!error.contains("hunter2"), "{error}");
     }
 
     #[test]
-    fn md5_is_salted_with_what_the_server_says() {
-        let mut session = session("postgres://app:hunter2@db/x");
-        session.push(&authentication(5, &[1, 2, 3, 4]));
-        assert_eq!(session.next(), Ok(None));
-        let hash = md5_hash(b"app", b"hunter2", [1, 2, 3, 4]);
-        assert_eq!(&session.outbox()[5..], [hash.as_bytes(), b"\0"].concat());
-    }
-
-    #[test]
-    fn a_server_that_proves_nothing_is_not_believed() {
-        let url = "postgres://app:hunter2@db/x";
-        let offer = authentication(10, b"SCRAM-SHA-256\0\0");
-        let error = broken(url, &[&offer, &authentication(0, b"")]);
-        assert!(error.contains("prove"), "{error}");
-        let mut session = session(url);
-        session.push(&offer);
-        assert_eq!(session.next(), Ok(None));
-        let nonce = session
-            .outbox()
-            .split(|byte| *byte == b'=')
-            .next_back()
-            .unwrap()
-            .to_vec();
-        let challenge = [b"r=", &nonce[..], b"x,s=c2FsdA==,i=4096"].concat();
-        session.push(&authentication(11, &challenge));
-        assert_eq!(session.next(), Ok(None));
-        session.push(&authentication(12, b"v=AAAA"));
-        assert!(session.next().unwrap_err().to_string().contains("prove"));
-    }
-
-    #[test]
-    fn a_costly_or_foreign_challenge_is_refused() {
-        let url = "postgres://app:hunter2@db/x";
-        let offer = authentication(10, b"SCRAM-SHA-256\0\0");
-        let foreign = authentication(11, b"r=other,s=c2FsdA==,i=4096");
-        assert!(broken(url, &[&offer, &foreign]).contains("not acceptable"));
-        let mut session = session(url);
-        session.push(&offer);
-        assert_eq!(session.next(), Ok(None));
-        let nonce = session
-            .outbox()
-            .split(|byte| *byte == b'=')
-            .next_back()
-            .unwrap()
-            .to_vec();
-        let challenge = [b"r=", &nonce[..], b"x,s=c2FsdA==,i=10000000"].concat();
-        session.push(&authentication(11, &challenge));
+    fn options_come_along_and_count_less_than_what_is_set_by_name() {
+        let url = format!("{URL}?options=endpoint%3Dep-red-1%20-c%20datestyle%3DGerman");
+        let mut session = Session::new(&url.parse().unwrap(), Protection::None, true);
+        let sent = String::from_utf8_lossy(session.outbox()).into_owned();
         assert!(
-            session
-                .next()
-                .unwrap_err()
-                .to_string()
-                .contains("not acceptable")
+            sent.contains("\0options\0endpoint=ep-red-1 -c datestyle=German\0"),
+            "{sent:?}"
         );
-    }
-
-    #[test]
-    fn what_cannot_be_shown_is_said() {
-        assert!(broken("postgres://app@db/x", &[&authentication(5, &[0; 4])]).contains("has none"));
-        let url = "postgres://app:hunter2@db/x";
-        assert!(broken(url, &[&authentication(7, b"")]).contains("not supported"));
-        assert!(broken(url, &[&authentication(10, b"OTHER\0\0")]).contains("SCRAM"));
-        assert!(broken(url, &[&authentication(12, b"v=x")]).contains("out of place"));
-        assert!(broken(url, &[b"S\0\0\0\x1bserver_encoding\0LATIN1\0"]).contains("LATIN1"));
+        assert!(sent.contains("\0DateStyle\0ISO\0"), "{sent:?}");
     }
 }

@@ -4,7 +4,7 @@ use std::io::{ErrorKind, Read, Write};
 use std::os::unix::net::UnixStream;
 use std::time::{Duration, Instant};
 
-use replication::{Config, ConnectInfo, Line, LineAction, Notice, Reader, Rules};
+use replication::{Config, ConnectInfo, Line, LineAction, Notice, Protection, Reader, Rules};
 use serde_json::Value;
 use wire::{Batch, EventId, Frame, Keys, Topic};
 
@@ -185,7 +185,8 @@ impl Drive {
                     Ok(socket) => {
                         socket.set_nonblocking(true).unwrap();
                         *self.socket(line) = Some(socket);
-                        self.reader.handle_opened(line, self.now_ms());
+                        self.reader
+                            .handle_opened(line, Protection::None, self.now_ms());
                     }
                     Err(error) => {
                         self.reader

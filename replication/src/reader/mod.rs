@@ -21,7 +21,7 @@ use std::collections::VecDeque;
 
 use wire::{Batch, EventId, Lsn};
 
-use crate::Config;
+use crate::{Config, Protection};
 use crate::anchor::{Anchor, Outcome};
 use crate::back_off::BackOff;
 use crate::feed::Feed;
@@ -143,15 +143,15 @@ impl Reader {
         }
     }
 
-    /// The connection that was asked for stands.
-    pub fn handle_opened(&mut self, line: Line, now_ms: u64) {
+    /// The connection that was asked for stands, protected as it says.
+    pub fn handle_opened(&mut self, line: Line, protection: Protection, now_ms: u64) {
         match line {
             Line::Stream => {
                 assert!(
                     matches!(self.state, State::Opening),
                     "opened because it was asked for"
                 );
-                self.session = Some(Session::new(&self.config.connect, true));
+                self.session = Some(Session::new(&self.config.connect, protection, true));
                 self.state = State::LoggingIn {
                     until_ms: now_ms + PREPARATION_MS_MAX,
                 };
@@ -161,7 +161,7 @@ impl Reader {
                     .anchor
                     .as_mut()
                     .expect("opened because it was asked for");
-                anchor.handle_opened(&self.config.connect, now_ms);
+                anchor.handle_opened(&self.config.connect, protection, now_ms);
             }
         }
     }
