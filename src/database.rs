@@ -4,9 +4,13 @@
 use std::fmt;
 use std::time::Duration;
 
-use replication::{ConnectInfo, Host};
+use replication::{ChannelBinding, ConnectInfo, Host, Tls};
+use tokio_postgres::config::{self, SslMode, SslNegotiation};
 use tokio_postgres::error::SqlState;
-use tokio_postgres::{Client, NoTls};
+use tokio_postgres::tls::MakeTlsConnect;
+use tokio_postgres::{Client, NoTls, Socket};
+
+use crate::tls::{MakeTls, ServerTls, TlsError};
 
 /// How long a connection may take.
 const CONNECT_MS: u64 = 5_000;
@@ -20,7 +24,10 @@ const STATEMENT_MS: u64 = 5_000;
 ///
 /// Where the server cannot be reached or does not let us in.
 pub(crate) async fn connect(info: &ConnectInfo) -> Result<Client, DatabaseError> {
-    open(config(info)).await
+    // We read, and a statement that hangs must not hang us.
+    let options =
+        format!("-c default_transaction_read_only=on -c statement_timeout={STATEMENT_MS}");
+    open(info, &options).await
 }
 
 /// Connects as [`connect`] does, for statements that change the database and take their time.
@@ -29,18 +36,38 @@ pub(crate) async fn connect(info: &ConnectInfo) -> Result<Client, DatabaseError>
 ///
 /// As for [`connect`].
 pub(crate) async fn connect_to_change(info: &ConnectInfo) -> Result<Client, DatabaseError> {
-    let mut config = config(info);
-    config.options("-c statement_timeout=0");
-    open(config).await
+    open(info, "-c statement_timeout=0").await
 }
 
-async fn open(config: tokio_postgres::Config) -> Result<Client, DatabaseError> {
-    let connecting = config.connect(NoTls);
-    let timeout = Duration::from_millis(CONNECT_MS);
-    let (client, connection) = tokio::time::timeout(timeout, connecting)
+async fn open(info: &ConnectInfo, options: &str) -> Result<Client, DatabaseError> {
+    let config = config(info, options);
+    // It may read the roots, and others wait on this thread.
+    let of = info.clone();
+    let tls = tokio::task::spawn_blocking(move || ServerTls::new(&of));
+    let connecting = async {
+        match tls.await.expect("making a configuration does not panic") {
+            Ok(None) => establish(&config, info, NoTls).await,
+            Ok(Some(tls)) => establish(&config, info, MakeTls(tls)).await,
+            Err(error) => Err(DatabaseError::of_tls(&error, info)),
+        }
+    };
+    tokio::time::timeout(Duration::from_millis(CONNECT_MS), connecting)
         .await
-        .map_err(|_| DatabaseError::Silent)?
-        .map_err(DatabaseError::of)?;
+        .unwrap_or(Err(DatabaseError::Silent))
+}
+
+async fn establish<T>(
+    config: &tokio_postgres::Config,
+    info: &ConnectInfo,
+    tls: T,
+) -> Result<Client, DatabaseError>
+where
+    T: MakeTlsConnect<Socket>,
+    T::Stream: Send + 'static,
+{
+    let connected = config.connect(tls).await;
+    let (client, connection) =
+        connected.map_err(|error| DatabaseError::of_connecting(error, info))?;
     // Whatever ends the connection is seen by the next statement.
     tokio::spawn(async move {
         let _ = connection.await;
@@ -48,7 +75,7 @@ async fn open(config: tokio_postgres::Config) -> Result<Client, DatabaseError> {
     Ok(client)
 }
 
-fn config(info: &ConnectInfo) -> tokio_postgres::Config {
+fn config(info: &ConnectInfo, options: &str) -> tokio_postgres::Config {
     let mut config = tokio_postgres::Config::new();
     match &info.host {
         Host::Tcp(host) => config.host(host),
@@ -59,13 +86,27 @@ fn config(info: &ConnectInfo) -> tokio_postgres::Config {
         .user(&info.user)
         .dbname(&info.database)
         .application_name("tailrace");
+    if let Some(address) = info.address {
+        config.hostaddr(address);
+    }
     if let Some(password) = &info.password {
         config.password(password.reveal());
     }
-    // We read, and a statement that hangs must not hang us.
-    config.options(format!(
-        "-c default_transaction_read_only=on -c statement_timeout={STATEMENT_MS}"
-    ));
+    match info.tls {
+        Tls::Off => config.ssl_mode(SslMode::Disable),
+        Tls::On { direct: false, .. } => config.ssl_mode(SslMode::Require),
+        Tls::On { direct: true, .. } => config
+            .ssl_mode(SslMode::Require)
+            .ssl_negotiation(SslNegotiation::Direct),
+    };
+    config.channel_binding(match info.channel_binding {
+        ChannelBinding::Disable => config::ChannelBinding::Disable,
+        ChannelBinding::Prefer => config::ChannelBinding::Prefer,
+        ChannelBinding::Require => config::ChannelBinding::Require,
+    });
+    // Of two that contradict each other, the last counts.
+    let theirs = info.options.as_deref().unwrap_or_default();
+    config.options(format!("{theirs} {options}"));
     config
 }
 
@@ -76,6 +117,13 @@ pub(crate) enum DatabaseError {
     Silent,
     /// The connection could not be made, or broke.
     Unreachable(String),
+    /// It could not be encrypted as it has to be.
+    Tls {
+        /// Why, and how that is mended.
+        message: String,
+        /// Whether the same may work later.
+        is_temporary: bool,
+    },
     /// It answered with an error; whether the server is only starting or stopping.
     Refused {
         /// What it said.
@@ -86,6 +134,36 @@ pub(crate) enum DatabaseError {
 }
 
 impl DatabaseError {
+    /// Sorts an error of connecting, and says how it is mended.
+    fn of_connecting(error: tokio_postgres::Error, info: &ConnectInfo) -> Self {
+        if let Some(source) = std::error::Error::source(&error) {
+            if let Some(error) = source.downcast_ref() {
+                return Self::of_tls(error, info);
+            }
+            // The driver has no kind of its own for the server's refusal.
+            if source.to_string() == "server does not support TLS" {
+                return Self::of_tls(&TlsError::NotSpoken, info);
+            }
+        }
+        let explained = error
+            .as_db_error()
+            .map(|error| replication::explain(info, error.code().code(), error.message()));
+        match (Self::of(error), explained) {
+            (Self::Refused { is_temporary, .. }, Some(message)) => Self::Refused {
+                message,
+                is_temporary,
+            },
+            (other, _) => other,
+        }
+    }
+
+    fn of_tls(error: &TlsError, info: &ConnectInfo) -> Self {
+        Self::Tls {
+            message: format!("{}: {error}", info.place()),
+            is_temporary: error.is_temporary(),
+        }
+    }
+
     /// Sorts an error by whose fault it is.
     pub(crate) fn of(error: tokio_postgres::Error) -> Self {
         let Some(db) = error.as_db_error() else {
@@ -111,7 +189,7 @@ impl DatabaseError {
     pub(crate) fn is_temporary(&self) -> bool {
         match self {
             Self::Silent | Self::Unreachable(_) => true,
-            Self::Refused { is_temporary, .. } => *is_temporary,
+            Self::Tls { is_temporary, .. } | Self::Refused { is_temporary, .. } => *is_temporary,
         }
     }
 }
@@ -120,6 +198,7 @@ impl fmt::Display for DatabaseError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Silent => f.write_str("PostgreSQL does not answer"),
+            Self::Tls { message, .. } => f.write_str(message),
             Self::Unreachable(message) => write!(f, "PostgreSQL cannot be reached: {message}"),
             Self::Refused { message, .. } => write!(f, "PostgreSQL says: {message}"),
         }

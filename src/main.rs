@@ -25,6 +25,7 @@ mod replication_thread;
 mod retention;
 mod slots;
 mod tail;
+mod tls;
 mod token;
 
 use std::process::ExitCode;

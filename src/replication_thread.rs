@@ -7,6 +7,7 @@
 mod delivery;
 mod dial;
 mod feed;
+mod socket;
 
 use std::io::{ErrorKind, Read as _, Write as _};
 use std::os::fd::AsFd as _;
@@ -16,15 +17,15 @@ use std::thread::JoinHandle;
 use std::time::Instant;
 
 use driver::Port;
-use replication::{Config, Line, LineAction, Reader};
+use replication::{Config, Line, LineAction, Protection, Reader};
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 
 pub(crate) use feed::Feed;
 pub(crate) use replication::Status as FeedStatus;
 
 use delivery::Delivery;
-use dial::Socket;
 use feed::{Shared, Verdict};
+use socket::Socket;
 
 /// How many verdicts wait; beyond it the control thread is told to try later.
 pub(crate) const VERDICTS_MAX: usize = 4096;
@@ -72,7 +73,7 @@ pub(crate) fn spawn(config: Config, ports: Vec<Port>) -> std::io::Result<(Feed, 
 }
 
 /// What an attempt to connect came to.
-type Dialled = (Line, Result<Socket, String>);
+type Dialled = (Line, Result<(Socket, Protection), String>);
 
 /// Everything that the thread has.
 struct Thread {
@@ -216,13 +217,13 @@ impl Thread {
         }
     }
 
-    fn on_dialled(&mut self, line: Line, socket: Result<Socket, String>) {
+    fn on_dialled(&mut self, line: Line, socket: Result<(Socket, Protection), String>) {
         self.is_news = true;
         let now_ms = self.now_ms();
         match socket {
-            Ok(socket) => {
+            Ok((socket, protection)) => {
                 self.sockets[line as usize] = Some(socket);
-                self.reader.handle_opened(line, now_ms);
+                self.reader.handle_opened(line, protection, now_ms);
                 self.write(line);
             }
             Err(why) => self.reader.handle_failed(line, &why, now_ms),
@@ -242,6 +243,8 @@ impl Thread {
                 Ok(_) | Err(_) => return,
             }
         }
+        // What TLS has kept back goes as far as the socket takes it; the rest when it can be written.
+        let _ = socket.flush();
     }
 
     fn read(&mut self, line: Line) {
@@ -291,8 +294,12 @@ impl Thread {
             let mut flags = PollFlags::empty();
             if line == Line::Anchor || self.delivery.is_none() {
                 flags |= PollFlags::IN;
+                if socket.has_read() {
+                    until_ms = now_ms;
+                }
             }
-            if self.reader.outbox(line).is_some_and(|out| !out.is_empty()) {
+            let has_bytes = self.reader.outbox(line).is_some_and(|out| !out.is_empty());
+            if has_bytes || socket.wants_write() {
                 flags |= PollFlags::OUT;
             }
             // A descriptor without flags would still report, again and again, that the peer is gone.

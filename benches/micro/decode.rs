@@ -5,7 +5,7 @@
 //! "Logical Replication Message Formats"): log in, a few answers, then transactions of inserts.
 
 use criterion::{BatchSize, Criterion, Throughput};
-use replication::{Config, Line, LineAction, Reader, Rules};
+use replication::{Config, Line, LineAction, Protection, Reader, Rules};
 use wire::{Batch, Keys, Lsn};
 
 /// How many rows a transaction inserts.
@@ -77,7 +77,7 @@ fn streaming() -> Reader {
     let mut reader = Reader::new(config, 1, 0);
     reader.handle_timeout(0);
     assert_eq!(reader.poll_action(), Some(LineAction::Open(Line::Stream)));
-    reader.handle_opened(Line::Stream, 0);
+    reader.handle_opened(Line::Stream, Protection::None, 0);
     let mut answer = [message(b'R', &0_u32.to_be_bytes()), message(b'Z', b"I")].concat();
     loop {
         reader

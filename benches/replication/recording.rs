@@ -6,7 +6,7 @@ use std::io::{Read as _, Write as _};
 use std::os::unix::net::UnixStream;
 use std::time::Instant;
 
-use replication::{Config, Line, LineAction, Reader};
+use replication::{Config, Line, LineAction, Protection, Reader};
 use wire::Batch;
 
 use super::wal::Wal;
@@ -98,7 +98,7 @@ impl Recording {
         let mut reader = Reader::new(self.config.clone(), SEED, NOW_MS);
         reader.handle_timeout(NOW_MS);
         assert_eq!(reader.poll_action(), Some(LineAction::Open(Line::Stream)));
-        reader.handle_opened(Line::Stream, NOW_MS);
+        reader.handle_opened(Line::Stream, Protection::None, NOW_MS);
         reader
     }
 }

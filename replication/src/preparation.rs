@@ -16,6 +16,7 @@ use wire::{GapReason, Lineage, Lsn};
 use crate::limits::LOCK_TIMEOUT_MS;
 use crate::protocol::backend::{Row, ServerError};
 use crate::sql::{identifier, literal};
+use crate::{Config, Provider, Refusal};
 use questions::{anchor_name, candidates, fields, parse_history, publication_missing, survey};
 
 /// The questions before streaming, one at a time.

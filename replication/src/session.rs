@@ -177,7 +177,11 @@ impl Session {
         match (&mut self.phase, message) {
             (_, Message::Notice(notice)) => Ok(Some(Event::Notice(notice))),
             (_, Message::Nothing) => Ok(None),
-            (_, Message::Parameter { name, value }) => check_parameter(name, value).map(|()| None),
+            (Phase::Authenticating(_) | Phase::Starting, Message::Parameter { name, value }) => {
+                check_parameter(name, value).map(|()| None)
+            }
+            // What we have set at the start, nobody else can change.
+            (_, Message::Parameter { .. }) => Ok(None),
             (Phase::Authenticating(authenticator), Message::Authentication(wanted)) => {
                 if authenticator.handle(wanted, &mut self.outbox)? {
                     self.phase = Phase::Starting;

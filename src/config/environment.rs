@@ -3,6 +3,8 @@
 use std::collections::BTreeMap;
 use std::path::Path;
 
+use replication::{ConnectInfo, ConnectInfoError};
+
 /// The variables of other tools that name the database, in the order in which they count.
 const DATABASE_VARIABLES: [&str; 2] = ["DIRECT_URL", "DATABASE_URL"];
 
@@ -55,6 +57,19 @@ impl Environment {
             .into_iter()
             .find_map(|name| self.get(name))
             .map(str::to_owned)
+    }
+
+    /// Where PostgreSQL is: by this URL, and what it leaves out by libpq's variables, or by these
+    /// alone; `None` where nothing says so.
+    ///
+    /// # Errors
+    ///
+    /// What cannot be meant, or cannot work.
+    pub(crate) fn connect_info(
+        &self,
+        url: Option<&str>,
+    ) -> Result<Option<ConnectInfo>, ConnectInfoError> {
+        ConnectInfo::read(url, |name| self.get(name).map(str::to_owned))
     }
 
     /// The names that are set.

@@ -13,7 +13,6 @@ pub(crate) mod units;
 
 use std::net::SocketAddr;
 use std::path::Path;
-use std::str::FromStr as _;
 use std::time::Duration;
 
 use auth::{Policy, Secret};
@@ -191,7 +190,7 @@ impl Config {
         let (raw, warnings) = keys::read(text, environment)?;
         match locked_out(&raw) {
             Some(error) => Err(error),
-            None => Self::check(raw, warnings),
+            None => Self::check(raw, environment, warnings),
         }
     }
 
@@ -207,16 +206,20 @@ impl Config {
     ) -> Result<(Self, Option<ConfigError>), ConfigError> {
         let (raw, warnings) = keys::read(&read_file(path)?, environment)?;
         let locked_out = locked_out(&raw);
-        Ok((Self::check(raw, warnings)?, locked_out))
+        Ok((Self::check(raw, environment, warnings)?, locked_out))
     }
 
-    fn check(raw: Raw, mut warnings: Vec<String>) -> Result<Self, ConfigError> {
+    fn check(
+        raw: Raw,
+        environment: &Environment,
+        mut warnings: Vec<String>,
+    ) -> Result<Self, ConfigError> {
         let membership = membership(&raw.membership)?;
         let auth = auth(&raw.auth, &mut warnings)?;
         let keys = keys_of(&raw.keys)?;
         let limits = limits(&raw.limits)?;
         Ok(Self {
-            database: database(&raw.database, &mut warnings)?,
+            database: database(&raw.database, environment, &mut warnings)?,
             generation: raw.slot.generation,
             accept_unbounded: raw.slot.accept_unbounded,
             http: http(&raw.http)?,
@@ -268,14 +271,21 @@ fn locked_out(raw: &Raw) -> Option<ConfigError> {
     None
 }
 
-fn database(raw: &raw::Database, warnings: &mut Vec<String>) -> Result<Database, ConfigError> {
-    if raw.url.is_empty() {
-        let mend = "missing: say where PostgreSQL is, such as \
-                    \"postgresql://user@host:5432/database\", here or in TAILRACE_DATABASE_URL";
-        return Err(ConfigError::about("database.url", mend));
-    }
-    let connect = ConnectInfo::from_str(&raw.url)
+fn database(
+    raw: &raw::Database,
+    environment: &Environment,
+    warnings: &mut Vec<String>,
+) -> Result<Database, ConfigError> {
+    let url = Some(raw.url.as_str()).filter(|url| !url.is_empty());
+    let connect = environment
+        .connect_info(url)
         .map_err(|error| ConfigError::about("database.url", error.to_string()))?;
+    let Some(connect) = connect else {
+        let mend = "missing: say where PostgreSQL is, such as \
+                    \"postgresql://user@host:5432/database\", here, in TAILRACE_DATABASE_URL or by \
+                    PGHOST and PGDATABASE";
+        return Err(ConfigError::about("database.url", mend));
+    };
     if !connect.ignored.is_empty() {
         let names = connect.ignored.join(", ");
         warnings.push(format!(

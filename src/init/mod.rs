@@ -12,7 +12,7 @@ mod undo;
 use std::io::Write as _;
 use std::path::{Path, PathBuf};
 
-use replication::{ConnectInfo, Rules};
+use replication::{ConnectInfo, Host, Rules};
 use tokio_postgres::Client;
 
 use crate::catalog::{Catalog, Publication, Role, Server};
@@ -66,10 +66,17 @@ pub(crate) fn run(arguments: &Arguments) -> Result<(), String> {
         .database_url
         .clone()
         .or_else(|| environment.database_url());
-    let url = url.ok_or("say which database: --database-url postgresql://…, or DATABASE_URL")?;
-    let info: ConnectInfo = url
-        .parse()
-        .map_err(|error| format!("--database-url: {error}"))?;
+    let info = environment
+        .connect_info(url.as_deref())
+        .map_err(|error| format!("--database-url: {error}"))?
+        .ok_or("say which database: --database-url postgresql://…, DATABASE_URL or PGHOST")?;
+    let url = url.unwrap_or_else(|| match &info.host {
+        Host::Tcp(_) => format!("postgresql://{}/{}", info.place(), info.database),
+        Host::Unix(directory) => {
+            let (database, directory, port) = (&info.database, directory.display(), info.port);
+            format!("postgresql:///{database}?host={directory}&port={port}")
+        }
+    });
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_all()
         .build();

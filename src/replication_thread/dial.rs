@@ -1,45 +1,59 @@
-//! Connecting to PostgreSQL: over TCP or a Unix socket. May block, so it runs on a thread of its own.
+//! Connecting to PostgreSQL: over TCP, with TLS where that is asked for, or a Unix socket. May block,
+//! in bounded time, so it runs on a thread of its own.
 
-use std::io::{self, Read, Write};
-use std::net::{TcpStream, ToSocketAddrs as _};
-use std::os::fd::{AsFd, BorrowedFd};
+use std::io;
+use std::net::{SocketAddr, TcpStream, ToSocketAddrs as _};
 use std::os::unix::net::UnixStream;
+use std::path::Path;
 use std::time::Duration;
 
-use replication::{ConnectInfo, Host};
+use replication::{ConnectInfo, Host, Protection};
+
+use super::socket::{Socket, TlsSocket};
+use crate::tls::{self, ServerTls};
 
 /// How long one address may take to answer.
 const CONNECT_MAX: Duration = Duration::from_secs(5);
 
-/// A connection to the server, which never blocks.
-#[derive(Debug)]
-pub(super) enum Socket {
-    /// Over the network.
-    Tcp(TcpStream),
-    /// On this machine.
-    Unix(UnixStream),
-}
+/// How long the TLS handshake may take.
+const TLS_MAX: Duration = Duration::from_secs(10);
 
 /// Connects; the error says where it was tried.
-pub(super) fn connect(info: &ConnectInfo) -> Result<Socket, String> {
-    let place = match (&info.host, info.socket_path()) {
-        (Host::Tcp(name), _) => format!("{name}:{}", info.port),
-        (Host::Unix(directory), path) => path.unwrap_or(directory.clone()).display().to_string(),
+pub(super) fn connect(info: &ConnectInfo) -> Result<(Socket, Protection), String> {
+    let connected = match (&info.host, info.socket_path()) {
+        (Host::Unix(_), Some(path)) => connect_unix(&path).map_err(|error| error.to_string()),
+        (Host::Unix(directory), None) => Err(format!("{} is no socket", directory.display())),
+        (Host::Tcp(name), _) => dial(info, name),
     };
-    let socket = match &info.host {
-        Host::Tcp(name) => connect_tcp(name, info.port).map(Socket::Tcp),
-        Host::Unix(_) => connect_unix(&place).map(Socket::Unix),
-    };
-    socket.map_err(|error| format!("{place}: {error}"))
+    connected.map_err(|error| format!("{}: {error}", info.place()))
 }
 
-fn connect_tcp(name: &str, port: u16) -> io::Result<TcpStream> {
+fn dial(info: &ConnectInfo, name: &str) -> Result<(Socket, Protection), String> {
+    let tls = ServerTls::new(info).map_err(|error| error.to_string())?;
+    let mut socket = connect_tcp(info, name).map_err(|error| error.to_string())?;
+    let (socket, protection) = match tls {
+        None => (Socket::Tcp(socket), Protection::None),
+        Some(tls) => {
+            let (connection, protection) =
+                tls::handshake(&tls, &mut socket, TLS_MAX).map_err(|error| error.to_string())?;
+            let socket = TlsSocket::new(connection, socket);
+            (Socket::Tls(Box::new(socket)), protection)
+        }
+    };
+    rustix::io::ioctl_fionbio(&socket, true).map_err(|error| error.to_string())?;
+    Ok((socket, protection))
+}
+
+fn connect_tcp(info: &ConnectInfo, name: &str) -> io::Result<TcpStream> {
+    let addresses: Vec<SocketAddr> = match info.address {
+        Some(address) => vec![(address, info.port).into()],
+        None => (name, info.port).to_socket_addrs()?.collect(),
+    };
     let mut last = io::Error::new(io::ErrorKind::NotFound, "the name has no address");
-    for address in (name, port).to_socket_addrs()? {
+    for address in addresses {
         match TcpStream::connect_timeout(&address, CONNECT_MAX) {
             Ok(socket) => {
                 socket.set_nodelay(true)?;
-                socket.set_nonblocking(true)?;
                 return Ok(socket);
             }
             Err(error) => last = error,
@@ -48,39 +62,11 @@ fn connect_tcp(name: &str, port: u16) -> io::Result<TcpStream> {
     Err(last)
 }
 
-fn connect_unix(path: &str) -> io::Result<UnixStream> {
+fn connect_unix(path: &Path) -> io::Result<(Socket, Protection)> {
     let socket = UnixStream::connect(path)?;
     socket.set_nonblocking(true)?;
-    Ok(socket)
+    Ok((Socket::Unix(socket), Protection::None))
 }
 
-impl Read for Socket {
-    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
-        match self {
-            Self::Tcp(socket) => socket.read(buffer),
-            Self::Unix(socket) => socket.read(buffer),
-        }
-    }
-}
-
-impl Write for Socket {
-    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
-        match self {
-            Self::Tcp(socket) => socket.write(bytes),
-            Self::Unix(socket) => socket.write(bytes),
-        }
-    }
-
-    fn flush(&mut self) -> io::Result<()> {
-        Ok(())
-    }
-}
-
-impl AsFd for Socket {
-    fn as_fd(&self) -> BorrowedFd<'_> {
-        match self {
-            Self::Tcp(socket) => socket.as_fd(),
-            Self::Unix(socket) => socket.as_fd(),
-        }
-    }
-}
+#[cfg(test)]
+mod tests;

@@ -27,9 +27,10 @@ fn answer(url: &str, protection: Protection, wanted: Authentication) -> Result<V
     Ok(out)
 }
 
-/// The nonce of a SASLInitialResponse.
+/// The nonce of a SASLInitialResponse: all that follows `,r=`. It may hold every character but a comma.
 fn nonce(out: &[u8]) -> &[u8] {
-    out.split(|byte| *byte == b'=').next_back().unwrap()
+    let before = out.windows(3).position(|bytes| bytes == b",r=");
+    &out[before.unwrap() + 3..]
 }
 
 #[test]

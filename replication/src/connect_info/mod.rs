@@ -155,6 +155,16 @@ impl ConnectInfo {
         Self::of(texts, ignored).map(Some)
     }
 
+    /// The place, for a person: `host:port`, or the path of the Unix socket.
+    pub fn place(&self) -> String {
+        match (&self.host, self.socket_path()) {
+            (Host::Tcp(name), _) => format!("{name}:{}", self.port),
+            (Host::Unix(directory), path) => {
+                path.as_ref().unwrap_or(directory).display().to_string()
+            }
+        }
+    }
+
     /// The path of the Unix socket, where it is one.
     pub fn socket_path(&self) -> Option<PathBuf> {
         match &self.host {
@@ -398,11 +408,11 @@ mod tests {
             ("PGSSLROOTCERT", "/ca.pem"),
             ("PGOPTIONS", ""),
         ]);
-        let alone = ConnectInfo::read(None, &all).unwrap().unwrap();
+        let alone = ConnectInfo::read(None, all).unwrap().unwrap();
         let spelt = "postgres://app:hunter2@db.example:5433/shop?hostaddr=10.0.0.5&\
                      sslmode=verify-ca&sslrootcert=/ca.pem";
         assert_eq!(alone, parsed(spelt));
-        let both = ConnectInfo::read(Some("postgres://me@other/x"), &all);
+        let both = ConnectInfo::read(Some("postgres://me@other/x"), all);
         let both = both.unwrap().unwrap();
         // The address is that of the host beside it, not of the URL's.
         assert_eq!((both.address, both.user.as_str()), (None, "me"));

@@ -21,7 +21,6 @@ use std::collections::VecDeque;
 
 use wire::{Batch, EventId, Lsn};
 
-use crate::{Config, Protection};
 use crate::anchor::{Anchor, Outcome};
 use crate::back_off::BackOff;
 use crate::feed::Feed;
@@ -33,6 +32,7 @@ use crate::session::Session;
 use crate::status::Standby;
 use crate::time::ServerClock;
 use crate::window::Window;
+use crate::{Config, Protection};
 
 /// One of the two connections that a reader uses.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -1,6 +1,6 @@
 //! A reader in memory, with a clock that stands unless it is moved.
 
-use replication::{Config, Line, LineAction, Notice, Reader};
+use replication::{Config, Line, LineAction, Notice, Protection, Reader};
 use wire::Batch;
 
 /// A reader, without anything around it.
@@ -75,7 +75,8 @@ impl Player {
             match action {
                 LineAction::Open(Line::Stream) => {
                     self.is_open = true;
-                    self.reader.handle_opened(Line::Stream, self.now_ms);
+                    self.reader
+                        .handle_opened(Line::Stream, Protection::None, self.now_ms);
                 }
                 LineAction::Close(Line::Stream) => {
                     self.is_open = false;
