@@ -49,7 +49,7 @@ pub(crate) fn spawn(config: Config, ports: Vec<Port>) -> std::io::Result<(Feed, 
     let reader = Reader::new(config.clone(), seed, 0);
     let (feed, verdicts, shared) = Feed::new(reader.status(0))?;
     // Each line has at most one attempt to connect under way.
-    let (dialled_in, dialled) = sync_channel(2);
+    let (dialled_in, dialled) = sync_channel(LINES.len());
     let thread = Thread {
         reader,
         config,
@@ -60,7 +60,7 @@ pub(crate) fn spawn(config: Config, ports: Vec<Port>) -> std::io::Result<(Feed, 
         delivery: None,
         dialled,
         dialled_in,
-        sockets: [None, None],
+        sockets: LINES.map(|_| None),
         buffer: vec![0; READ_BYTES],
         begun: Instant::now(),
         published_ms: 0,
@@ -88,7 +88,7 @@ struct Thread {
     delivery: Option<Delivery>,
     dialled: Receiver<Dialled>,
     dialled_in: SyncSender<Dialled>,
-    sockets: [Option<Socket>; 2],
+    sockets: [Option<Socket>; LINES.len()],
     buffer: Vec<u8>,
     begun: Instant,
     published_ms: u64,
@@ -96,7 +96,7 @@ struct Thread {
     is_news: bool,
 }
 
-const LINES: [Line; 2] = [Line::Stream, Line::Anchor];
+const LINES: [Line; 3] = [Line::Stream, Line::Anchor, Line::Watch];
 
 impl Thread {
     fn run(mut self) {
@@ -285,14 +285,14 @@ impl Thread {
         if self.is_news {
             until_ms = until_ms.min(self.published_ms + STATUS_MS);
         }
-        let mut watched = Vec::with_capacity(3);
+        let mut watched = Vec::with_capacity(1 + LINES.len());
         watched.push(PollFd::new(&self.shared.wake, PollFlags::IN));
         for line in LINES {
             let Some(socket) = &self.sockets[line as usize] else {
                 continue;
             };
             let mut flags = PollFlags::empty();
-            if line == Line::Anchor || self.delivery.is_none() {
+            if line != Line::Stream || self.delivery.is_none() {
                 flags |= PollFlags::IN;
                 if socket.has_read() {
                     until_ms = now_ms;

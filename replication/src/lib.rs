@@ -37,6 +37,7 @@ mod tally;
 mod time;
 mod transaction;
 mod values;
+mod watch;
 mod window;
 
 pub use authentication::Protection;

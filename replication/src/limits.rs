@@ -68,4 +68,18 @@ pub const ANCHOR_MS_MAX: u64 = 600_000;
 /// How many positions are remembered to find the one that is as old as the window.
 pub const WINDOW_MARKS_MAX: usize = 512;
 
+/// For how long something is not taken before the server's end is watched for, in milliseconds: far below
+/// what anybody waits for a server that stops.
+pub const WATCH_AFTER_MS: u64 = 500;
+
+/// For how long that goes on when everything is taken again, in milliseconds.
+pub const WATCH_CALM_MS: u64 = 5_000;
+
+/// The pause after a connection of the watch that failed, in milliseconds.
+pub const WATCH_PAUSE_MS: u64 = 1_000;
+
+/// How old a change is that shows, being read, that more is to come than can be taken at once, in
+/// milliseconds.
+pub const WATCH_LAG_MS: i64 = 2_000;
+
 const _: () = assert!(SILENCE_MS < WAL_SENDER_TIMEOUT_MS);

@@ -29,6 +29,8 @@ struct Template {
 pub(crate) enum Stop {
     /// As `pg_ctl stop -m fast`.
     Fast,
+    /// As `pg_ctl stop -m immediate`.
+    Immediate,
     /// As `kill -9`.
     Kill,
 }
@@ -50,6 +52,32 @@ impl Cluster {
         cluster.sql_in("postgres", "CREATE DATABASE app");
         cluster.sql(sql);
         cluster
+    }
+
+    /// A standby of it, which streams from it. The cluster is down for a moment meanwhile.
+    pub(crate) fn standby(&mut self) -> Self {
+        self.stop(Stop::Fast);
+        let base = new_directory();
+        let mut copy = as_server("cp");
+        copy.arg("-a").arg(&self.base).arg(&base);
+        run(&mut copy);
+        self.resume();
+        let mut signal = as_server("touch");
+        run(signal.arg(base.join("data/standby.signal")));
+        let settings = base.join("data/postgresql.auto.conf");
+        let primary = format!(
+            "primary_conninfo = 'host={} user=postgres application_name=standby'\n",
+            self.base.display()
+        );
+        let before = std::fs::read_to_string(&settings).unwrap();
+        std::fs::write(&settings, before + &primary).unwrap();
+        let mut standby = Self {
+            base,
+            server: None,
+            _template: Arc::clone(&self._template),
+        };
+        standby.resume();
+        standby
     }
 
     /// Where to connect.
@@ -82,7 +110,11 @@ impl Cluster {
     /// Brings the server down, and waits until it is.
     pub(crate) fn stop(&mut self, how: Stop) -> Duration {
         let mut server = self.server.take().unwrap();
-        let signal = if how == Stop::Fast { "-INT" } else { "-KILL" };
+        let signal = match how {
+            Stop::Fast => "-INT",
+            Stop::Immediate => "-QUIT",
+            Stop::Kill => "-KILL",
+        };
         let begun = Instant::now();
         run(Command::new("kill").args([signal, &server.id().to_string()]));
         while server.try_wait().unwrap().is_none() {

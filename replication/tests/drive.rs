@@ -24,11 +24,16 @@ pub(crate) struct Drive {
     config: Config,
     stream: Option<UnixStream>,
     anchor: Option<UnixStream>,
+    watch: Option<UnixStream>,
     begun: Instant,
     /// At most so many bytes are read at a time.
     read_max: usize,
     /// Whether every engine is full.
     is_full: bool,
+    /// The pause after every batch that the engines take.
+    pause: Duration,
+    /// Until when it lasts.
+    full_until: Instant,
     held: Option<Batch>,
 }
 
@@ -53,9 +58,12 @@ impl Drive {
             config,
             stream: None,
             anchor: None,
+            watch: None,
             begun,
             read_max: 64 * 1024,
             is_full: false,
+            pause: Duration::ZERO,
+            full_until: begun,
             held: None,
         }
     }
@@ -69,6 +77,11 @@ impl Drive {
     /// Lets every engine be full, or not any more.
     pub(crate) fn set_full(&mut self, is_full: bool) {
         self.is_full = is_full;
+    }
+
+    /// Lets every engine be full for so long after every batch.
+    pub(crate) fn take_a_batch_every(&mut self, pause: Duration) {
+        self.pause = pause;
     }
 
     /// A reader that has begun to stream.
@@ -143,25 +156,25 @@ impl Drive {
         while let Some(action) = self.reader.poll_action() {
             self.act(action);
         }
-        for line in [Line::Stream, Line::Anchor] {
+        for line in [Line::Stream, Line::Anchor, Line::Watch] {
             self.write(line);
         }
         let mut any = false;
         while self.held.is_none() {
             self.held = self.reader.poll_batch(self.now_ms());
-            if self.held.is_none() || self.is_full {
+            if self.held.is_none() || self.is_full() {
                 break;
             }
             any = true;
             self.hand_over();
         }
-        if !self.is_full {
+        if !self.is_full() {
             self.hand_over();
         }
         while let Some(notice) = self.reader.poll_notice() {
             self.notices.push(notice);
         }
-        for line in [Line::Anchor, Line::Stream] {
+        for line in [Line::Anchor, Line::Watch, Line::Stream] {
             any |= self.read(line);
         }
         if !any {
@@ -175,6 +188,11 @@ impl Drive {
         };
         self.take(batch);
         self.reader.handle_handed_over(self.now_ms());
+        self.full_until = Instant::now() + self.pause;
+    }
+
+    fn is_full(&self) -> bool {
+        self.is_full || Instant::now() < self.full_until
     }
 
     fn act(&mut self, action: LineAction) {
@@ -219,9 +237,14 @@ impl Drive {
             reader,
             stream,
             anchor,
+            watch,
             ..
         } = self;
-        let socket = if line == Line::Stream { stream } else { anchor };
+        let socket = match line {
+            Line::Stream => stream,
+            Line::Anchor => anchor,
+            Line::Watch => watch,
+        };
         if let (Some(socket), Some(out)) = (socket, reader.outbox(line)) {
             // What we send is so little that a socket always takes it.
             if socket.write_all(out).is_ok() {
@@ -260,6 +283,7 @@ impl Drive {
         match line {
             Line::Stream => &mut self.stream,
             Line::Anchor => &mut self.anchor,
+            Line::Watch => &mut self.watch,
         }
     }
 }

@@ -18,4 +18,5 @@ mod fake;
 mod restart;
 mod routes;
 mod rows;
+mod shutdown;
 mod types;

@@ -31,16 +31,19 @@ use crate::random::Random;
 use crate::session::Session;
 use crate::status::Standby;
 use crate::time::ServerClock;
+use crate::watch::{Watch, Wish, Word};
 use crate::window::Window;
 use crate::{Config, Protection};
 
-/// One of the two connections that a reader uses.
+/// One of the connections that a reader uses.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Line {
     /// The one that streams; there is always one wanted.
     Stream,
     /// The short-lived one that moves the anchor.
     Anchor,
+    /// The one that hears of the server's end while the stream is not read.
+    Watch,
 }
 
 /// What the caller is to do.
@@ -68,6 +71,7 @@ pub struct Reader {
     window: Window,
     clock: ServerClock,
     anchor: Option<Anchor>,
+    watch: Watch,
     /// What is handed over before anything is read: at most a `Gap` and a `Start`.
     batches: VecDeque<(Batch, Mark)>,
     /// The batch that the caller is handing over.
@@ -130,6 +134,7 @@ impl Reader {
             window,
             clock: ServerClock::default(),
             anchor: None,
+            watch: Watch::default(),
             batches: VecDeque::new(),
             outstanding: None,
             applied: None,
@@ -163,6 +168,7 @@ impl Reader {
                     .expect("opened because it was asked for");
                 anchor.handle_opened(&self.config.connect, protection, now_ms);
             }
+            Line::Watch => self.watch.handle_opened(&self.config.connect, protection),
         }
     }
 
@@ -184,6 +190,7 @@ impl Reader {
                 let outcome = anchor.handle_failed(why, now_ms, random);
                 self.on_anchor(outcome);
             }
+            Line::Watch => self.watch.handle_failed(now_ms),
         }
     }
 
@@ -204,6 +211,15 @@ impl Reader {
                     self.actions.push_back(Action::Close(Line::Anchor));
                 }
                 self.on_anchor(outcome);
+            }
+            Line::Watch => {
+                let word = self.watch.handle_bytes(bytes, now_ms);
+                if word != Word::Nothing {
+                    self.actions.push_back(Action::Close(Line::Watch));
+                }
+                if word == Word::Stopping {
+                    self.on_stopping(now_ms);
+                }
             }
             Line::Stream => {
                 let Some(session) = &mut self.session else {
@@ -268,6 +284,7 @@ impl Reader {
             _ => {}
         }
         self.move_anchor(now_ms);
+        self.keep_watch(now_ms);
     }
 
     /// What the caller is to do next.
@@ -297,6 +314,7 @@ impl Reader {
         match line {
             Line::Stream => self.session.as_mut().map(Session::outbox),
             Line::Anchor => self.anchor.as_mut().and_then(Anchor::outbox),
+            Line::Watch => self.watch.outbox(),
         }
     }
 
@@ -315,7 +333,8 @@ impl Reader {
             _ => u64::MAX,
         };
         let anchor = self.anchor.as_ref().map_or(u64::MAX, Anchor::deadline_ms);
-        state.min(progress).min(anchor)
+        let watch = self.watch.deadline_ms();
+        state.min(progress).min(anchor).min(watch)
     }
 
     /// Closes the stream's connection, and tries again after a pause.
@@ -344,6 +363,26 @@ impl Reader {
         self.session = None;
         let until_ms = now_ms + self.back_off.on_failure(&mut self.random);
         self.state = State::Pausing { until_ms };
+    }
+
+    /// Watches for the server's end while something of the stream is not taken.
+    fn keep_watch(&mut self, now_ms: u64) {
+        let is_full = self.outstanding.is_some() && matches!(self.state, State::Streaming(_));
+        let now_unix_ms = self.clock.now_unix_ms(now_ms);
+        let wish = self.watch.handle_timeout(is_full, now_unix_ms, now_ms);
+        self.actions.extend(wish.map(|wish| match wish {
+            Wish::Open => Action::Open(Line::Watch),
+            Wish::Close => Action::Close(Line::Watch),
+        }));
+    }
+
+    /// The server stops, and waits for the stream to take what we do not: it is told that nobody does.
+    fn on_stopping(&mut self, now_ms: u64) {
+        if matches!(self.state, State::Streaming(_)) {
+            self.back_off.on_orderly_end();
+            let reason = "connecting to PostgreSQL: the server is shutting down";
+            self.close(waiting(reason), now_ms);
+        }
     }
 
     /// Moves the anchor on if it is time, and gives up on an attempt that takes too long.

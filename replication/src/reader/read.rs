@@ -12,6 +12,7 @@ use crate::protocol::stream::{self, Streamed};
 use crate::session::{Broken, Event, Session};
 use crate::status::Standby;
 use crate::time::ServerClock;
+use crate::watch::Watch;
 
 /// What a message of the stream works on, borrowed from the reader.
 struct Reading<'a> {
@@ -19,6 +20,7 @@ struct Reading<'a> {
     session: &'a mut Session,
     standby: &'a mut Standby,
     clock: &'a mut ServerClock,
+    watch: &'a mut Watch,
     server_end: &'a mut Lsn,
     connection: u64,
     now_ms: u64,
@@ -49,6 +51,7 @@ impl Reader {
                 session,
                 standby,
                 clock: &mut self.clock,
+                watch: &mut self.watch,
                 server_end: &mut self.server_end,
                 connection: self.connection,
                 now_ms,
@@ -129,6 +132,9 @@ impl Reading<'_> {
                 self.clock.on_sent(sent_us, self.now_ms);
                 self.standby.on_received(start);
                 let commit_ms = self.feed.commit_ms();
+                if let Some(commit_ms) = commit_ms {
+                    self.watch.on_read(commit_ms, self.now_ms);
+                }
                 let batch = self.feed.handle_message(&payload)?;
                 self.standby.on_received(self.feed.resume());
                 *self.server_end = (*self.server_end).max(self.standby.received());
