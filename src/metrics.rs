@@ -234,6 +234,22 @@ fn replication(page: &mut Page, feed: &FeedStatus) {
         page.sample(&[("table", table)], count);
     }
     page.family(
+        "tailrace_unscoped_updates_total",
+        "counter",
+        "Updates whose old row does not say which organisation it belonged to.",
+    );
+    for (table, count) in &feed.unscoped {
+        page.sample(&[("table", table)], count);
+    }
+    page.family(
+        "tailrace_refused_messages_total",
+        "counter",
+        "Application messages that were dropped.",
+    );
+    for (reason, count) in &feed.refused_messages {
+        page.sample(&[("reason", reason)], count);
+    }
+    page.family(
         "tailrace_withheld_columns",
         "gauge",
         "Columns that are withheld, by table.",

@@ -243,13 +243,15 @@ fn in_words(data: &str) -> String {
         return printable(data);
     };
     let payload = &event["payload"];
-    let row = ["record", "old", "data"]
-        .into_iter()
-        .map(|field| &payload[field]);
-    let row = row
-        .into_iter()
-        .find(|value| !value.is_null())
-        .unwrap_or(payload);
+    let fields = ["record", "old", "data"];
+    let mut rows = fields.into_iter().map(|field| &payload[field]);
+    let row = match payload["changes"].as_array() {
+        Some(changes) => format!("{} changes", changes.len()),
+        None => rows
+            .find(|value| !value.is_null())
+            .unwrap_or(payload)
+            .to_string(),
+    };
     let (s, ms) = (ms / 1000 % 86_400, ms % 1000);
     let time = format!("{:02}:{:02}:{:02}.{ms:03}", s / 3600, s / 60 % 60, s % 60);
     printable(&format!("{time}  {name:<20}  {row}"))

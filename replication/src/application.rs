@@ -10,7 +10,7 @@ use serde_json::value::RawValue;
 use wire::{Audience, Keys, Name, Topic};
 
 use crate::event_types::is_reserved;
-use crate::limits::APPLICATION_BYTES_MAX;
+use crate::limits::{APPLICATION_BYTES_MAX, NAME_BYTES_MAX};
 use crate::routing::Destination;
 
 /// The prefix of messages that are meant for us.
@@ -18,6 +18,7 @@ pub(crate) const PREFIX: &str = "tailrace";
 
 /// An event as the application says it.
 #[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
 struct Said<'a> {
     #[serde(rename = "type", borrow)]
     event_type: Cow<'a, str>,
@@ -47,15 +48,17 @@ pub(crate) struct Application<'a> {
 /// Why a message is refused.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) enum Refused {
+    /// It is addressed to somebody else.
+    Prefix,
     /// It would survive a rollback.
     NotTransactional,
     /// It is longer than [`APPLICATION_BYTES_MAX`].
     TooLong,
-    /// It is no JSON object with the members of an event.
+    /// It is no JSON object with the members of an event and no others.
     Malformed,
     /// Its type or channel is no name, or a word of the stream itself.
     Name,
-    /// It says neither an organisation nor a user nor `"global": true`.
+    /// It says neither an organisation nor a user nor `"global": true`, or a name that nobody has.
     Nobody,
 }
 
@@ -63,6 +66,7 @@ impl Refused {
     /// The word for it in logs and metrics.
     pub(crate) fn as_str(self) -> &'static str {
         match self {
+            Self::Prefix => "prefix",
             Self::NotTransactional => "not_transactional",
             Self::TooLong => "too_long",
             Self::Malformed => "malformed",
@@ -74,10 +78,7 @@ impl Refused {
 
 impl<'a> Application<'a> {
     /// Reads the content of a message with our prefix.
-    pub(crate) fn parse(transactional: bool, content: &'a [u8]) -> Result<Self, Refused> {
-        if !transactional {
-            return Err(Refused::NotTransactional);
-        }
+    pub(crate) fn parse(content: &'a [u8]) -> Result<Self, Refused> {
         if content.len() > APPLICATION_BYTES_MAX {
             return Err(Refused::TooLong);
         }
@@ -92,6 +93,13 @@ impl<'a> Application<'a> {
             // `property.viewed` and `property:viewed` belong to `property`.
             None => name(said.event_type.split(['.', ':']).next().unwrap_or_default())?,
         };
+        let is_too_long = |text: &Option<Cow<'_, str>>| {
+            text.as_ref()
+                .is_some_and(|text| text.len() > NAME_BYTES_MAX)
+        };
+        if is_too_long(&said.organisation) || is_too_long(&said.user) {
+            return Err(Refused::Nobody);
+        }
         let somebody = |text: &Cow<'_, str>| !text.is_empty();
         let destination = Destination {
             organisation: said.organisation.filter(somebody),
@@ -134,7 +142,7 @@ mod tests {
     use super::*;
 
     fn parsed(content: &str) -> Result<Application<'_>, Refused> {
-        Application::parse(true, content.as_bytes())
+        Application::parse(content.as_bytes())
     }
 
     #[test]
@@ -195,6 +203,9 @@ mod tests {
             "null",
             r#"{"data":1}"#,
             r#"{"type":1}"#,
+            r#"{"type":"a","organizationId":7}"#,
+            // A name that is nearly right must not widen the audience to all of a user's streams.
+            r#"{"type":"a","organisationId":"o","userId":"u"}"#,
             "{\"type\":\"a\"}x",
         ] {
             assert_eq!(parsed(text).unwrap_err(), Refused::Malformed, "{text}");
@@ -204,11 +215,9 @@ mod tests {
             assert_eq!(parsed(&content).unwrap_err(), Refused::Name, "{text}");
         }
         let long = vec![b' '; APPLICATION_BYTES_MAX + 1];
-        assert_eq!(
-            Application::parse(true, &long).unwrap_err(),
-            Refused::TooLong
-        );
-        let early = Application::parse(false, br#"{"type":"a","organizationId":"o"}"#);
-        assert_eq!(early.unwrap_err(), Refused::NotTransactional);
+        assert_eq!(Application::parse(&long).unwrap_err(), Refused::TooLong);
+        let name = "x".repeat(NAME_BYTES_MAX + 1);
+        let content = format!(r#"{{"type":"a","organizationId":"{name}"}}"#);
+        assert_eq!(parsed(&content).unwrap_err(), Refused::Nobody);
     }
 }

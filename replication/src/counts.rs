@@ -25,6 +25,9 @@ pub struct Status {
     pub anchor: Option<Lsn>,
     /// Changes that were not sent to anybody because they name no organisation, by table.
     pub unroutable: Vec<(String, u64)>,
+    /// Updates of which nothing says to whom the row belonged before, by table: its replica identity lacks
+    /// the organisation, so that a row that moved away is not said to be gone.
+    pub unscoped: Vec<(String, u64)>,
     /// Columns that never leave, by table; `*` for a table of identity, of which none does.
     pub withheld: Vec<(String, Vec<String>)>,
     /// Application messages that were refused, by reason.

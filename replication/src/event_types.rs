@@ -15,11 +15,13 @@ pub enum Action {
     Update,
     /// It is gone, or gone from its organisation.
     Delete,
+    /// It is gone with all the others of its table.
+    Truncate,
 }
 
 impl Action {
     /// All of them, in the order of a template's words.
-    pub const ALL: [Self; 3] = [Self::Insert, Self::Update, Self::Delete];
+    pub const ALL: [Self; 4] = [Self::Insert, Self::Update, Self::Delete, Self::Truncate];
 
     /// The word for it in an event.
     pub fn as_str(self) -> &'static str {
@@ -27,6 +29,7 @@ impl Action {
             Self::Insert => "insert",
             Self::Update => "update",
             Self::Delete => "delete",
+            Self::Truncate => "truncate",
         }
     }
 }
@@ -40,15 +43,18 @@ pub struct EventTypes {
     pub update: Template,
     /// Of one that is gone.
     pub delete: Template,
+    /// Of a table that was emptied.
+    pub truncate: Template,
 }
 
 impl EventTypes {
-    /// One template, or one word, for all three.
+    /// One template, or one word, for all four.
     pub fn uniform(template: Template) -> Self {
         Self {
             insert: template.clone(),
             update: template.clone(),
-            delete: template,
+            delete: template.clone(),
+            truncate: template,
         }
     }
 
@@ -57,23 +63,25 @@ impl EventTypes {
             Action::Insert => &self.insert,
             Action::Update => &self.update,
             Action::Delete => &self.delete,
+            Action::Truncate => &self.truncate,
         }
     }
 }
 
 impl Default for EventTypes {
-    /// `{table}.{insert|update|delete}`.
+    /// `{table}.{insert|update|delete|truncated}`.
     fn default() -> Self {
         Self::uniform(Template(vec![
             Segment::Table,
             Segment::Text(".".to_owned()),
-            Segment::Words(Action::ALL.map(|action| action.as_str().to_owned())),
+            Segment::words(ACTION_WORDS),
         ]))
     }
 }
 
 /// A template of an event type: a word, in which `{channel}` and `{table}` stand for these names in
-/// lower case and `{created|updated|deleted}` for the word of the action.
+/// lower case and `{created|updated|deleted}` for the word of the action. That of a table that was
+/// emptied is `truncated`, unless a fourth word says otherwise.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Template(Vec<Segment>);
 
@@ -82,7 +90,19 @@ enum Segment {
     Text(String),
     Channel,
     Table,
-    Words([String; 3]),
+    Words([String; 4]),
+}
+
+/// The word of a table that was emptied, where no other is given.
+const TRUNCATED: &str = "truncated";
+
+/// What `{action}` stands for.
+const ACTION_WORDS: [&str; 4] = ["insert", "update", "delete", TRUNCATED];
+
+impl Segment {
+    fn words(words: [&str; 4]) -> Self {
+        Self::Words(words.map(str::to_owned))
+    }
 }
 
 impl Template {
@@ -130,9 +150,10 @@ impl FromStr for Template {
             segments.push(match words.as_slice() {
                 ["channel"] => Segment::Channel,
                 ["table"] => Segment::Table,
-                ["action"] => Segment::Words(Action::ALL.map(|action| action.as_str().to_owned())),
-                [insert, update, delete] => {
-                    Segment::Words([insert, update, delete].map(|word| (*word).to_owned()))
+                ["action"] => Segment::words(ACTION_WORDS),
+                [insert, update, delete] => Segment::words([insert, update, delete, TRUNCATED]),
+                [insert, update, delete, truncate] => {
+                    Segment::words([insert, update, delete, truncate])
                 }
                 _ => return Err(RuleError::Template),
             });
@@ -191,6 +212,10 @@ mod tests {
             "horse.update"
         );
         assert_eq!(render("task", Action::Update).as_str(), "task");
+        let truncated = |template| render(template, Action::Truncate).as_str().to_owned();
+        assert_eq!(truncated(template), "horses:truncated");
+        assert_eq!(truncated("{table}.{action}"), "horse.truncated");
+        assert_eq!(truncated("{a|b|c|emptied}"), "emptied");
         let default = EventTypes::default();
         assert_eq!(
             default
@@ -204,7 +229,7 @@ mod tests {
 
     #[test]
     fn templates_that_cannot_be_meant_are_refused() {
-        for text in ["{", "}", "{x}", "{a|b}", "{a|b|c|d}", "a}", "{channel"] {
+        for text in ["{", "}", "{x}", "{a|b}", "{a|b|c|d|e}", "a}", "{channel"] {
             assert_eq!(text.parse::<Template>(), Err(RuleError::Template), "{text}");
         }
         assert!(matches!("".parse::<Template>(), Err(RuleError::Name(_))));

@@ -1,16 +1,20 @@
 //! Events: a row becomes the JSON of the wire format, serialised once.
 
+use memchr::memmem;
 use wire::{Audience, EventId, Frame, FrameWriter, Source};
 
 use crate::Action;
 use crate::application::Application;
 use crate::pgoutput::{Old, Tuple, Value};
 use crate::routing::{Destination, Output, Plan, Table};
-use crate::values::Shape;
 
 /// A value of a key that is left in an event that is otherwise truncated, at most this long, where
 /// the identity is the whole row.
 const TRUNCATED_VALUE_BYTES_MAX: usize = 256;
+
+/// What stands between the organisation of a payload and the rest of it. In a JSON string the quotation
+/// marks would be escaped, so that it is found nowhere else.
+const AFTER_ORGANISATION: &[u8] = b",\"table\":";
 
 /// One change of one row, for one destination.
 #[derive(Clone, Copy, Debug)]
@@ -47,7 +51,8 @@ impl EventWriter {
         }
     }
 
-    /// Writes the frame of a change; where that would be too long, its key and `"truncated": true`.
+    /// Writes the frame of a change; where that would be too long, its key and `"truncated": true`. A
+    /// change without rows is that of a table that was emptied.
     pub(crate) fn row(
         &mut self,
         place: Place,
@@ -62,15 +67,10 @@ impl EventWriter {
             let Place { id, commit_ms } = place;
             frame.begin(id, event_type, &plan.channel, commit_ms, Source::Postgres);
         };
-        let old = change.old.map(|old| known_values(table, old));
-        let new = change.new.map(|new| filled_values(new, old.as_deref()));
         let whole = Payload {
             table,
             destination,
-            action: change.action,
-            new: new.as_deref(),
-            old: old.as_deref().filter(|_| change.shows_old),
-            old_is_whole: change.old.is_some_and(|old| old.whole),
+            change,
             bytes_max: Some(self.bytes_max),
         };
         let frame = &mut self.frame;
@@ -121,26 +121,12 @@ impl EventWriter {
     }
 }
 
-/// What is known of a row as it was: [`Value::Unchanged`], which is never written, stands for what was
-/// not sent.
-fn known_values<'a>(table: &Table, old: Old<'a>) -> Vec<Value<'a>> {
-    let known = |(index, value)| {
-        if table.old_has(old, index) {
-            value
-        } else {
-            Value::Unchanged
-        }
-    };
-    old.tuple.values().enumerate().map(known).collect()
-}
-
-/// A row as it is now: with a full identity, what did not change is in the old row.
-fn filled_values<'a>(new: Tuple<'a>, old: Option<&[Value<'a>]>) -> Vec<Value<'a>> {
-    let filled = |(index, value)| match (value, old) {
-        (Value::Unchanged, Some(old)) => old[index],
-        (value, _) => value,
-    };
-    new.values().enumerate().map(filled).collect()
+/// The payload of a row's event in two: `{"organizationId":…`, and `,"table":…}`, which is what differs
+/// between the changes of one organisation.
+pub(crate) fn split_payload(frame: &Frame) -> (&[u8], &[u8]) {
+    let payload = frame.payload();
+    let at = memmem::find(payload, AFTER_ORGANISATION).expect("every row's payload has a table");
+    payload.split_at(at)
 }
 
 /// The payload of a row's event.
@@ -148,12 +134,7 @@ fn filled_values<'a>(new: Tuple<'a>, old: Option<&[Value<'a>]>) -> Vec<Value<'a>
 struct Payload<'a> {
     table: &'a Table,
     destination: &'a Destination<'a>,
-    action: Action,
-    /// The row as it is now.
-    new: Option<&'a [Value<'a>]>,
-    /// What may be shown of it as it was.
-    old: Option<&'a [Value<'a>]>,
-    old_is_whole: bool,
+    change: Change<'a>,
     /// The longest frame; `None` writes the truncated form.
     bytes_max: Option<usize>,
 }
@@ -161,7 +142,7 @@ struct Payload<'a> {
 /// The event would be too long.
 type TooLong = Option<()>;
 
-impl Payload<'_> {
+impl<'a> Payload<'a> {
     fn write(&self, writer: &mut FrameWriter) -> TooLong {
         let out = writer.json();
         out.extend_from_slice(b"{\"organizationId\":");
@@ -169,25 +150,23 @@ impl Payload<'_> {
             Some(name) => wire::json::escape_into(out, name),
             None => out.extend_from_slice(b"null"),
         }
-        out.extend_from_slice(b",\"table\":");
+        out.extend_from_slice(AFTER_ORGANISATION);
         wire::json::escape_into(out, &self.table.name);
         out.extend_from_slice(b",\"action\":\"");
-        out.extend_from_slice(self.action.as_str().as_bytes());
+        out.extend_from_slice(self.change.action.as_str().as_bytes());
         out.extend_from_slice(b"\",\"record\":");
         let start = out.len();
-        match self.new {
-            Some(new) => {
-                self.write_object(out, new)?;
-                writer.mark_data(start);
-            }
+        match self.change.new {
+            Some(new) => self.write_object(out, self.current(new))?,
             None => out.extend_from_slice(b"null"),
         }
+        writer.mark_data(start);
         writer.json().extend_from_slice(b",\"old\":");
         let start = writer.json().len();
-        match self.old {
+        match self.change.old.filter(|_| self.change.shows_old) {
             Some(old) => {
-                self.write_object(writer.json(), old)?;
-                if self.new.is_none() {
+                self.write_object(writer.json(), self.known(old))?;
+                if self.change.new.is_none() {
                     writer.mark_data(start);
                 }
             }
@@ -198,17 +177,43 @@ impl Payload<'_> {
         Some(())
     }
 
+    /// The columns that leave, as far as they are known of the row as it was.
+    fn known(&self, old: Old<'a>) -> impl Iterator<Item = (&'a Output, Value<'a>)> {
+        let known = move |(output, value): (&'a Output, _)| match value {
+            // What is not part of the key was not sent, which looks like NULL.
+            _ if !old.whole && !output.key => (output, Value::Unchanged),
+            value => (output, value),
+        };
+        outputs(self.table, old.tuple).map(known)
+    }
+
+    /// The columns that leave of the row as it is: what did not change is in the old row, if that is
+    /// known.
+    fn current(&self, new: Tuple<'a>) -> impl Iterator<Item = (&'a Output, Value<'a>)> {
+        let mut old = self.change.old.map(|old| self.known(old));
+        outputs(self.table, new).map(move |(output, value)| {
+            let before = old.as_mut().and_then(Iterator::next);
+            match (value, before) {
+                (Value::Unchanged, Some((_, before))) => (output, before),
+                _ => (output, value),
+            }
+        })
+    }
+
     /// Writes the columns whose values are known.
-    fn write_object(&self, out: &mut Vec<u8>, values: &[Value<'_>]) -> TooLong {
+    fn write_object(
+        &self,
+        out: &mut Vec<u8>,
+        columns: impl Iterator<Item = (&'a Output, Value<'a>)>,
+    ) -> TooLong {
         out.push(b'{');
         let mut first = true;
-        for output in &self.table.outputs {
-            let value = values[output.index];
+        for (output, value) in columns {
             if value == Value::Unchanged || !self.keeps(output, value) {
                 continue;
             }
-            if let (Some(bytes_max), Value::Text(text)) = (self.bytes_max, value)
-                && out.len() + text.len() > bytes_max
+            if let Some(bytes_max) = self.bytes_max
+                && out.len() + len(value) > bytes_max
             {
                 return None;
             }
@@ -217,7 +222,13 @@ impl Payload<'_> {
             }
             out.extend_from_slice(&output.label);
             out.push(b':');
-            write_value(output.shape, value, out);
+            match value {
+                Value::Text(text) => output.shape.write(text, out),
+                Value::Null => out.extend_from_slice(b"null"),
+                Value::Unchanged | Value::Oversized => {
+                    unreachable!("what is not there is not written")
+                }
+            }
         }
         out.push(b'}');
         match self.bytes_max {
@@ -231,49 +242,74 @@ impl Payload<'_> {
         if self.bytes_max.is_some() {
             return true;
         }
-        let short = match value {
-            Value::Text(text) => text.len() <= TRUNCATED_VALUE_BYTES_MAX,
-            Value::Null | Value::Unchanged => true,
-        };
-        output.key && (short || !self.table.identity_full)
+        let is_short = len(value) <= TRUNCATED_VALUE_BYTES_MAX;
+        output.key && value != Value::Oversized && (is_short || !self.table.identity_full)
     }
 
     fn write_lists(&self, out: &mut Vec<u8>) {
-        let named = |is_listed: &dyn Fn(usize) -> bool| -> Vec<&[u8]> {
-            let outputs = self
-                .table
-                .outputs
-                .iter()
-                .filter(|output| is_listed(output.index));
-            outputs.map(|output| output.label.as_slice()).collect()
-        };
-        if let (Some(new), Some(old), true) = (self.new, self.old, self.old_is_whole) {
+        let Change {
+            new,
+            old,
+            shows_old,
+            ..
+        } = self.change;
+        if let (Some(new), Some(old), true) = (new, old.filter(|old| old.whole), shows_old) {
             // Everything of the old row is known, so that no change means an empty list.
-            let changed = named(&|index| new[index] != old[index]);
-            write_list(out, "changed", changed.into_iter(), true);
+            let pairs = outputs(self.table, new).zip(outputs(self.table, old.tuple));
+            let changed = pairs.filter(|((_, new), (_, old))| is_changed(*new, *old));
+            let labels = changed.map(|((output, _), _)| output.label.as_slice());
+            write_list(out, "changed", labels, true);
         }
-        if let Some(new) = self.new {
-            let absent = named(&|index| new[index] == Value::Unchanged);
-            write_list(out, "unchanged", absent.into_iter(), false);
+        if let Some(new) = new {
+            let absent = self
+                .current(new)
+                .filter(|(_, value)| *value == Value::Unchanged);
+            let labels = absent.map(|(output, _)| output.label.as_slice());
+            write_list(out, "unchanged", labels, false);
         }
-        let withheld: Vec<Vec<u8>> = self
-            .table
-            .withheld
-            .iter()
-            .map(|name| quoted(name))
-            .collect();
-        write_list(out, "withheld", withheld.iter().map(Vec::as_slice), false);
+        if let (Some(withheld), true) = (&self.table.withheld_json, new.is_some() || old.is_some())
+        {
+            out.extend_from_slice(b",\"withheld\":");
+            out.extend_from_slice(withheld);
+        }
         if self.bytes_max.is_none() {
             out.extend_from_slice(b",\"truncated\":true");
         }
     }
 }
 
-fn write_value(shape: Shape, value: Value<'_>, out: &mut Vec<u8>) {
+/// The columns that leave, with their values: both in the order of the table's columns.
+fn outputs<'a>(
+    table: &'a Table,
+    tuple: Tuple<'a>,
+) -> impl Iterator<Item = (&'a Output, Value<'a>)> {
+    let (mut values, mut next) = (tuple.values(), 0);
+    table.outputs.iter().map(move |output| {
+        let value = values.nth(output.index - next);
+        next = output.index + 1;
+        (
+            output,
+            value.expect("a tuple has as many columns as its table"),
+        )
+    })
+}
+
+/// How long a value is at the least, as JSON.
+fn len(value: Value<'_>) -> usize {
     match value {
-        Value::Text(text) => shape.write(text, out),
-        Value::Null => out.extend_from_slice(b"null"),
-        Value::Unchanged => unreachable!("what was not sent is not written"),
+        Value::Null | Value::Unchanged => 0,
+        Value::Text(text) => text.len(),
+        // Only a row that is longer than every event has such a value.
+        Value::Oversized => usize::MAX / 2,
+    }
+}
+
+fn is_changed(new: Value<'_>, old: Value<'_>) -> bool {
+    match new {
+        Value::Unchanged => false,
+        // A value that long is only sent if it was written anew.
+        Value::Oversized => true,
+        new => new != old,
     }
 }
 
@@ -301,10 +337,4 @@ fn write_list<'a>(
     } else {
         out.truncate(start);
     }
-}
-
-fn quoted(name: &str) -> Vec<u8> {
-    let mut json = Vec::new();
-    wire::json::escape_into(&mut json, name);
-    json
 }

@@ -6,16 +6,18 @@
 use std::collections::VecDeque;
 use std::sync::Arc;
 
-use wire::{Batch, Commit, EventId, Frame, Keys, Lineage, Lsn};
+use wire::{
+    Batch, CloseReason, Commit, EventId, Frame, Keys, Lineage, Lsn, Revocation, RevocationScope,
+};
 
-use crate::application::{Application, PREFIX};
-use crate::events::{Change, EventWriter, Place};
+use crate::batches::Batches;
+use crate::events::Place;
 use crate::limits::PROGRESS_MS;
 use crate::notice::Notice;
-use crate::pgoutput::{Message, Old, Tuple};
+use crate::pgoutput::Message;
 use crate::protocol::Malformed;
 use crate::relations::Relations;
-use crate::routing::{Destination, Road, Table};
+use crate::router::{Router, Row};
 use crate::tally::Tally;
 use crate::transaction::Transaction;
 use crate::values::Shape;
@@ -27,6 +29,10 @@ pub(crate) struct Feed {
     router: Router,
     relations: Relations,
     transaction: Option<Transaction>,
+    /// The transaction in which the last connection broke, and what was counted of it.
+    interrupted: Option<(Lsn, Batches)>,
+    /// What has to be handed over: at most three, of one message.
+    handed: VecDeque<Handed>,
     lineage: Lineage,
     /// Everything up to here was handed out.
     emitted: EventId,
@@ -37,37 +43,25 @@ pub(crate) struct Feed {
     progress_at_ms: u64,
 }
 
-/// A change of a row.
-#[derive(Clone, Copy, Debug)]
-struct Row<'a> {
-    action: Action,
-    new: Option<Tuple<'a>>,
-    old: Option<Old<'a>>,
-}
-
-/// What comes of a change: everything that does not change from one to the next.
-struct Router {
-    rules: Rules,
-    keys: Keys,
-    events: EventWriter,
-    tally: Tally,
-    /// At most a few for each table.
-    notices: VecDeque<Notice>,
+/// Something to be handed over.
+#[derive(Debug)]
+pub(crate) struct Handed {
+    pub(crate) batch: Batch,
+    /// Up to where everything was handed over with it.
+    pub(crate) position: EventId,
+    /// When it was committed, in milliseconds since 1970.
+    pub(crate) commit_ms: i64,
 }
 
 impl Feed {
     /// A feed that begins at a position.
     pub(crate) fn new(rules: Rules, keys: Keys, lineage: Lineage, floor: Lsn) -> Self {
         Self {
-            router: Router {
-                events: EventWriter::new(rules.event_bytes_max),
-                rules,
-                keys,
-                tally: Tally::default(),
-                notices: VecDeque::new(),
-            },
+            router: Router::new(rules, keys),
             relations: Relations::default(),
             transaction: None,
+            interrupted: None,
+            handed: VecDeque::new(),
             emitted: lineage.position(floor, 0),
             lineage,
             resume: floor,
@@ -81,38 +75,39 @@ impl Feed {
     pub(crate) fn on_reconnect(&mut self, lineage: Lineage) {
         self.lineage = lineage;
         self.relations = Relations::default();
-        self.transaction = None;
+        if let Some(transaction) = self.transaction.take() {
+            self.interrupted = Some((transaction.commit, transaction.into_batches()));
+        }
         self.progress = None;
     }
 
     /// A new connection begins to stream elsewhere: what lies between is missing.
     pub(crate) fn on_gap(&mut self, lineage: Lineage, floor: Lsn) {
         self.on_reconnect(lineage);
+        self.interrupted = None;
+        self.handed.clear();
         self.emitted = self.lineage.position(floor, 0);
         self.resume = floor;
     }
 
-    /// Reads one message, and returns what has to be handed over after it.
-    pub(crate) fn handle_message(&mut self, bytes: &[u8]) -> Result<Option<Batch>, Malformed> {
+    /// Reads one message. What has to be handed over after it is in [`Self::poll_handed`].
+    pub(crate) fn handle_message(&mut self, bytes: &[u8]) -> Result<(), Malformed> {
         match Message::parse(bytes)? {
-            Message::Begin { commit, commit_us } => self.begin(commit, commit_us).map(|()| None),
+            Message::Begin { commit, commit_us } => self.begin(commit, commit_us),
             Message::Commit { commit, end, .. } => self.commit(commit, end),
-            Message::Origin => Ok(None),
+            Message::Origin => Ok(()),
             Message::Relation(relation) => {
                 let table = self.relations.describe(&relation, &self.router.rules)?;
                 self.router.on_table(table);
-                Ok(None)
+                Ok(())
             }
             Message::Type {
                 oid,
                 namespace,
                 name,
             } => {
-                self.relations.describe_type(
-                    oid,
-                    Shape::of_name(namespace, name, self.router.rules.style),
-                )?;
-                Ok(None)
+                let shape = Shape::of_name(namespace, name, self.router.rules.style);
+                self.relations.describe_type(oid, shape)
             }
             Message::Insert { relation, new } => self.row(
                 relation,
@@ -156,6 +151,16 @@ impl Feed {
         }
     }
 
+    /// Has what is due said by [`Self::poll_notice`].
+    pub(crate) fn handle_timeout(&mut self, now_ms: u64) {
+        self.router.handle_timeout(now_ms);
+    }
+
+    /// What has to be handed over next.
+    pub(crate) fn poll_handed(&mut self) -> Option<Handed> {
+        self.handed.pop_front()
+    }
+
     /// The progress that is due, if any.
     pub(crate) fn poll_progress(&mut self, now_ms: u64) -> Option<Batch> {
         if now_ms < self.progress_deadline_ms()? {
@@ -175,9 +180,14 @@ impl Feed {
         self.progress.map(|_| self.progress_at_ms + PROGRESS_MS)
     }
 
+    /// When [`Self::handle_timeout`] has something to do.
+    pub(crate) fn deadline_ms(&self) -> u64 {
+        self.router.deadline_ms()
+    }
+
     /// The next thing worth a line in the log.
     pub(crate) fn poll_notice(&mut self) -> Option<Notice> {
-        self.router.notices.pop_front()
+        self.router.poll_notice()
     }
 
     pub(crate) fn lineage(&self) -> &Lineage {
@@ -207,7 +217,12 @@ impl Feed {
         if self.transaction.is_some() {
             return Err(Malformed::OutOfPlace("a begin"));
         }
-        let transaction = Transaction::begin(commit, commit_us);
+        let rules = &self.router.rules;
+        let batches = match self.interrupted.take_if(|(broken, _)| *broken == commit) {
+            Some((_, batches)) => batches,
+            None => Batches::new(rules.batch_over, rules.event_bytes_max),
+        };
+        let transaction = Transaction::begin(commit, commit_us, batches);
         if transaction.is_before(&self.lineage, self.emitted) {
             self.router.tally.replayed += 1;
         }
@@ -215,8 +230,8 @@ impl Feed {
         Ok(())
     }
 
-    fn commit(&mut self, commit: Lsn, end: Lsn) -> Result<Option<Batch>, Malformed> {
-        let transaction = self
+    fn commit(&mut self, commit: Lsn, end: Lsn) -> Result<(), Malformed> {
+        let mut transaction = self
             .transaction
             .take()
             .ok_or(Malformed::OutOfPlace("a commit"))?;
@@ -226,46 +241,51 @@ impl Feed {
         let through = self.lineage.position(end, 0);
         self.resume = self.resume.max(end);
         if through <= self.emitted {
-            return Ok(None);
+            return Ok(());
         }
-        let flushed = transaction.flushed;
-        let frames = transaction.finish();
+        let is_begun = transaction.flushed;
+        let frames = transaction.flush(true);
         // Half of it may have been handed out on the last connection.
         if frames.is_empty()
-            && !flushed
+            && !is_begun
             && (self.emitted.lsn, self.emitted.index > 0) != (commit, true)
         {
             self.progress = Some(end);
-            return Ok(None);
+            return Ok(());
         }
         self.progress = None;
-        Ok(Some(self.emit(frames, through, Some(end))))
+        self.emit(frames, through, Some(end), transaction.commit_ms);
+        Ok(())
     }
 
-    fn row(&mut self, relation: u32, row: Row<'_>) -> Result<Option<Batch>, Malformed> {
+    fn row(&mut self, relation: u32, row: Row<'_>) -> Result<(), Malformed> {
         let place = self.place()?;
         let tuples = [row.new, row.old.map(|old| old.tuple)];
         let table = self
             .relations
             .table(relation, tuples.into_iter().flatten())?;
-        match place {
-            Some(place) => {
-                let frames = self.router.frames(place, table, row);
-                Ok(self.gather(frames.into_iter().flatten()))
-            }
-            None => Ok(None),
+        if let Some(place) = place {
+            let frames = self.router.rows(place, table, row);
+            self.gather(frames.into_iter().flatten());
         }
+        Ok(())
     }
 
-    fn truncate(&mut self, relations: &[u32]) -> Result<Option<Batch>, Malformed> {
-        let place = self.place()?;
+    /// A message names every table that was emptied. Each has a place of its own, so that each of its
+    /// events can be the last that a client has seen.
+    fn truncate(&mut self, relations: &[u32]) -> Result<(), Malformed> {
         for relation in relations {
+            let place = self.place()?;
             let table = self.relations.table(*relation, [])?;
-            if place.is_some() && !matches!(table.road, Road::Withheld) {
-                self.router.on_unroutable(table);
+            let Some(place) = place else { continue };
+            if table.is_membership {
+                self.revoke_everybody(place);
+            } else {
+                let frame = self.router.truncation(place, table);
+                self.gather(frame);
             }
         }
-        Ok(None)
+        Ok(())
     }
 
     fn application(
@@ -273,27 +293,16 @@ impl Feed {
         transactional: bool,
         prefix: &str,
         content: &[u8],
-    ) -> Result<Option<Batch>, Malformed> {
+    ) -> Result<(), Malformed> {
         let place = if transactional { self.place()? } else { None };
-        if prefix != PREFIX || (transactional && place.is_none()) {
-            return Ok(None);
+        if transactional && place.is_none() {
+            // It was handed out before.
+            return Ok(());
         }
-        let said = match (Application::parse(transactional, content), place) {
-            (Ok(said), Some(place)) => (said, place),
-            (Ok(_), None) => unreachable!("a message outside of a transaction is refused"),
-            (Err(reason), _) => {
-                if self.router.tally.on_refused(reason) {
-                    self.router.notices.push_back(Notice::MessageRefused {
-                        reason: reason.as_str(),
-                    });
-                }
-                return Ok(None);
-            }
-        };
-        let (said, place) = said;
-        let audience = said.audience(&self.router.keys);
-        let frame = self.router.events.application(place, &said, audience);
-        Ok(self.gather([frame]))
+        if let Some(frame) = self.router.application(place, prefix, content) {
+            self.gather([frame]);
+        }
+        Ok(())
     }
 
     /// The place of the next change; `None` where it was handed out before.
@@ -311,100 +320,60 @@ impl Feed {
         Ok((id > self.emitted).then_some(place))
     }
 
-    fn gather(&mut self, frames: impl IntoIterator<Item = Frame>) -> Option<Batch> {
+    fn gather(&mut self, frames: impl IntoIterator<Item = Frame>) {
         let transaction = self
             .transaction
             .as_mut()
             .expect("a change has a place in one");
-        let frames = transaction.gather(frames)?;
-        let through = frames.last()?.id();
-        Some(self.emit(frames, through, None))
+        let commit_ms = transaction.commit_ms;
+        if let Some(frames) = transaction.gather(frames) {
+            self.emit_part(frames, commit_ms);
+        }
     }
 
-    fn emit(&mut self, frames: Vec<Frame>, through: EventId, end: Option<Lsn>) -> Batch {
+    /// Nobody belongs anywhere any more: what came before is handed over, and then every stream closes.
+    fn revoke_everybody(&mut self, place: Place) {
+        let transaction = self
+            .transaction
+            .as_mut()
+            .expect("a change has a place in one");
+        let frames = transaction.flush(false);
+        self.emit_part(frames, place.commit_ms);
+        self.emitted = place.id;
+        self.handed.push_back(Handed {
+            batch: Batch::Revoke(Revocation {
+                scope: RevocationScope::Everybody,
+                reason: CloseReason::MembershipRevoked,
+            }),
+            position: place.id,
+            commit_ms: place.commit_ms,
+        });
+    }
+
+    /// Hands over a part of a transaction.
+    fn emit_part(&mut self, frames: Vec<Frame>, commit_ms: i64) {
+        if let Some(last) = frames.last() {
+            let through = last.id();
+            self.emit(frames, through, None, commit_ms);
+        }
+    }
+
+    fn emit(&mut self, frames: Vec<Frame>, through: EventId, end: Option<Lsn>, commit_ms: i64) {
         assert!(
             through > self.emitted,
             "positions are handed out in ascending order"
         );
         self.emitted = through;
         self.router.tally.events += frames.len() as u64;
-        Batch::Commit(Arc::new(Commit {
+        let batch = Batch::Commit(Arc::new(Commit {
             frames,
             through,
             end,
-        }))
-    }
-}
-
-impl Router {
-    /// The frames of a change of a row: mostly one, two where it moves from one to another.
-    fn frames(&mut self, place: Place, table: &Table, row: Row<'_>) -> [Option<Frame>; 2] {
-        let plan = match &table.road {
-            Road::Open(plan) => plan,
-            Road::Withheld => return [None, None],
-            Road::Unroutable => {
-                self.on_unroutable(table);
-                return [None, None];
-            }
-        };
-        let Row { action, new, old } = row;
-        let target = new.and_then(|new| table.destination_of_new(plan, new, old));
-        let source = old.and_then(|old| table.destination_of_old(plan, old));
-        if (new.is_some() && target.is_none()) || (new.is_none() && source.is_none()) {
-            self.on_unroutable(table);
-        }
-        // It leaves its old place as a delete, since what it has become is not for their eyes, and
-        // enters the new one as an insert, since what it was is not for theirs.
-        let moved = new.is_some() && source.is_some() && source != target;
-        let left = Change {
-            action: Action::Delete,
-            new: None,
-            old,
-            shows_old: true,
-        };
-        let there = Change {
-            action: if moved { Action::Insert } else { action },
-            new,
-            old,
-            // A key is shown even where it does not say whose it was: pages must forget it.
-            shows_old: !moved && (source.is_some() || old.is_some_and(|old| !old.whole)),
-        };
-        let mut write = |destination: Destination<'_>, change| {
-            let audience = plan.audience(&destination, &self.keys);
-            let events = &mut self.events;
-            events.row(place, table, plan, &destination, audience, change)
-        };
-        let leaves = source.filter(|_| moved || new.is_none());
-        [
-            leaves.map(|from| write(from, left)),
-            target.map(|to| write(to, there)),
-        ]
-    }
-
-    fn on_unroutable(&mut self, table: &Table) {
-        if self.tally.on_unroutable(&table.name) {
-            self.notices.push_back(Notice::Unroutable {
-                table: table.name.clone(),
-            });
-        }
-    }
-
-    fn on_table(&mut self, table: &Table) {
-        if self.tally.on_table(table) {
-            let columns = table.withheld.clone();
-            self.notices.push_back(Notice::Withheld {
-                table: table.name.clone(),
-                columns,
-            });
-        }
-    }
-}
-
-impl std::fmt::Debug for Router {
-    /// Without the keys, which are a secret of the boot.
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("Router")
-            .field("rules", &self.rules)
-            .finish_non_exhaustive()
+        }));
+        self.handed.push_back(Handed {
+            batch,
+            position: through,
+            commit_ms,
+        });
     }
 }

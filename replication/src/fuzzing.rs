@@ -86,8 +86,10 @@ fn run(bytes: &[u8], cut: usize) -> (u32, Vec<String>) {
             };
             match stream::parse(data) {
                 Ok(Streamed::WalData { payload, .. }) => match feed.handle_message(&payload) {
-                    Ok(None) => {}
-                    Ok(Some(batch)) => seen.push(format!("{batch:?}")),
+                    Ok(()) => {
+                        let handed = std::iter::from_fn(|| feed.poll_handed());
+                        seen.extend(handed.map(|handed| format!("{:?}", handed.batch)));
+                    }
                     Err(error) => {
                         seen.push(error.to_string());
                         return (count, seen);

@@ -14,8 +14,22 @@ pub const ROW_BYTES_MAX: usize = 16 << 20;
 /// How much is gathered of one transaction before it is handed over, in bytes of frames.
 pub const BATCH_BYTES_MAX: usize = 256 * 1024;
 
+/// The longest batch event, in bytes.
+pub const BATCH_EVENT_BYTES_MAX: usize = 64 * 1024;
+
+/// How many groups of changes (a type, a channel, an audience) are counted of one transaction for its
+/// batch events; of those beyond, only what is handed over together is put together.
+pub const BATCH_GROUPS_MAX: usize = 4_096;
+
+/// How often a kind of refused application message is logged at most, in milliseconds.
+pub const REFUSED_MS: u64 = 60_000;
+
 /// The longest content of an application message, in bytes.
 pub const APPLICATION_BYTES_MAX: usize = 64 * 1024;
+
+/// The longest name of an organisation or a user in an application message, in bytes: no request for a
+/// stream could say a longer one.
+pub const NAME_BYTES_MAX: usize = 8 * 1024;
 
 /// How many tables, and how many types, are remembered: more than any schema has.
 pub const RELATIONS_MAX: usize = 100_000;

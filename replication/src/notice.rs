@@ -55,10 +55,12 @@ pub enum Notice {
         /// The table.
         table: String,
     },
-    /// An application message was refused; said once for each reason, then counted.
+    /// Application messages were refused; said once a minute for each reason.
     MessageRefused {
         /// Why.
         reason: &'static str,
+        /// How many, since it was last said.
+        count: u64,
     },
 }
 
@@ -105,7 +107,9 @@ impl fmt::Display for Notice {
                 "unroutable table={table:?} mend=\"give it an organisation column, and a replica \
                  identity that contains it for deletes\""
             ),
-            Self::MessageRefused { reason } => write!(f, "message=refused reason={reason}"),
+            Self::MessageRefused { reason, count } => {
+                write!(f, "message=refused reason={reason} count={count}")
+            }
         }
     }
 }

@@ -24,6 +24,10 @@ const OLD_KEY: u8 = b'K';
 const OLD_ROW: u8 = b'O';
 const NEW_ROW: u8 = b'N';
 
+/// What our own framing writes in place of a value of a row that is too long to be kept (`condense`);
+/// its length follows. No server sends it.
+pub(crate) const OVERSIZED: u8 = b'o';
+
 /// A message of pgoutput.
 #[derive(Clone, Debug, PartialEq)]
 pub(crate) enum Message<'a> {
@@ -110,6 +114,8 @@ pub(crate) enum Value<'a> {
     Null,
     /// Stored out of line and not changed, so it was not sent (TOAST).
     Unchanged,
+    /// It was sent, but dropped as it arrived, since its row is too long to be kept.
+    Oversized,
     Text(&'a [u8]),
 }
 
@@ -303,6 +309,7 @@ fn value<'a>(fields: &mut Fields<'a>) -> Result<Value<'a>, Malformed> {
             let len = fields.len32()?;
             fields.take(len).map(Value::Text)
         }
+        OVERSIZED => fields.len32().map(|_| Value::Oversized),
         // Binary values were not asked for.
         tag => Err(Malformed::Tag(tag)),
     }

@@ -25,7 +25,7 @@ impl Relations {
         &mut self,
         relation: &Relation,
         rules: &Rules,
-    ) -> Result<&Table, Malformed> {
+    ) -> Result<&mut Table, Malformed> {
         let types = &self.types;
         let shape = |oid| {
             types

@@ -25,8 +25,16 @@ pub(crate) struct Table {
     pub(crate) outputs: Vec<Output>,
     /// The names of the columns that do not; of a table of identity [`EVERY_COLUMN`].
     pub(crate) withheld: Vec<String>,
+    /// The same as a JSON array; `None` where it is empty.
+    pub(crate) withheld_json: Option<Vec<u8>>,
     /// Whether the replica identity is the whole row.
     pub(crate) identity_full: bool,
+    /// Whether the replica identity says to whom a row belonged.
+    pub(crate) knows_home: bool,
+    /// Whether it is the table of memberships.
+    pub(crate) is_membership: bool,
+    /// Its place among the counters.
+    pub(crate) counted: usize,
     /// Whether each column is part of the replica identity.
     keys: Vec<bool>,
     /// Where its rows go.
@@ -47,7 +55,7 @@ pub(crate) enum Road {
 /// How the rows of a table become events.
 #[derive(Clone, Debug)]
 pub(crate) struct Plan {
-    types: [Name; 3],
+    types: [Name; 4],
     pub(crate) channel: Name,
     organisation: Home,
     user: Option<usize>,
@@ -118,6 +126,7 @@ impl Table {
                 shape: shape(column.type_oid),
             });
         }
+        let keys: Vec<bool> = relation.columns.iter().map(|column| column.key).collect();
         let road = if named.is_none() && rules.is_identity(&relation.name) {
             withheld = vec![EVERY_COLUMN.to_owned()];
             Road::Withheld
@@ -125,13 +134,21 @@ impl Table {
             let plan = Plan::new(relation, rules, route);
             plan.map_or(Road::Unroutable, |plan| Road::Open(Box::new(plan)))
         };
+        let knows_home = match &road {
+            Road::Open(plan) => plan.columns().all(|index| keys[index]),
+            Road::Withheld | Road::Unroutable => false,
+        };
         Self {
             name: relation.name.clone(),
             columns_count: relation.columns.len(),
             outputs,
+            withheld_json: (!withheld.is_empty()).then(|| json_array(&withheld)),
             withheld,
             identity_full: relation.replica_identity == b'f',
-            keys: relation.columns.iter().map(|column| column.key).collect(),
+            knows_home,
+            is_membership: rules.is_membership(schema, &relation.name),
+            counted: 0,
+            keys,
             road,
         }
     }
@@ -215,6 +232,7 @@ impl Plan {
             name(Action::Insert)?,
             name(Action::Update)?,
             name(Action::Delete)?,
+            name(Action::Truncate)?,
         ];
         let roles = route
             .and_then(|route| route.roles.as_deref())
@@ -252,6 +270,40 @@ impl Plan {
         }
     }
 
+    /// Who hears that the table was emptied, which says nothing of anybody's rows: everybody who hears
+    /// of its channel, since nobody can tell whose they were.
+    pub(crate) fn audience_of_all(&self, keys: &Keys) -> Audience {
+        let topic = match &self.organisation {
+            Home::Constant(name) => Topic::Organisation(keys.organisation(name)),
+            Home::Column(_) | Home::None => Topic::Global,
+        };
+        Audience {
+            roles: self.roles.clone(),
+            ..Audience::of(topic)
+        }
+    }
+
+    /// To whom the whole table belongs, where it is one organisation.
+    pub(crate) fn constant(&self) -> Destination<'_> {
+        let organisation = match &self.organisation {
+            Home::Constant(name) => Some(Cow::Borrowed(name.as_str())),
+            Home::Column(_) | Home::None => None,
+        };
+        Destination {
+            organisation,
+            user: None,
+        }
+    }
+
+    /// The columns that say to whom a row belongs.
+    fn columns(&self) -> impl Iterator<Item = usize> {
+        let organisation = match self.organisation {
+            Home::Column(index) => Some(index),
+            Home::Constant(_) | Home::None => None,
+        };
+        organisation.into_iter().chain(self.user)
+    }
+
     fn destination<'a>(
         &'a self,
         column: impl Fn(usize) -> Option<Cow<'a, str>>,
@@ -271,10 +323,15 @@ impl Plan {
 
 fn text(value: Value<'_>) -> Option<Cow<'_, str>> {
     match value {
-        // An empty name is nobody's.
-        Value::Null | Value::Unchanged | Value::Text(b"") => None,
+        // An empty name is nobody's, nor is one that is too long to have been kept.
+        Value::Null | Value::Unchanged | Value::Oversized | Value::Text(b"") => None,
         Value::Text(text) => Some(String::from_utf8_lossy(text)),
     }
+}
+
+fn json_array(texts: &[String]) -> Vec<u8> {
+    let texts: Vec<Vec<u8>> = texts.iter().map(|text| json_string(text)).collect();
+    [b"[", texts.join(&b","[..]).as_slice(), b"]"].concat()
 }
 
 fn json_string(text: &str) -> Vec<u8> {

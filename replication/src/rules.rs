@@ -20,6 +20,9 @@ pub struct Rules {
     /// Tables, beside the well-known ones, that identity is read from: their rows leave only by a
     /// route that names the columns one by one.
     pub identity_tables: Vec<String>,
+    /// The table that says who belongs to which organisation, with or without its schema: where it is
+    /// emptied, every stream closes.
+    pub membership: Option<String>,
     /// A column whose name contains one of these words is withheld, unless a route's `columns` names
     /// it. Compared without regard to case and underscores.
     pub withheld: Vec<String>,
@@ -28,6 +31,9 @@ pub struct Rules {
     pub event_bytes_max: usize,
     /// How the values are written that a browser is easily wrong about.
     pub style: Style,
+    /// More changes than this of one type, for one organisation and channel in one transaction, become
+    /// batch events; 0 is never.
+    pub batch_over: u32,
 }
 
 impl Default for Rules {
@@ -42,6 +48,7 @@ impl Default for Rules {
             ]),
             routes: Vec::new(),
             identity_tables: Vec::new(),
+            membership: None,
             withheld: words(&[
                 "password",
                 "passwd",
@@ -57,6 +64,7 @@ impl Default for Rules {
             ]),
             event_bytes_max: 1024 * 1024,
             style: Style::default(),
+            batch_over: 0,
         }
     }
 }
@@ -96,14 +104,7 @@ impl Route {
 
     /// Whether the route is about this table.
     pub fn concerns(&self, schema: &str, table: &str) -> bool {
-        match self
-            .table
-            .strip_prefix(schema)
-            .and_then(|rest| rest.strip_prefix('.'))
-        {
-            Some(name) => name == table,
-            None => self.table == table,
-        }
+        is_named(&self.table, schema, table)
     }
 }
 
@@ -161,6 +162,12 @@ impl Rules {
             })
     }
 
+    /// Whether the table is the one of memberships.
+    pub(crate) fn is_membership(&self, schema: &str, table: &str) -> bool {
+        let name = self.membership.as_deref();
+        name.is_some_and(|name| is_named(name, schema, table))
+    }
+
     /// Whether a column of this name is withheld where no route names it.
     pub fn is_withheld(&self, column: &str) -> bool {
         let name = folded(column);
@@ -199,15 +206,21 @@ impl fmt::Display for RuleError {
                  leave: columns = [\"id\", \"name\"]"
             ),
             Self::NoColumns(table) => {
-                write!(f, "the route for {table:?} names no column; leave `columns` out for all")
+                write!(
+                    f,
+                    "the route for {table:?} names no column; leave `columns` out for all"
+                )
             }
             Self::Template => f.write_str(
-                "a type may hold {channel}, {table}, {action} and three words for the actions, such \
-                 as {created|updated|deleted}",
+                "a type may hold {channel}, {table}, {action} and three or four words for the \
+                 actions, such as {created|updated|deleted|emptied}",
             ),
             Self::Name(error) => write!(f, "an event type cannot be made from this: {error}"),
             Self::Reserved(word) => {
-                write!(f, "{word:?} is an event of the stream itself; choose another type")
+                write!(
+                    f,
+                    "{word:?} is an event of the stream itself; choose another type"
+                )
             }
         }
     }
@@ -241,6 +254,14 @@ const IDENTITY_TABLES: [&str; 22] = [
     "verificationrequest",
     "verificationtoken",
 ];
+
+/// Whether a name, with or without a schema, is that of a table.
+fn is_named(name: &str, schema: &str, table: &str) -> bool {
+    let within = name
+        .strip_prefix(schema)
+        .and_then(|rest| rest.strip_prefix('.'));
+    within.unwrap_or(name) == table
+}
 
 fn folded(name: &str) -> String {
     name.chars()

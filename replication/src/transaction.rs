@@ -2,6 +2,7 @@
 
 use wire::{Frame, Lineage, Lsn};
 
+use crate::batches::Batches;
 use crate::limits::BATCH_BYTES_MAX;
 use crate::protocol::Malformed;
 use crate::time::unix_ms;
@@ -16,19 +17,21 @@ pub(crate) struct Transaction {
     ordinal: u32,
     frames: Vec<Frame>,
     bytes: usize,
+    batches: Batches,
     /// Whether a part of it was handed over.
     pub(crate) flushed: bool,
 }
 
 impl Transaction {
-    pub(crate) fn begin(commit: Lsn, commit_us: i64) -> Self {
-        let commit_ms = unix_ms(commit_us);
+    /// `batches` are those of its beginning, if that was read on another connection.
+    pub(crate) fn begin(commit: Lsn, commit_us: i64, batches: Batches) -> Self {
         Self {
             commit,
-            commit_ms,
+            commit_ms: unix_ms(commit_us),
             ordinal: 0,
             frames: Vec::new(),
             bytes: 0,
+            batches,
             flushed: false,
         }
     }
@@ -49,17 +52,27 @@ impl Transaction {
             .sum();
         if before > 0 && self.bytes + bytes > BATCH_BYTES_MAX {
             let newest = self.frames.split_off(before);
-            self.flushed = true;
+            let before = self.flush(false);
+            self.frames = newest;
             self.bytes = bytes;
-            return Some(std::mem::replace(&mut self.frames, newest));
+            return Some(before);
         }
         self.bytes += bytes;
         None
     }
 
-    /// What is left when it ends.
-    pub(crate) fn finish(self) -> Vec<Frame> {
-        self.frames
+    /// Everything that is gathered, in the order of the ids. `is_end` says that nothing follows.
+    pub(crate) fn flush(&mut self, is_end: bool) -> Vec<Frame> {
+        let frames = std::mem::take(&mut self.frames);
+        let is_whole = is_end && !self.flushed;
+        self.flushed = true;
+        self.bytes = 0;
+        self.batches.apply(frames, is_whole, self.commit_ms)
+    }
+
+    /// What was counted of it, for the case that it is read again from here.
+    pub(crate) fn into_batches(self) -> Batches {
+        self.batches
     }
 
     /// Whether it lies before a position that was handed over whole.

@@ -55,6 +55,10 @@ pub(super) const KEYS: &[(&str, &str, Kind)] = &[
     ("membership", "role", Kind::Text),
     ("organization", "columns", Kind::List),
     ("organization", "identity_tables", Kind::List),
+    ("payload", "numbers", Kind::Text),
+    ("payload", "timestamps", Kind::Text),
+    ("payload", "max_event_bytes", Kind::Text),
+    ("batch", "over", Kind::Number),
     ("drain", "notice", Kind::Text),
     ("drain", "spread", Kind::Text),
 ];

@@ -19,6 +19,8 @@ pub(crate) struct Raw {
     pub(crate) keys: Keys,
     pub(crate) membership: Membership,
     pub(crate) organization: Organization,
+    pub(crate) payload: Payload,
+    pub(crate) batch: Batch,
     pub(crate) drain: Drain,
     pub(crate) stream: Vec<Stream>,
     pub(crate) route: Vec<Route>,
@@ -201,6 +203,32 @@ impl Default for Organization {
     }
 }
 
+/// `[payload]`: how rows are written.
+#[derive(Clone, Debug, PartialEq, Deserialize, Serialize)]
+#[serde(default, deny_unknown_fields)]
+pub(crate) struct Payload {
+    pub(crate) numbers: String,
+    pub(crate) timestamps: String,
+    pub(crate) max_event_bytes: String,
+}
+
+impl Default for Payload {
+    fn default() -> Self {
+        Self {
+            numbers: "string".into(),
+            timestamps: "utc".into(),
+            max_event_bytes: "1MiB".into(),
+        }
+    }
+}
+
+/// `[batch]`: when many changes become few events.
+#[derive(Clone, Debug, Default, PartialEq, Deserialize, Serialize)]
+#[serde(default, deny_unknown_fields)]
+pub(crate) struct Batch {
+    pub(crate) over: u32,
+}
+
 /// `[drain]`: how the node takes its leave.
 #[derive(Clone, Debug, PartialEq, Deserialize, Serialize)]
 #[serde(default, deny_unknown_fields)]
@@ -273,6 +301,7 @@ pub(crate) struct ActionTypes {
     pub(crate) insert: Option<String>,
     pub(crate) update: Option<String>,
     pub(crate) delete: Option<String>,
+    pub(crate) truncate: Option<String>,
 }
 
 /// The columns of a route: their names, or a table of name and name in the record.

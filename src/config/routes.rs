@@ -1,12 +1,15 @@
-//! `[organization]` and `[[route]]`: what may leave, and to whom, as `replication` takes it.
+//! `[organization]`, `[payload]`, `[batch]` and `[[route]]`: what may leave, to whom and in which shape,
+//! as `replication` takes it.
 
 use std::str::FromStr as _;
 
-use replication::{Column, EventTypes, Organisation, Route, Rules, Template};
+use replication::{
+    Column, EventTypes, Numbers, Organisation, Route, Rules, Style, Template, Timestamps,
+};
 use wire::Name;
 
-use super::ConfigError;
 use super::raw::{self, Raw};
+use super::{ConfigError, units};
 
 /// The rules of the configuration.
 ///
@@ -25,6 +28,10 @@ pub(super) fn rules(raw: &Raw) -> Result<Rules, ConfigError> {
         organisation_columns: raw.organization.columns.clone(),
         routes: raw.route.iter().map(route).collect::<Result<_, _>>()?,
         identity_tables,
+        membership: Some(raw.membership.table.clone()).filter(|table| !table.is_empty()),
+        style: style(&raw.payload)?,
+        event_bytes_max: event_bytes_max(&raw.payload.max_event_bytes, &raw.history.max_bytes)?,
+        batch_over: raw.batch.over,
         ..Rules::default()
     };
     rules
@@ -32,6 +39,49 @@ pub(super) fn rules(raw: &Raw) -> Result<Rules, ConfigError> {
         .map_err(|error| ConfigError::about("[[route]]", error.to_string()))?;
     Ok(rules)
 }
+
+fn style(raw: &raw::Payload) -> Result<Style, ConfigError> {
+    let numbers = match raw.numbers.as_str() {
+        "string" => Numbers::String,
+        "number" => Numbers::Number,
+        other => {
+            let mend = "write \"string\" (exact in a browser) or \"number\" (as to_jsonb)";
+            return Err(ConfigError::new("payload.numbers", other, mend));
+        }
+    };
+    let timestamps = match raw.timestamps.as_str() {
+        "utc" => Timestamps::Utc,
+        "local" => Timestamps::Local,
+        other => {
+            let mend = "write \"utc\" (with a Z at the end) or \"local\" (as to_jsonb)";
+            return Err(ConfigError::new("payload.timestamps", other, mend));
+        }
+    };
+    Ok(Style {
+        numbers,
+        timestamps,
+    })
+}
+
+/// The largest event, which the log must be able to hold beside others: a quarter of the log is one
+/// organisation's share, and a quarter of that is one event's.
+fn event_bytes_max(text: &str, log: &str) -> Result<usize, ConfigError> {
+    let key = "payload.max_event_bytes";
+    let fault = |mend: &str| ConfigError::new(key, text, mend);
+    let bytes = units::bytes(text).map_err(|mend| fault(&mend))?;
+    // What is wrong with the log's size is said where that is read.
+    let share = units::bytes(log).unwrap_or(u64::MAX) / 16;
+    if bytes > share {
+        return Err(fault("write at most a sixteenth of history.max_bytes"));
+    }
+    if !(EVENT_BYTES_MIN..=replication::limits::ROW_BYTES_MAX as u64).contains(&bytes) {
+        return Err(fault("write a size from \"4KiB\" to \"16MiB\""));
+    }
+    Ok(usize::try_from(bytes).expect("it is at most 16 MiB"))
+}
+
+/// The least that an event may be long, in bytes: a truncated one must still have room.
+const EVENT_BYTES_MIN: u64 = 4096;
 
 fn route(raw: &raw::Route) -> Result<Route, ConfigError> {
     let fault = |key: &str, value: &str, mend: String| {
@@ -86,6 +136,10 @@ fn event_types(raw: &raw::RouteType) -> Result<EventTypes, (String, String)> {
             insert: types.insert.as_ref().map_or(Ok(default.insert), template)?,
             update: types.update.as_ref().map_or(Ok(default.update), template)?,
             delete: types.delete.as_ref().map_or(Ok(default.delete), template)?,
+            truncate: types
+                .truncate
+                .as_ref()
+                .map_or(Ok(default.truncate), template)?,
         }),
     }
 }

@@ -210,3 +210,29 @@ fn odd_things_are_warned_of() {
         "{warnings:?}"
     );
 }
+
+#[test]
+fn payloads_and_batches_are_as_the_file_says() {
+    let rules = load(LEAST).unwrap().rules;
+    assert_eq!(rules.style, replication::Style::default());
+    assert_eq!((rules.event_bytes_max, rules.batch_over), (1 << 20, 0));
+    assert_eq!(rules.membership.as_deref(), Some("OrganizationMember"));
+    let more = "[payload]\nnumbers = \"number\"\ntimestamps = \"local\"\nmax_event_bytes = \"8KiB\"\n\
+                [batch]\nover = 50";
+    let rules = load(&format!("{LEAST}{more}")).unwrap().rules;
+    assert_eq!(rules.style.numbers, replication::Numbers::Number);
+    assert_eq!(rules.style.timestamps, replication::Timestamps::Local);
+    assert_eq!((rules.event_bytes_max, rules.batch_over), (8 << 10, 50));
+    for (text, about) in [
+        ("numbers = \"float\"", "payload.numbers"),
+        ("timestamps = \"Z\"", "payload.timestamps"),
+        ("max_event_bytes = \"1KiB\"", "payload.max_event_bytes"),
+        (
+            "max_event_bytes = \"17MiB\"",
+            "a sixteenth of history.max_bytes",
+        ),
+    ] {
+        let error = error(&format!("[payload]\n{text}"));
+        assert!(error.contains(about), "{error}");
+    }
+}

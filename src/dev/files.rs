@@ -179,6 +179,10 @@ user = \"userId\"
 organization = \"organizationId\"
 role = \"role\"
 
+[batch]
+# The page understands them.
+over = 50
+
 # A notification is for one user, and the application calls it by another name than its table's.
 [[route]]
 table = \"Notification\"
@@ -259,6 +263,7 @@ mod tests {
         assert_eq!(config.database.connect.user, "tailrace");
         assert_eq!(config.database.connect.port, 5433);
         assert_eq!(config.rules.routes.len(), 1);
+        assert_eq!(config.rules.batch_over, 50);
         assert_eq!(config.warnings, Vec::<String>::new());
     }
 }

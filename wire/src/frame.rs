@@ -46,9 +46,10 @@ impl Audience {
 }
 
 /// Where an event comes from.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum Source {
     /// A row of a table.
+    #[default]
     Postgres,
     /// The application said it itself.
     Application,
@@ -71,6 +72,7 @@ pub struct Frame(Arc<Parts>);
 struct Parts {
     bytes: Bytes,
     id: EventId,
+    source: Source,
     audience: Audience,
     ranges: Ranges,
 }
@@ -83,6 +85,7 @@ struct Ranges {
     channel: Span,
     /// The JSON object from its brace up to and with the timestamp.
     head: Span,
+    payload: Span,
     data: Span,
 }
 
@@ -126,6 +129,21 @@ impl Frame {
     /// The channel of the event.
     pub fn channel(&self) -> &str {
         self.text(self.0.ranges.channel)
+    }
+
+    /// The id as it is printed.
+    pub fn id_text(&self) -> &[u8] {
+        &self.0.bytes[self.0.ranges.id.range()]
+    }
+
+    /// Where the event comes from.
+    pub fn source(&self) -> Source {
+        self.0.source
+    }
+
+    /// The payload of the event, as JSON on one line.
+    pub fn payload(&self) -> &[u8] {
+        &self.0.bytes[self.0.ranges.payload.range()]
     }
 
     /// The SSE event block in the format [`Format::Event`]: `id:`, `data:`, and the blank line.
@@ -197,6 +215,7 @@ impl Frame {
 pub struct FrameWriter {
     buffer: Vec<u8>,
     id: EventId,
+    source: Source,
     ranges: Ranges,
     line_start: usize,
 }
@@ -226,6 +245,7 @@ impl FrameWriter {
         source: Source,
     ) {
         self.id = id;
+        self.source = source;
         self.ranges = Ranges::default();
         self.buffer.clear();
         self.put(b"id: ");
@@ -246,7 +266,7 @@ impl FrameWriter {
         self.ranges.head = Span::new(self.line_start..head_end);
         self.put(b",\"source\":\"");
         self.put(source.as_str().as_bytes());
-        self.put(b"\",\"version\":\"1\",\"payload\":");
+        self.ranges.payload = Span::new(self.put(b"\",\"version\":\"1\",\"payload\":"));
     }
 
     /// Where the payload is written, as one JSON value. What is there already must stay.
@@ -281,6 +301,7 @@ impl FrameWriter {
     /// Where none was begun, or it has no data.
     pub fn finish(&mut self, audience: Audience) -> Frame {
         assert!(self.ranges.data.end != 0, "a frame has data");
+        self.ranges.payload = Span::new(self.ranges.payload.range().end..self.buffer.len());
         self.buffer.push(b'}');
         // A raw line end would end the `data:` line. JSON has raw ones only between tokens, where a
         // space means the same; within a string they are escaped.
@@ -295,6 +316,7 @@ impl FrameWriter {
         Frame(Arc::new(Parts {
             bytes,
             id: self.id,
+            source: self.source,
             audience,
             ranges: std::mem::take(&mut self.ranges),
         }))
@@ -344,6 +366,9 @@ mod tests {
             ("property.insert", "property")
         );
         assert_eq!(frame.id().to_string(), "ab.1.90002e8.1");
+        assert_eq!(frame.id_text(), b"ab.1.90002e8.1");
+        assert_eq!(frame.payload(), br#"{"record":{"a":1}}"#);
+        assert_eq!(frame.source(), Source::Postgres);
     }
 
     #[test]

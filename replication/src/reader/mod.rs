@@ -283,6 +283,9 @@ impl Reader {
             }
             _ => {}
         }
+        if let Some(feed) = &mut self.feed {
+            feed.handle_timeout(now_ms);
+        }
         self.move_anchor(now_ms);
         self.keep_watch(now_ms);
     }
@@ -332,9 +335,10 @@ impl Reader {
             (Some(feed), None) => feed.progress_deadline_ms().unwrap_or(u64::MAX),
             _ => u64::MAX,
         };
+        let said = self.feed.as_ref().map_or(u64::MAX, Feed::deadline_ms);
         let anchor = self.anchor.as_ref().map_or(u64::MAX, Anchor::deadline_ms);
         let watch = self.watch.deadline_ms();
-        state.min(progress).min(anchor).min(watch)
+        state.min(progress).min(said).min(anchor).min(watch)
     }
 
     /// Closes the stream's connection, and tries again after a pause.

@@ -82,13 +82,20 @@ impl Reader {
 
 impl Reading<'_> {
     fn next(&mut self) -> Result<Read, Broken> {
-        while let Some(event) = self.session.next()? {
+        loop {
+            if let Some(handed) = self.feed.poll_handed() {
+                let end = match &handed.batch {
+                    Batch::Commit(commit) => commit.end,
+                    _ => None,
+                };
+                let mark = self.mark(handed.position, end, handed.commit_ms);
+                return Ok(Read::Batch(handed.batch, mark));
+            }
+            let Some(event) = self.session.next()? else {
+                break;
+            };
             match event {
-                Event::Data(data) => {
-                    if let Some((batch, mark)) = self.on_data(stream::parse(data)?)? {
-                        return Ok(Read::Batch(batch, mark));
-                    }
-                }
+                Event::Data(data) => self.on_data(stream::parse(data)?)?,
                 Event::Notice(notice) => return Ok(Read::Notice(notice)),
                 Event::Ended => return Ok(Read::Ended),
                 Event::Ready | Event::Answer(_) | Event::Streaming => {
@@ -107,7 +114,7 @@ impl Reading<'_> {
         ))
     }
 
-    fn on_data(&mut self, message: Streamed) -> Result<Option<(Batch, Mark)>, Broken> {
+    fn on_data(&mut self, message: Streamed) -> Result<(), Broken> {
         match message {
             Streamed::Keepalive {
                 end,
@@ -122,7 +129,6 @@ impl Reading<'_> {
                     self.standby
                         .tell(self.now_ms, sent_us, false, self.session.outbox());
                 }
-                Ok(None)
             }
             Streamed::WalData {
                 start,
@@ -131,23 +137,15 @@ impl Reading<'_> {
             } => {
                 self.clock.on_sent(sent_us, self.now_ms);
                 self.standby.on_received(start);
-                let commit_ms = self.feed.commit_ms();
-                if let Some(commit_ms) = commit_ms {
+                if let Some(commit_ms) = self.feed.commit_ms() {
                     self.watch.on_read(commit_ms, self.now_ms);
                 }
-                let batch = self.feed.handle_message(&payload)?;
+                self.feed.handle_message(&payload)?;
                 self.standby.on_received(self.feed.resume());
                 *self.server_end = (*self.server_end).max(self.standby.received());
-                let Some(batch) = batch else { return Ok(None) };
-                let end = match &batch {
-                    Batch::Commit(commit) => commit.end,
-                    _ => None,
-                };
-                let at_ms = commit_ms.unwrap_or_default();
-                let mark = self.mark(self.feed.emitted(), end, at_ms);
-                Ok(Some((batch, mark)))
             }
         }
+        Ok(())
     }
 
     fn mark(&self, position: EventId, confirm: Option<Lsn>, at_ms: i64) -> Mark {

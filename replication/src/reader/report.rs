@@ -37,6 +37,7 @@ impl Reader {
             },
             anchor: self.anchor.as_ref().and_then(Anchor::advanced),
             unroutable: tally.map(|tally| tally.unroutable()).unwrap_or_default(),
+            unscoped: tally.map(|tally| tally.unscoped()).unwrap_or_default(),
             withheld: tally.map(|tally| tally.withheld()).unwrap_or_default(),
             refused_messages: tally.map(|tally| tally.refused()).unwrap_or_default(),
             events: tally.map_or(0, |tally| tally.events),

@@ -240,6 +240,10 @@ function coloured(json) {
 
 function summary(event) {
   const payload = event.payload ?? {};
+  if (payload.changes) {
+    for (const change of payload.changes) summary({ payload: change });
+    return `${payload.changes.length.toLocaleString()} changes`;
+  }
   const row = payload.record ?? payload.old ?? {};
   const name = row.name ?? row.title ?? row.action ?? names.get(row.id) ?? row.id ?? "";
   if (payload.action === "delete") {
