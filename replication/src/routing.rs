@@ -325,7 +325,10 @@ fn text(value: Value<'_>) -> Option<Cow<'_, str>> {
     match value {
         // An empty name is nobody's, nor is one that is too long to have been kept.
         Value::Null | Value::Unchanged | Value::Oversized | Value::Text(b"") => None,
-        Value::Text(text) => Some(String::from_utf8_lossy(text)),
+        Value::Text(text) => Some(match std::str::from_utf8(text) {
+            Ok(text) => Cow::Borrowed(text),
+            Err(_) => String::from_utf8_lossy(text),
+        }),
     }
 }
 

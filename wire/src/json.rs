@@ -25,10 +25,28 @@ pub fn escape_into(out: &mut Vec<u8>, text: &str) {
     out.push(b'"');
 }
 
+/// The same for bytes that ought to be UTF-8; what is not is replaced, as
+/// [`String::from_utf8_lossy`] does it.
+pub fn escape_bytes_into(out: &mut Vec<u8>, text: &[u8]) {
+    // Most texts are ASCII that needs no escape, which takes one pass to know.
+    if scan::position(text, |byte| needs_escape(byte) | !byte.is_ascii()).is_none() {
+        out.reserve(text.len() + 2);
+        out.push(b'"');
+        out.extend_from_slice(text);
+        out.push(b'"');
+        return;
+    }
+    match std::str::from_utf8(text) {
+        Ok(text) => escape_into(out, text),
+        Err(_) => escape_into(out, &String::from_utf8_lossy(text)),
+    }
+}
+
 /// What must not stand in a JSON string as itself: control characters, the quotation mark and the
 /// backslash. All are ASCII, so no other character holds their bytes.
 fn needs_escape(byte: u8) -> bool {
-    byte < 0x20 || byte == b'"' || byte == b'\\'
+    // Without a way out in between, which would keep the scan from vector instructions.
+    (byte < 0x20) | (byte == b'"') | (byte == b'\\')
 }
 
 fn escape_byte(out: &mut Vec<u8>, byte: u8) {
@@ -54,8 +72,10 @@ mod tests {
     use super::*;
 
     fn escaped(text: &str) -> String {
-        let mut out = Vec::new();
+        let (mut out, mut of_bytes) = (Vec::new(), Vec::new());
         escape_into(&mut out, text);
+        escape_bytes_into(&mut of_bytes, text.as_bytes());
+        assert_eq!(out, of_bytes);
         String::from_utf8(out).unwrap()
     }
 
@@ -85,5 +105,12 @@ mod tests {
         ] {
             assert_eq!(escaped(text), serde_json::to_string(text).unwrap());
         }
+    }
+
+    #[test]
+    fn what_is_not_utf8_is_replaced() {
+        let mut out = Vec::new();
+        escape_bytes_into(&mut out, b"a\xff\"");
+        assert_eq!(out, "\"a\u{fffd}\\\"\"".as_bytes());
     }
 }

@@ -3,20 +3,29 @@
 /// The first byte for which the test holds.
 ///
 /// A block is tested without an early exit, which the compiler turns into vector instructions; only
-/// the block that holds a hit is looked at byte by byte.
+/// the block that holds a hit is looked at byte by byte. What is left behind the long blocks goes in
+/// short ones: most texts are no longer than that.
 pub(crate) fn position(bytes: &[u8], is_wanted: impl Fn(u8) -> bool) -> Option<usize> {
-    const BLOCK: usize = 32;
-    let (blocks, rest) = bytes.as_chunks::<BLOCK>();
-    let within = |block: &[u8]| block.iter().position(|byte| is_wanted(*byte));
-    for (index, block) in blocks.iter().enumerate() {
-        if block
+    let (long, rest) = bytes.as_chunks::<32>();
+    let (short, rest) = rest.as_chunks::<8>();
+    let (short_start, rest_start) = (long.as_flattened().len(), bytes.len() - rest.len());
+    in_blocks(long, &is_wanted)
+        .or_else(|| in_blocks(short, &is_wanted).map(|at| short_start + at))
+        .or_else(|| within(rest, &is_wanted).map(|at| rest_start + at))
+}
+
+fn in_blocks<const N: usize>(blocks: &[[u8; N]], is_wanted: &impl Fn(u8) -> bool) -> Option<usize> {
+    let has_hit = |block: &[u8; N]| {
+        block
             .iter()
             .fold(false, |found, byte| found | is_wanted(*byte))
-        {
-            return within(block).map(|at| index * BLOCK + at);
-        }
-    }
-    within(rest).map(|at| blocks.len() * BLOCK + at)
+    };
+    let hit = blocks.iter().position(has_hit)?;
+    within(&blocks[hit], is_wanted).map(|at| hit * N + at)
+}
+
+fn within(block: &[u8], is_wanted: &impl Fn(u8) -> bool) -> Option<usize> {
+    block.iter().position(|byte| is_wanted(*byte))
 }
 
 #[cfg(test)]

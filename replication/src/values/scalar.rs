@@ -1,7 +1,7 @@
 //! Single values: the text of one into JSON.
 
 use postgres_types::Type;
-use wire::json::escape_into;
+use wire::json::escape_bytes_into;
 
 use super::{Numbers, Style, Timestamps, hstore};
 
@@ -149,8 +149,5 @@ fn write_vector(text: &[u8], element: Scalar, out: &mut Vec<u8>) {
 
 /// Writes a string. The database's encoding is UTF-8, so nothing is ever replaced.
 pub(super) fn write_string(text: &[u8], out: &mut Vec<u8>) {
-    match std::str::from_utf8(text) {
-        Ok(text) => escape_into(out, text),
-        Err(_) => escape_into(out, &String::from_utf8_lossy(text)),
-    }
+    escape_bytes_into(out, text);
 }
