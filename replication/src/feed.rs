@@ -15,6 +15,7 @@ use crate::events::Place;
 use crate::limits::PROGRESS_MS;
 use crate::notice::Notice;
 use crate::pgoutput::Message;
+use crate::planted;
 use crate::protocol::Malformed;
 use crate::relations::Relations;
 use crate::router::{Router, Row};
@@ -227,6 +228,9 @@ impl Feed {
             self.router.tally.replayed += 1;
         }
         self.transaction = Some(transaction);
+        if planted::CONFIRM_BEFORE_HAND_OVER {
+            self.resume = self.resume.max(Lsn(commit.0 + 1));
+        }
         Ok(())
     }
 

@@ -22,6 +22,7 @@ pub mod fuzzing;
 pub mod limits;
 mod notice;
 mod pgoutput;
+mod planted;
 mod preparation;
 mod protocol;
 mod provider;

@@ -14,7 +14,7 @@ use crate::support::position::Position;
 const SHOWN: usize = 3;
 
 /// What is said of an event that a client has not seen.
-pub(crate) const MISSED: &str = "missed change";
+pub(crate) const MISSED: &str = "has missed";
 
 /// A place in the order of commits: which transaction, and which change of it.
 type Place = (usize, u64);
@@ -94,30 +94,31 @@ impl<'a> Truth<'a> {
         shorten(wrong)
     }
 
-    /// Compares what one client has seen, and says what is wrong with it.
-    pub(crate) fn judge_client(&self, organisation: &str, user: &str, seen: &Seen) -> Vec<String> {
+    /// Compares what one client has seen, and says what it has missed.
+    pub(crate) fn judge_client(
+        &self,
+        organisation: &str,
+        user: &str,
+        seen: &Seen,
+    ) -> Option<String> {
         // That they ascend was seen to while they came.
         let places: BTreeSet<Place> = seen
             .positions
             .iter()
             .filter_map(|position| self.place(*position))
             .collect();
-        let expected = self.expected.get(organisation);
-        let missing = expected
-            .into_iter()
-            .flatten()
-            .filter(|(place, _)| !places.contains(place));
-        let told = |((transaction, index), event): (&Place, &Value)| {
-            let before = &self.transactions[*transaction];
-            format!(
-                "{user} of {organisation} {MISSED} {index} of {} in the transaction that ends \
-                 at {:x} ({}): {event}",
-                before.changes.len(),
-                before.end,
-                before.at
-            )
-        };
-        shorten(missing.map(told).collect())
+        let expected = self.expected.get(organisation)?;
+        let mut missing = expected.iter().filter(|(place, _)| !places.contains(place));
+        let ((number, index), event) = missing.next()?;
+        let transaction = &self.transactions[*number];
+        Some(format!(
+            "{user} of {organisation} {MISSED} {} events, the first for change {index} of {} in the \
+             transaction that ends at {:x} ({}): {event}",
+            missing.count() + 1,
+            transaction.changes.len(),
+            transaction.end,
+            transaction.at
+        ))
     }
 
     /// Which change an id means: its position lies after the end of the transaction before, and before

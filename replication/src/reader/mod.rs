@@ -26,6 +26,7 @@ use crate::back_off::BackOff;
 use crate::feed::Feed;
 use crate::limits::PREPARATION_MS_MAX;
 use crate::notice::Notice;
+use crate::planted;
 use crate::preparation::{Obstacle, Plan, Preparation};
 use crate::random::Random;
 use crate::session::Session;
@@ -391,7 +392,10 @@ impl Reader {
 
     /// Moves the anchor on if it is time, and gives up on an attempt that takes too long.
     fn move_anchor(&mut self, now_ms: u64) {
-        let horizon = self.window.horizon(self.clock.now_unix_ms(now_ms));
+        let mut horizon = self.window.horizon(self.clock.now_unix_ms(now_ms));
+        if planted::CONFIRM_BEFORE_HAND_OVER {
+            horizon = self.feed.as_ref().map(Feed::resume);
+        }
         let streaming = matches!(self.state, State::Streaming(_));
         let Self {
             anchor: Some(anchor),
