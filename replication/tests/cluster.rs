@@ -15,6 +15,8 @@ const PATIENCE: Duration = Duration::from_secs(30);
 pub(crate) struct Cluster {
     base: PathBuf,
     server: Option<Child>,
+    /// What this server has otherwise than the others, as `name=value`.
+    settings: Vec<String>,
     /// Kept for the tests that run at the same time.
     _template: Arc<Template>,
 }
@@ -38,6 +40,11 @@ pub(crate) enum Stop {
 impl Cluster {
     /// A server with an empty database `app`, in which the SQL was run.
     pub(crate) fn start(sql: &str) -> Self {
+        Self::start_with(&[], sql)
+    }
+
+    /// The same, with settings (`name=value`) of its own.
+    pub(crate) fn start_with(settings: &[&str], sql: &str) -> Self {
         let template = Template::shared();
         let base = new_directory();
         let mut copy = as_server("cp");
@@ -46,6 +53,7 @@ impl Cluster {
         let mut cluster = Self {
             base,
             server: None,
+            settings: settings.iter().map(|it| (*it).to_owned()).collect(),
             _template: template,
         };
         cluster.resume();
@@ -129,7 +137,9 @@ impl Cluster {
         let begun = Instant::now();
         loop {
             assert!(begun.elapsed() < PATIENCE, "the server does not start");
-            let server = self.server.get_or_insert_with(|| server(&self.base));
+            let server = self
+                .server
+                .get_or_insert_with(|| server(&self.base, &self.settings));
             if server.try_wait().unwrap().is_some() {
                 // After a kill the last of its children may still be there.
                 self.server = None;
@@ -210,7 +220,7 @@ impl Drop for Cluster {
     }
 }
 
-fn server(base: &Path) -> Child {
+fn server(base: &Path, settings: &[String]) -> Child {
     let mut postgres = as_server(server_binaries().join("postgres"));
     postgres.arg("-D").arg(base.join("data"));
     for setting in [
@@ -221,6 +231,10 @@ fn server(base: &Path) -> Child {
         "max_replication_slots=8",
         "wal_sender_timeout=60s",
     ] {
+        postgres.args(["-c", setting]);
+    }
+    // Of two that contradict each other, the last counts.
+    for setting in settings {
         postgres.args(["-c", setting]);
     }
     postgres
