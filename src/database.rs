@@ -140,9 +140,25 @@ impl DatabaseError {
             if let Some(error) = source.downcast_ref() {
                 return Self::of_tls(error, info);
             }
-            // The driver has no kind of its own for the server's refusal.
-            if source.to_string() == "server does not support TLS" {
+            // The driver tells these apart by words alone.
+            let (kind, reason) = (error.to_string(), source.to_string());
+            if reason == "server does not support TLS" {
                 return Self::of_tls(&TlsError::NotSpoken, info);
+            }
+            if kind.starts_with("authentication error") || kind.starts_with("invalid configuration")
+            {
+                let mend = match reason.as_str() {
+                    text if text.contains("channel binding") => {
+                        "; channel_binding=require needs TLS, scram-sha-256 in pg_hba.conf and a \
+                         certificate signed with SHA-2"
+                    }
+                    "password missing" => "; write it into database.url, or into PGPASSWORD",
+                    _ => "",
+                };
+                return Self::Refused {
+                    message: format!("{}: {reason}{mend}", info.place()),
+                    is_temporary: false,
+                };
             }
         }
         let explained = error

@@ -3,6 +3,7 @@
 
 use std::time::{Duration, Instant};
 
+use replication::{ConnectInfo, Provider};
 use tokio_postgres::Client;
 
 use crate::config::{Config, Membership};
@@ -27,7 +28,9 @@ const SERVER_VERSION_MIN: i32 = 140_000;
 pub(crate) async fn check(config: &Config) -> Result<(), String> {
     let client = connect(config).await?;
     let said = |error: DatabaseError| error.to_string();
-    check_server(&client).await.map_err(said)??;
+    check_server(&client, &config.database.connect)
+        .await
+        .map_err(said)??;
     check_publication(&client, config).await.map_err(said)??;
     if let Some(membership) = &config.membership {
         MembershipSql::prepare(&client, membership)
@@ -53,18 +56,16 @@ async fn connect(config: &Config) -> Result<Client, String> {
     let started = Instant::now();
     let mut was_said = false;
     loop {
-        let error = match database::connect(&config.database.connect).await {
+        let error = match reach(&config.database.connect).await {
             Ok(client) => return Ok(client),
             Err(error) => error,
         };
         if !error.is_temporary() {
-            return Err(format!("{error}; see database.url"));
+            return Err(format!("database.url: {error}"));
         }
         if started.elapsed() > Duration::from_millis(PATIENCE_MS) {
             let seconds = PATIENCE_MS / 1_000;
-            return Err(format!(
-                "{error}; waited {seconds} s for it; see database.url"
-            ));
+            return Err(format!("database.url: {error} (waited {seconds} s for it)"));
         }
         if !was_said {
             tracing::warn!("waiting for the database: {error}");
@@ -74,10 +75,28 @@ async fn connect(config: &Config) -> Result<Client, String> {
     }
 }
 
+/// Connects to a server that takes part: a standby may be promoted, and one that starts will have.
+async fn reach(info: &ConnectInfo) -> Result<Client, DatabaseError> {
+    let client = database::connect(info).await?;
+    let row = client
+        .query_one("SELECT pg_catalog.pg_is_in_recovery()", &[])
+        .await
+        .map_err(DatabaseError::of)?;
+    if row.get(0) {
+        let place = info.place();
+        return Err(DatabaseError::Refused {
+            message: format!("{place} is a standby, which a node cannot read: name the primary"),
+            is_temporary: true,
+        });
+    }
+    Ok(client)
+}
+
 /// The outer error is the database's, the inner one what it is not fit for.
 type Checked = Result<Result<(), String>, DatabaseError>;
 
-async fn check_server(client: &Client) -> Checked {
+async fn check_server(client: &Client, info: &ConnectInfo) -> Checked {
+    let provider = Provider::of(&info.host);
     let sql = "SELECT current_setting('server_version_num')::int, current_setting('wal_level'), \
                current_user::text, rolsuper OR rolreplication \
                FROM pg_roles WHERE rolname = current_user";
@@ -94,16 +113,15 @@ async fn check_server(client: &Client) -> Checked {
     }
     if wal_level != "logical" {
         return Ok(Err(format!(
-            "wal_level is {wal_level:?} and must be \"logical\": ALTER SYSTEM SET wal_level = \
-             'logical'; then restart PostgreSQL (hosted: turn logical replication on)"
+            "wal_level is {wal_level:?} and must be \"logical\": {}",
+            provider.logical_decoding()
         )));
     }
     if !row.get::<_, bool>(3) {
         // Hosted servers give the right by another role, so this is no reason not to try.
         let role = identifier(row.get(2));
-        tracing::warn!(
-            "the role has no right to replicate; if the slot is refused: ALTER ROLE {role} REPLICATION;"
-        );
+        let mend = provider.replication_right(&role);
+        tracing::warn!("the role has no right to replicate; if the server refuses it: {mend}");
     }
     Ok(Ok(()))
 }

@@ -1,6 +1,7 @@
 //! What the black-box tests stand on: a private PostgreSQL, the real binary, and clients of their
 //! own. Nothing here knows the product's code, except to sign a session.
 
+pub(crate) mod certificates;
 pub(crate) mod config;
 pub(crate) mod directory;
 pub(crate) mod files;

@@ -2,10 +2,13 @@
 //! and one of their own for those that kill it.
 
 use std::fs;
+use std::os::unix::fs::PermissionsExt as _;
+use std::path::Path;
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, Weak};
 use std::time::{Duration, Instant};
 
+use super::certificates::Identity;
 use super::directory::Directory;
 use super::ports::free_port;
 use super::process::{Pid, Process, Program, Signal, is_alive};
@@ -67,8 +70,38 @@ impl Cluster {
 
     /// A server for one test.
     pub(crate) fn start() -> Self {
+        Self::start_with("", HOST_RULES, |_| ())
+    }
+
+    /// A server for one test, with other settings.
+    pub(crate) fn with_settings(settings: &str) -> Self {
+        Self::start_with(settings, HOST_RULES, |_| ())
+    }
+
+    /// A server for one test that can encrypt, and admits as these lines of `pg_hba.conf` say.
+    pub(crate) fn encrypted(identity: &Identity, rules: &str) -> Self {
+        let settings =
+            "ssl = on\nssl_cert_file = '../server.crt'\nssl_key_file = '../server.key'\n";
+        Self::start_with(settings, rules, |directory| {
+            let files = [
+                ("server.crt", &identity.certificate),
+                ("server.key", &identity.key),
+            ];
+            for (name, text) in files {
+                let path = directory.path().join(name);
+                fs::write(&path, text).expect("the directory of a test can be written");
+                // It takes no key that others can read.
+                let mode = fs::Permissions::from_mode(0o600);
+                fs::set_permissions(&path, mode).expect("its owner may say who reads it");
+                hand_over_to_postgres(&path);
+            }
+        })
+    }
+
+    fn start_with(settings: &str, rules: &str, prepare: impl FnOnce(&Directory)) -> Self {
         let directory = Directory::new();
-        hand_over_to_postgres(&directory);
+        hand_over_to_postgres(directory.path());
+        prepare(&directory);
         let data = directory.join("data");
         postgres_program("initdb")
             .args([
@@ -82,7 +115,7 @@ impl Cluster {
         let port = free_port();
         let socket = directory.join("");
         let settings = format!(
-            "{SETTINGS}\nport = {port}\nlisten_addresses = '127.0.0.1'\n\
+            "{SETTINGS}{settings}\nport = {port}\nlisten_addresses = '127.0.0.1'\n\
              unix_socket_directories = '{socket}'\n"
         );
         let append = |file: &str, text: &str| {
@@ -91,7 +124,7 @@ impl Cluster {
             fs::write(&path, before + text).expect("its owner and root may write it");
         };
         append("postgresql.conf", &settings);
-        fs::write(format!("{data}/pg_hba.conf"), HOST_RULES).expect("its owner may write it");
+        fs::write(format!("{data}/pg_hba.conf"), rules).expect("its owner may write it");
         let cluster = Self {
             server: Mutex::new(None),
             directory,
@@ -104,6 +137,11 @@ impl Cluster {
         );
         cluster.sql().run(&roles);
         cluster
+    }
+
+    /// A path beside the server's data, which goes with it.
+    pub(crate) fn file(&self, name: &str) -> String {
+        self.directory.join(name)
     }
 
     /// A new database with the schema, its people and the publication.
@@ -286,7 +324,7 @@ fn postgres_program(name: &str) -> Program {
     Program::new(path).user("postgres")
 }
 
-fn hand_over_to_postgres(directory: &Directory) {
+fn hand_over_to_postgres(path: &Path) {
     if !rustix::process::getuid().is_root() {
         return;
     }
@@ -301,7 +339,7 @@ fn hand_over_to_postgres(directory: &Directory) {
                 .ok()
         })
         .expect("Debian's package of PostgreSQL makes the user postgres");
-    std::os::unix::fs::chown(directory.path(), Some(id), None).expect("root may give files away");
+    std::os::unix::fs::chown(path, Some(id), None).expect("root may give files away");
 }
 
 /// The children of a process: those whose `/proc/pid/stat` names it in field 4.
