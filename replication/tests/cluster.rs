@@ -82,6 +82,7 @@ impl Cluster {
         let mut standby = Self {
             base,
             server: None,
+            settings: self.settings.clone(),
             _template: Arc::clone(&self._template),
         };
         standby.resume();

@@ -3,6 +3,7 @@
 //! It is read from `tailrace.toml` and the environment (`keys.rs`), as written (`raw.rs`), and
 //! checked here, key by key. The database is not asked anything: that is `node.rs`'s business.
 
+mod database;
 mod environment;
 mod error;
 mod keys;
@@ -16,9 +17,10 @@ use std::path::Path;
 use std::time::Duration;
 
 use auth::{Policy, Secret};
-use replication::{ConnectInfo, Rules};
+use replication::Rules;
 use wire::http::OriginPolicy;
 
+use database::Database;
 pub(crate) use environment::Environment;
 pub(crate) use error::ConfigError;
 pub(crate) use network::Network;
@@ -69,15 +71,6 @@ pub(crate) struct Config {
     pub(crate) rules: Rules,
     /// What is odd about the configuration and not wrong, for one log line each.
     pub(crate) warnings: Vec<String>,
-}
-
-/// `[database]`.
-#[derive(Clone)]
-pub(crate) struct Database {
-    /// The server and the database.
-    pub(crate) connect: ConnectInfo,
-    /// The publication.
-    pub(crate) publication: String,
 }
 
 /// `[http]`.
@@ -219,7 +212,7 @@ impl Config {
         let keys = keys_of(&raw.keys)?;
         let limits = limits(&raw.limits)?;
         Ok(Self {
-            database: database(&raw.database, environment, &mut warnings)?,
+            database: Database::check(&raw.database, environment, &mut warnings)?,
             generation: raw.slot.generation,
             accept_unbounded: raw.slot.accept_unbounded,
             http: http(&raw.http)?,
@@ -269,42 +262,6 @@ fn locked_out(raw: &Raw) -> Option<ConfigError> {
         return Some(ConfigError::about("membership.table", mend));
     }
     None
-}
-
-fn database(
-    raw: &raw::Database,
-    environment: &Environment,
-    warnings: &mut Vec<String>,
-) -> Result<Database, ConfigError> {
-    let url = Some(raw.url.as_str()).filter(|url| !url.is_empty());
-    let connect = environment
-        .connect_info(url)
-        .map_err(|error| ConfigError::about("database.url", error.to_string()))?;
-    let Some(connect) = connect else {
-        let mend = "missing: say where PostgreSQL is, such as \
-                    \"postgresql://user@host:5432/database\", here, in TAILRACE_DATABASE_URL or by \
-                    PGHOST and PGDATABASE";
-        return Err(ConfigError::about("database.url", mend));
-    };
-    if !connect.ignored.is_empty() {
-        let names = connect.ignored.join(", ");
-        warnings.push(format!(
-            "database.url: these parameters are other tools' and ignored: {names}"
-        ));
-    }
-    // PostgreSQL cuts names at 63 bytes ("Identifiers and Key Words").
-    if raw.publication.is_empty() || raw.publication.len() > 63 {
-        let mend = "write the name of the publication, of at most 63 bytes";
-        return Err(ConfigError::new(
-            "database.publication",
-            &raw.publication,
-            mend,
-        ));
-    }
-    Ok(Database {
-        connect,
-        publication: raw.publication.clone(),
-    })
 }
 
 fn http(raw: &raw::Http) -> Result<Http, ConfigError> {

@@ -195,6 +195,42 @@ organization = "teamId"
 }
 
 #[test]
+fn the_database_may_stand_in_the_variables_of_libpq() {
+    let text = LEAST.replace("url = \"postgresql://app@localhost/app\"", "");
+    let pairs = [
+        ("PGHOST", "db.example"),
+        ("PGUSER", "app"),
+        ("PGSSLMODE", "require"),
+    ];
+    let environment = pairs
+        .into_iter()
+        .map(|(name, value)| (name.to_owned(), value.to_owned()))
+        .collect();
+    let config = Config::from_text(&text, &environment).unwrap();
+    assert_eq!(config.database.connect.place(), "db.example:5432");
+    assert_eq!(config.database.connect.user, "app");
+    assert!(
+        config.warnings[0].contains("verify-full"),
+        "{:?}",
+        config.warnings
+    );
+    let Err(error) = load(&text) else {
+        panic!("there is no database")
+    };
+    assert!(error.to_string().contains("PGHOST"), "{error}");
+}
+
+#[test]
+fn a_pooler_is_refused_with_the_variable_for_the_direct_connection() {
+    let pooler = "postgresql://app@ep-red-1-pooler.eu.aws.neon.tech/app";
+    let text = LEAST.replace("postgresql://app@localhost/app", pooler);
+    let error = load(&text).map(|_| ()).unwrap_err().to_string();
+    for part in ["DIRECT_URL", "host ep-red-1.eu.aws.neon.tech, port 5432"] {
+        assert!(error.contains(part), "{error}");
+    }
+}
+
+#[test]
 fn odd_things_are_warned_of() {
     let text = LEAST
         .replace("/app\"", "/app?schema=public\"")
