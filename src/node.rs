@@ -172,7 +172,7 @@ impl Node {
         if drain {
             // The slot stays, and nobody moves it: whoever stopped the node should know for how long
             // that is well.
-            let words = retention::last_words(&config.database.connect, config.generation);
+            let words = retention::last_words(&config.database.connect, config.slot.generation);
             tracing::info!("the node has stopped; {words}");
         } else {
             tracing::info!("the node has stopped");
@@ -330,13 +330,13 @@ fn engine_config(config: &Config, secrets: &Secrets, engine: u16) -> engine::Con
 
 fn replication_config(config: &Config, keys: &Keys) -> replication::Config {
     replication::Config {
-        connect: config.database.connect.clone(),
         publication: config.database.publication.clone(),
-        slot: replication::Config::SLOT_DEFAULT.to_owned(),
-        generation: config.generation,
+        generation: config.slot.generation,
+        mode: config.slot.mode,
         window_ms: milliseconds(config.history.window),
+        window_bytes: config.history.wal_bytes,
         rules: config.rules.clone(),
-        keys: keys.clone(),
+        ..replication::Config::new(config.database.connect.clone(), keys.clone())
     }
 }
 

@@ -53,7 +53,7 @@ pub(crate) fn run(arguments: &Arguments) -> Result<(), String> {
         arguments.database_url.as_deref(),
     )?;
     let info = &subject.config.database.connect;
-    let generation = subject.config.generation;
+    let generation = subject.config.slot.generation;
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_all()
         .build();

@@ -5,7 +5,7 @@
 //! "Logical Replication Message Formats"): log in, a few answers, then transactions of inserts.
 
 use criterion::{BatchSize, Criterion, Throughput};
-use replication::{Config, Line, LineAction, Protection, Reader, Rules};
+use replication::{Config, Line, LineAction, Protection, Reader};
 use wire::{Batch, Keys, Lsn};
 
 /// How many rows a transaction inserts.
@@ -63,17 +63,8 @@ fn take(reader: &mut Reader, bytes: &[u8]) -> u64 {
 
 /// A reader that has logged in and begun to stream.
 fn streaming() -> Reader {
-    let config = Config {
-        connect: "postgres://tailrace@localhost/app"
-            .parse()
-            .expect("it is a good URL"),
-        publication: "tailrace".to_owned(),
-        slot: Config::SLOT_DEFAULT.to_owned(),
-        generation: 0,
-        window_ms: Config::WINDOW_MS_DEFAULT,
-        rules: Rules::default(),
-        keys: Keys::new([9; 16]),
-    };
+    let connect = "postgres://tailrace@localhost/app".parse();
+    let config = Config::new(connect.expect("it is a good URL"), Keys::new([9; 16]));
     let mut reader = Reader::new(config, 1, 0);
     reader.handle_timeout(0);
     assert_eq!(reader.poll_action(), Some(LineAction::Open(Line::Stream)));
@@ -101,8 +92,21 @@ fn answer_to(question: &str) -> Vec<u8> {
     let fields: &[&str] = match question {
         question if question.contains("IDENTIFY_SYSTEM") => &["7000", "1", "0/10000000", "app"],
         question if question.contains("pg_copy_logical_replication_slot") => &["0/10000000"],
+        question if question.contains("pg_publication_tables") => {
+            &["public", "Property", "16400", "", ""]
+        }
         question if question.contains("wal_level") => {
-            &["5", "logical", "f", "t", "tailrace_5", "reserved"]
+            let (version, flushed) = ("180004", "0/10000000");
+            &[
+                "5",
+                "logical",
+                "f",
+                "t",
+                "tailrace_5",
+                "reserved",
+                version,
+                flushed,
+            ]
         }
         question => panic!("the bench has no answer to {question:?}"),
     };

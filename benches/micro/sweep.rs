@@ -66,7 +66,11 @@ impl World {
             lsn: Lsn(0x1000_0000),
         };
         let floor = world.lineage.position(world.lsn, 0);
-        world.take(Batch::Start(Arc::new(Start { lineage, floor })));
+        world.take(Batch::Start(Arc::new(Start {
+            lineage,
+            floor,
+            caught_up: floor,
+        })));
         let keys = Keys::new([9; 16]);
         for number in 0..connections {
             world.open(&keys, number);

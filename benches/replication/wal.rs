@@ -1,6 +1,6 @@
 //! The write-ahead log that is read: a database with rows behind an anchor slot.
 
-use replication::{Config, Rules};
+use replication::Config;
 use rustix::process::Pid;
 use rustix::thread::{CpuSet, sched_setaffinity};
 use wire::Keys;
@@ -148,15 +148,7 @@ impl Wal {
     /// The configuration of a reader as the node of the tests has it.
     pub(super) fn reader(&self) -> Config {
         let url = self.database.socket_url();
-        Config {
-            connect: url.parse().expect("it is a good URL"),
-            publication: "tailrace".to_owned(),
-            slot: Config::SLOT_DEFAULT.to_owned(),
-            generation: 0,
-            window_ms: Config::WINDOW_MS_DEFAULT,
-            rules: Rules::default(),
-            keys: Keys::new([9; 16]),
-        }
+        Config::new(url.parse().expect("it is a good URL"), Keys::new([9; 16]))
     }
 }
 

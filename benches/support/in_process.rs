@@ -94,6 +94,7 @@ impl Control {
         self.hand_over(Batch::Start(Arc::new(Start {
             lineage: self.lineage.clone(),
             floor,
+            caught_up: floor,
         })));
         while let Ok(forwarded) = requests.recv() {
             if forwarded.request.head.method() == Method::Post {

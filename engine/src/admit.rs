@@ -7,6 +7,7 @@ use crate::behind::Behind;
 use crate::class::ClassKey;
 use crate::counters::ResetReason;
 use crate::driver::{Notice, Verdict, Watch};
+use crate::engine::Source;
 use crate::log::Reading;
 use crate::record::{Bits, State};
 use crate::time::Tick;
@@ -15,18 +16,30 @@ use crate::{Driver, Engine, Now};
 /// A stream that waits for a position this engine has not reached.
 #[derive(Debug)]
 pub(crate) struct HeldStream {
+    awaited: Awaited,
     /// For its `connected` event; taken when that has been written.
     about: Option<Bytes>,
     /// Its place among the held.
     pub(crate) since_ms: u64,
 }
 
+/// What a held stream is told when the position is reached.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Awaited {
+    /// It goes on from there.
+    Resumed,
+    /// It begins: until then it is the past that is read.
+    Live,
+    /// The same, and its client is told that something may be missing.
+    Reset(ResetReason),
+}
+
 /// Where a stream starts.
 enum Start {
     /// At a sequence of the log, at a position.
     At(u64, EventId, Verdict),
-    /// Nowhere yet: its position lies ahead.
-    Ahead(EventId),
+    /// Nowhere yet: this position lies ahead.
+    Ahead(EventId, Awaited),
     /// From now, and its client is told that something may be missing.
     Reset(ResetReason),
 }
@@ -67,7 +80,16 @@ impl Engine {
         self.counters.streams += 1;
         let mut opening = self.opening(slot, &grant);
         match start {
-            Start::Ahead(id) => self.hold(now, slot, id, opening, grant.about),
+            Start::Ahead(id, awaited) => {
+                let about = Some(grant.about);
+                let since_ms = now.monotonic_ms;
+                let held = HeldStream {
+                    awaited,
+                    about,
+                    since_ms,
+                };
+                self.hold(now, slot, id, opening, held);
+            }
             Start::At(cursor, position, verdict) => {
                 self.write_connected(slot, &grant.about, position, verdict, &mut opening);
                 self.open(now, slot, cursor, opening, verdict);
@@ -103,11 +125,25 @@ impl Engine {
 
     /// Lets the held streams go on whose position has been reached.
     pub(crate) fn release_reached(&mut self, now: Now) {
-        while let Some((&(id, slot), _)) = self.held.first_key_value() {
+        while let Some((&(id, slot), held)) = self.held.first_key_value() {
             if id > self.applied() {
                 break;
             }
+            let awaited = held.awaited;
             let about = self.release_held(slot);
+            match awaited {
+                Awaited::Resumed => {}
+                Awaited::Live => {
+                    let (head, position) = (self.log.head(), self.applied());
+                    let verdict = Verdict::Live;
+                    self.open_held(now, slot, head, about, position, verdict, None);
+                    continue;
+                }
+                Awaited::Reset(reason) => {
+                    self.reset_held(now, slot, about, reason);
+                    continue;
+                }
+            }
             let start = self.start_of(self.reading_of(slot), Resume::After(id), None);
             match start {
                 Start::At(cursor, ..) => {
@@ -115,7 +151,10 @@ impl Engine {
                     self.open_held(now, slot, cursor, about, id, verdict, None);
                 }
                 Start::Reset(reason) => self.reset_held(now, slot, about, reason),
-                Start::Ahead(_) => unreachable!("the position has been reached"),
+                Start::Ahead(_, Awaited::Reset(reason)) => {
+                    self.reset_held(now, slot, about, reason);
+                }
+                Start::Ahead(..) => unreachable!("the position has been reached"),
             }
         }
     }
@@ -129,6 +168,10 @@ impl Engine {
                 .held
                 .get_mut(&(id, slot))
                 .expect("it was there a moment ago");
+            if entry.awaited != Awaited::Resumed {
+                // It waits for a position of the server's own.
+                continue;
+            }
             if id.lsn > flushed {
                 if entry.about.is_none() {
                     // It was judged before, by a server that has lost this position since.
@@ -153,12 +196,33 @@ impl Engine {
         held.map_or(0, |held| now.monotonic_ms.saturating_sub(held.since_ms))
     }
 
-    /// Where a stream starts that wants to go on from somewhere.
+    /// Where a stream starts that wants to go on from somewhere. While the past is read, one that does
+    /// not go on from a place in it waits for its end: what it would be sent happened before it came.
     fn start_of(&self, reading: Reading, resume: Resume, since: Option<EventId>) -> Start {
         let source = self
             .source
             .as_ref()
             .expect("streams are opened after the start");
+        let start = self.start_in(source, reading, resume, since);
+        let is_past = source.applied < source.caught_up;
+        match start {
+            Start::At(_, _, Verdict::Live) if is_past => {
+                Start::Ahead(source.caught_up, Awaited::Live)
+            }
+            Start::Reset(reason) if is_past => {
+                Start::Ahead(source.caught_up, Awaited::Reset(reason))
+            }
+            start => start,
+        }
+    }
+
+    fn start_in(
+        &self,
+        source: &Source,
+        reading: Reading,
+        resume: Resume,
+        since: Option<EventId>,
+    ) -> Start {
         let id = match resume {
             Resume::Live => return Start::At(self.log.head(), source.applied, Verdict::Live),
             Resume::Unknown => return Start::Reset(ResetReason::UnknownPosition),
@@ -171,7 +235,7 @@ impl Engine {
             return Start::Reset(ResetReason::History);
         }
         if id > source.applied {
-            return Start::Ahead(id);
+            return Start::Ahead(id, Awaited::Resumed);
         }
         match self.log.cursor_after(reading, id) {
             Some(cursor) => Start::At(cursor, id, Verdict::Resumed),
@@ -189,20 +253,17 @@ impl Engine {
         self.make_ready(slot);
     }
 
-    fn hold(&mut self, now: Now, slot: u32, id: EventId, opening: Vec<u8>, about: Bytes) {
+    fn hold(&mut self, now: Now, slot: u32, id: EventId, opening: Vec<u8>, held: HeldStream) {
         let record = &mut self.table[slot];
         record.state = State::Held;
         record.side = self.behind.insert(Behind::new(opening.into(), 0)) as u32;
         let deadline = Tick::after(now, self.config.resume_wait_ms).min(record.expires);
         self.table.set_deadline(slot, deadline);
-        let held = HeldStream {
-            about: Some(about),
-            since_ms: now.monotonic_ms,
-        };
+        let is_ours = held.awaited != Awaited::Resumed;
         self.held.insert((id, slot), held);
         self.held_for.insert(slot, id);
         self.make_ready(slot);
-        if !std::mem::replace(&mut self.has_asked_flushed, true) {
+        if !is_ours && !std::mem::replace(&mut self.has_asked_flushed, true) {
             self.notices.push(Notice::Held);
         }
     }

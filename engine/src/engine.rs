@@ -67,6 +67,8 @@ pub(crate) struct Source {
     pub(crate) floor: EventId,
     /// Everything up to here is in the log, or was.
     pub(crate) applied: EventId,
+    /// Up to here it is the past that is read: whoever does not go on from a place in it waits.
+    pub(crate) caught_up: EventId,
 }
 
 /// The walk over the deadlines.

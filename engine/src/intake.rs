@@ -34,13 +34,17 @@ impl Engine {
         match batch {
             Batch::Start(start) => match &mut self.source {
                 // The stream goes on where it broke; only what is known of the cluster may change.
-                Some(source) => source.lineage = start.lineage.clone(),
+                Some(source) => {
+                    source.lineage = start.lineage.clone();
+                    source.caught_up = start.caught_up;
+                }
                 None => {
                     let (lineage, floor) = (start.lineage.clone(), start.floor);
                     self.source = Some(Source {
                         lineage,
                         floor,
                         applied: floor,
+                        caught_up: start.caught_up,
                     });
                     self.counters.applied_lsn = floor.lsn.0;
                 }
@@ -153,6 +157,7 @@ impl Engine {
             lineage,
             floor,
             applied: floor,
+            caught_up: floor,
         });
         self.counters.applied_lsn = floor.lsn.0;
         for slot in self.streams(|_, _| true) {

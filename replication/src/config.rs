@@ -17,8 +17,15 @@ pub struct Config {
     /// Bumped by an operator to begin anew: it goes into the epoch of every id and, where it is not
     /// 0, into the anchor's name as `_g<generation>` (`slot.generation`).
     pub generation: u32,
+    /// Whether the past outlives the node (`slot.mode`).
+    pub mode: SlotMode,
     /// How far the anchor is held back, in milliseconds (`history.window`).
     pub window_ms: u64,
+    /// How much of the write-ahead log it is held back by at the most, in bytes, where that is less;
+    /// 0 is no bound (`history.wal_bytes`).
+    pub window_bytes: u64,
+    /// How often the anchor and the publication are looked after, in milliseconds.
+    pub visit_ms: u64,
     /// What may leave, and to whom.
     pub rules: Rules,
     /// Makes the keys of organisations and users.
@@ -26,15 +33,47 @@ pub struct Config {
 }
 
 impl Config {
+    /// The defaults, for a database.
+    pub fn new(connect: ConnectInfo, keys: Keys) -> Self {
+        Self {
+            connect,
+            publication: Self::SLOT_DEFAULT.to_owned(),
+            slot: Self::SLOT_DEFAULT.to_owned(),
+            generation: 0,
+            mode: SlotMode::default(),
+            window_ms: Self::WINDOW_MS_DEFAULT,
+            window_bytes: Self::WINDOW_BYTES_DEFAULT,
+            visit_ms: Self::VISIT_MS_DEFAULT,
+            rules: Rules::default(),
+            keys,
+        }
+    }
+
     /// The longest beginning of a slot's name: PostgreSQL cuts names at 63 bytes without a word, and
     /// the oid, the generation and the suffix of a copy take up to 40 of them.
     pub const SLOT_BYTES_MAX: usize = 23;
 
-    /// The default of [`Config::slot`].
+    /// The default of [`Config::slot`], and of [`Config::publication`].
     pub const SLOT_DEFAULT: &str = "tailrace";
 
     /// The default of [`Config::window_ms`]: five minutes.
     pub const WINDOW_MS_DEFAULT: u64 = 5 * 60 * 1000;
+
+    /// The default of [`Config::window_bytes`]: 512 MiB.
+    pub const WINDOW_BYTES_DEFAULT: u64 = 512 * 1024 * 1024;
+
+    /// The default of [`Config::visit_ms`].
+    pub const VISIT_MS_DEFAULT: u64 = 15_000;
+}
+
+/// What of the past is kept in the server, and for whom.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum SlotMode {
+    /// A persistent slot, held back by the window: a node that starts re-reads what it missed.
+    #[default]
+    Anchor,
+    /// A slot that ends with its connection: nothing outlives it, and nothing is left behind.
+    Temporary,
 }
 
 impl std::fmt::Debug for Config {
@@ -45,7 +84,10 @@ impl std::fmt::Debug for Config {
             .field("publication", &self.publication)
             .field("slot", &self.slot)
             .field("generation", &self.generation)
+            .field("mode", &self.mode)
             .field("window_ms", &self.window_ms)
+            .field("window_bytes", &self.window_bytes)
+            .field("visit_ms", &self.visit_ms)
             .field("rules", &self.rules)
             .finish_non_exhaustive()
     }

@@ -2,10 +2,15 @@
 
 use wire::{EventId, Lsn};
 
+use crate::SlotStatus;
+
 /// The state of the feed and what it counted since its start.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct Status {
-    /// Whether changes are being received.
+    /// Whether changes are being received, of now or of the past.
+    pub streaming: bool,
+    /// Whether they are received up to what the server had when streaming began, and no table is
+    /// missing that nobody can want to be missing.
     pub ready: bool,
     /// Why not: `waiting for slot: …`, `connecting to PostgreSQL: …`. Never a secret.
     pub reason: Option<String>,
@@ -21,8 +26,15 @@ pub struct Status {
     /// How old, by the server's clock, the newest applied commit was when there was something newer;
     /// 0 where nothing is pending.
     pub lag_seconds: f64,
-    /// The position up to which the anchor slot was advanced, as far as this node knows.
-    pub anchor: Option<Lsn>,
+    /// The slot that holds the past: the anchor, or without one our own; as it was when it was last
+    /// looked at.
+    pub slot: Option<SlotStatus>,
+    /// Times the anchor was lost.
+    pub anchors_lost: u64,
+    /// Whether the publication is there.
+    pub published: bool,
+    /// Tables that have left the publication, or that routes name and it does not have.
+    pub unpublished: Vec<String>,
     /// Changes that were not sent to anybody because they name no organisation, by table.
     pub unroutable: Vec<(String, u64)>,
     /// Updates of which nothing says to whom the row belonged before, by table: its replica identity lacks

@@ -23,17 +23,8 @@ pub fn pgoutput(bytes: &[u8]) {
 /// Lets a reader have the bytes as the answers of its server, from the start-up on, and returns the
 /// events that came of them.
 fn session(bytes: &[u8], cut: usize) -> Vec<String> {
-    let config = Config {
-        connect: "postgresql://app:password@localhost/app"
-            .parse()
-            .expect("it is one"),
-        publication: "tailrace".to_owned(),
-        slot: Config::SLOT_DEFAULT.to_owned(),
-        generation: 0,
-        window_ms: Config::WINDOW_MS_DEFAULT,
-        rules: Rules::default(),
-        keys: Keys::new([0; 16]),
-    };
+    let connect = "postgresql://app:password@localhost/app".parse();
+    let config = Config::new(connect.expect("it is one"), Keys::new([0; 16]));
     let mut reader = Reader::new(config, 1, 0);
     reader.handle_timeout(0);
     assert_eq!(reader.poll_action(), Some(LineAction::Open(Line::Stream)));
@@ -49,9 +40,10 @@ fn session(bytes: &[u8], cut: usize) -> Vec<String> {
             events.extend(commit.frames.iter().map(|frame| format!("{frame:?}")));
         }
         reader.handle_timeout(now_ms);
-        if reader.poll_action().is_some() {
-            // It has closed the connection.
-            break;
+        while let Some(action) = reader.poll_action() {
+            if action == LineAction::Close(Line::Stream) {
+                return events;
+            }
         }
     }
     events

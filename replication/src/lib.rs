@@ -26,8 +26,10 @@ mod planted;
 mod preparation;
 mod protocol;
 mod provider;
+mod publication;
 mod random;
 mod reader;
+mod recreations;
 mod refusal;
 mod relations;
 mod router;
@@ -43,8 +45,9 @@ mod values;
 mod watch;
 mod window;
 
+pub use anchor::SlotStatus;
 pub use authentication::Protection;
-pub use config::Config;
+pub use config::{Config, SlotMode};
 pub use connect_info::{
     ChannelBinding, ConnectInfo, ConnectInfoError, Host, Password, Roots, Tls, Verify,
 };

@@ -37,6 +37,12 @@ pub const RELATIONS_MAX: usize = 100_000;
 /// The most rows of an answer to a query of ours.
 pub const ROWS_MAX: usize = 10_000;
 
+/// How many tables of the publication are looked after: beyond it one that leaves is not noticed.
+pub const PUBLISHED_TABLES_MAX: usize = ROWS_MAX;
+
+/// How many of the tables that have left it are asked for at a time.
+pub const LEFT_TABLES_MAX: usize = 1_000;
+
 /// How many tables the counters tell apart; the others share one entry.
 pub const COUNTED_TABLES_MAX: usize = 1_000;
 
@@ -73,11 +79,19 @@ pub const PREPARATION_MS_MAX: u64 = 60_000;
 /// tried anew: it holds back vacuum while it waits.
 pub const LOCK_TIMEOUT_MS: u64 = 4_000;
 
-/// How often the anchor is advanced, in milliseconds, jittered by a third.
-pub const ANCHOR_MS: u64 = 15_000;
+/// How soon after a visit there may be another one that is urgent, in milliseconds.
+pub const VISIT_PAUSE_MS: u64 = 1_000;
 
-/// How long one advance may take, in milliseconds: the server reads the log again for it.
-pub const ANCHOR_MS_MAX: u64 = 600_000;
+/// How long one visit to the anchor may take, in milliseconds: the server reads the log again to
+/// move it. It finishes that also for nobody, so giving up loses nothing.
+pub const VISIT_MS_MAX: u64 = 60_000;
+
+/// How often a lost anchor is made anew within [`RECREATIONS_MS`]: if that helps it helps at once, and
+/// each gap makes every page of every client fetch its state again.
+pub const RECREATIONS_MAX: usize = 3;
+
+/// The time in which recreations are counted, in milliseconds.
+pub const RECREATIONS_MS: u64 = 3_600_000;
 
 /// How many positions are remembered to find the one that is as old as the window.
 pub const WINDOW_MARKS_MAX: usize = 512;

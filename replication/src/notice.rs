@@ -4,6 +4,13 @@ use std::fmt;
 
 use wire::{GapReason, Lsn};
 
+use crate::limits::RECREATIONS_MAX;
+use crate::sql::identifier;
+
+/// What helps where the server gives slots up.
+pub(crate) const KEEP_MORE: &str = "Let the server keep more of its log: ALTER SYSTEM SET \
+     max_slot_wal_keep_size = '10GB'; SELECT pg_reload_conf()";
+
 /// A transition of the reader, or something an operator should know. Prints as `key=value`.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Notice {
@@ -33,7 +40,45 @@ pub enum Notice {
         /// Its name.
         slot: String,
     },
-    /// The anchor slot could not be advanced; it is tried again.
+    /// The anchor slot was dropped, or the server has given it up.
+    AnchorLost {
+        /// Its name.
+        slot: String,
+        /// How.
+        reason: String,
+    },
+    /// It was lost so often that it is not made anew for now.
+    AnchorGivenUp {
+        /// Its name.
+        slot: String,
+    },
+    /// A transaction has been open for longer than the window, and holds the log back.
+    HeldBack {
+        /// For how long, in seconds, where our role may know.
+        seconds: Option<u64>,
+        /// How much of the log is kept for it, in bytes.
+        bytes: u64,
+    },
+    /// The publication was dropped.
+    PublicationGone {
+        /// Its name.
+        publication: String,
+    },
+    /// Tables have left the publication, and are still in the database.
+    TablesLeft {
+        /// The publication.
+        publication: String,
+        /// The tables.
+        tables: Vec<String>,
+    },
+    /// The publication is there again, or tables are in it again.
+    TablesBack {
+        /// The publication.
+        publication: String,
+        /// The tables.
+        tables: Vec<String>,
+    },
+    /// The anchor slot could not be looked after; it is tried again.
     AnchorStuck {
         /// What the server said.
         reason: String,
@@ -69,8 +114,14 @@ impl Notice {
     pub fn is_warning(&self) -> bool {
         match self {
             Self::Streaming { .. } | Self::AnchorCreated { .. } | Self::Withheld { .. } => false,
+            Self::TablesBack { .. } => false,
             Self::Waiting { .. }
             | Self::Gap { .. }
+            | Self::AnchorLost { .. }
+            | Self::AnchorGivenUp { .. }
+            | Self::HeldBack { .. }
+            | Self::PublicationGone { .. }
+            | Self::TablesLeft { .. }
             | Self::AnchorStuck { .. }
             | Self::Server { .. }
             | Self::Unroutable { .. }
@@ -97,6 +148,46 @@ impl fmt::Display for Notice {
                 write!(f, "state=gap reason={} floor={floor}", reason.as_str())
             }
             Self::AnchorCreated { slot } => write!(f, "anchor=created slot={slot}"),
+            Self::AnchorLost { slot, reason } => write!(
+                f,
+                "anchor=lost slot={slot} reason={reason:?}: the history for nodes that start from now \
+                 on is lost"
+            ),
+            Self::AnchorGivenUp { slot } => write!(
+                f,
+                "anchor=missing slot={slot}: it was lost {RECREATIONS_MAX} times within an hour, and \
+                 is made anew when the hour is over; nodes that restart have no history meanwhile. \
+                 {KEEP_MORE}"
+            ),
+            Self::HeldBack { seconds, bytes } => {
+                let seconds = seconds.map_or("unknown".to_owned(), |age| age.to_string());
+                write!(
+                    f,
+                    "anchor=held_back bytes={bytes} oldest_transaction_seconds={seconds}: a \
+                     transaction that has been open for longer than the window keeps the log; see \
+                     SELECT pid, xact_start, query FROM pg_stat_activity WHERE backend_xid IS NOT \
+                     NULL ORDER BY xact_start"
+                )
+            }
+            Self::PublicationGone { publication } => write!(
+                f,
+                "publication=gone name={publication:?}: no change is received any more; make it anew: \
+                 CREATE PUBLICATION {} FOR TABLE ...",
+                identifier(publication)
+            ),
+            Self::TablesLeft {
+                publication,
+                tables,
+            } => write!(
+                f,
+                "publication=lacks tables={0:?}: their changes are not received any more; mend: ALTER \
+                 PUBLICATION {1} ADD TABLE {0}",
+                tables.join(", "),
+                identifier(publication),
+            ),
+            Self::TablesBack { tables, .. } => {
+                write!(f, "publication=back tables={:?}", tables.join(", "))
+            }
             Self::AnchorStuck { reason } => write!(f, "anchor=stuck reason={reason:?}"),
             Self::Server { message } => write!(f, "server={message:?}"),
             Self::Withheld { table, columns } => {

@@ -1,23 +1,29 @@
 //! What is asked of the server before streaming: who it is, whether the publication is there, and a
-//! temporary copy of the anchor slot.
+//! temporary copy of the anchor slot, or without an anchor a temporary slot.
 //!
 //! ```text
-//! Identify ─► [History] ─► Survey ─► [LockTimeout ─► Create ─► Unlock] ─► Copy ─► START_REPLICATION
+//! Identify ─► [History] ─► Survey ─► Tables ─► [[Drop] ─► LockTimeout ─► Create ─► Unlock ─► Advance] ─► Copy
+//!                            │          └─► LockTimeout ─► CreateTemporary                          ─► START
 //!                            └─► Candidates ─► an obstacle that says what to do
 //! ```
 //!
-//! Every answer is checked here, once; what streams is `feed`, who holds the anchor back is `anchor`.
+//! Every answer is checked here, once; what streams is `feed`, what looks after the anchor is `anchor`.
 
-mod questions;
+pub(crate) mod questions;
 
 use sha2::{Digest as _, Sha256};
 use wire::{GapReason, Lineage, Lsn};
 
-use crate::limits::LOCK_TIMEOUT_MS;
+use crate::limits::{LOCK_TIMEOUT_MS, RECREATIONS_MAX};
+use crate::notice::KEEP_MORE;
 use crate::protocol::backend::{Row, ServerError};
+use crate::publication::{Tables, parse_tables, tables_question};
 use crate::sql::{identifier, literal};
-use crate::{Config, Provider, Refusal};
-use questions::{anchor_name, candidates, fields, parse_history, publication_missing, survey};
+use crate::{Config, Provider, Refusal, SlotMode};
+use questions::{
+    advance, anchor_name, candidates, create, create_temporary, drop_lost, fields, parse_history,
+    publication_missing, survey,
+};
 
 /// The questions before streaming, one at a time.
 #[derive(Debug)]
@@ -29,10 +35,16 @@ pub(crate) struct Preparation {
     timeline: u32,
     left: Vec<(u32, Lsn)>,
     flushed: Lsn,
+    /// The same, asked after the publication was found.
+    flushed_since: Lsn,
+    version: u32,
     database_oid: u32,
     anchor: String,
+    /// How the anchor was lost, if it was; `Some` also where there was none yet.
+    anchor_lost: Option<&'static str>,
     copy: String,
     created: bool,
+    tables: Tables,
 }
 
 /// Where an earlier connection ended.
@@ -41,6 +53,10 @@ pub(crate) struct Known {
     pub(crate) lineage: Lineage,
     /// Where reading goes on.
     pub(crate) resume: Lsn,
+    /// Whether nothing can be read there, since it was written without the publication.
+    pub(crate) is_unreadable: bool,
+    /// Whether a lost anchor may be made anew.
+    pub(crate) may_recreate: bool,
 }
 
 /// The question that waits for its answer.
@@ -50,9 +66,13 @@ enum Step {
     History,
     Survey,
     Candidates,
+    Tables,
+    Drop,
     LockTimeout,
     Create,
+    CreateTemporary,
     Unlock,
+    Advance,
     Copy,
 }
 
@@ -76,6 +96,14 @@ pub(crate) struct Plan {
     /// The anchor slot.
     pub(crate) anchor: String,
     pub(crate) anchor_created: bool,
+    /// How the one before was lost.
+    pub(crate) anchor_lost: Option<&'static str>,
+    /// The slot that is streamed from.
+    pub(crate) copy: String,
+    /// The server's version, as `server_version_num` has it.
+    pub(crate) version: u32,
+    /// The tables of the publication.
+    pub(crate) tables: Tables,
     /// Why what lies before `from` is missing, if it is.
     pub(crate) gap: Option<GapReason>,
 }
@@ -99,10 +127,14 @@ impl Preparation {
             timeline: 0,
             left: Vec::new(),
             flushed: Lsn(0),
+            flushed_since: Lsn(0),
+            version: 0,
             database_oid: 0,
             anchor: String::new(),
+            anchor_lost: None,
             copy: String::new(),
             created: false,
+            tables: Tables::new(),
         };
         (preparation, "IDENTIFY_SYSTEM".to_owned())
     }
@@ -119,7 +151,7 @@ impl Preparation {
     /// What `/readyz` says meanwhile.
     pub(crate) fn reason(&self) -> String {
         match self.is_at_slot() {
-            true => format!("waiting for slot: creating {}", self.anchor),
+            true => format!("waiting for slot: making {}", self.anchor),
             false => "connecting to PostgreSQL: asking for its state".to_owned(),
         }
     }
@@ -127,7 +159,13 @@ impl Preparation {
     fn is_at_slot(&self) -> bool {
         matches!(
             self.step,
-            Step::LockTimeout | Step::Create | Step::Unlock | Step::Copy
+            Step::Drop
+                | Step::LockTimeout
+                | Step::Create
+                | Step::CreateTemporary
+                | Step::Unlock
+                | Step::Advance
+                | Step::Copy
         )
     }
 
@@ -139,7 +177,11 @@ impl Preparation {
         token: u64,
     ) -> Result<Next, Obstacle> {
         let step = self.step;
-        let rows = answer.map_err(|error| self.obstacle(&error, config))?;
+        let rows = match answer {
+            // Moving a new anchor is for the sake of a failover alone.
+            Err(_) if step == Step::Advance => Vec::new(),
+            answer => answer.map_err(|error| self.obstacle(&error, config))?,
+        };
         match step {
             Step::Identify => self.on_identity(&rows, config),
             Step::History => {
@@ -149,27 +191,39 @@ impl Preparation {
                 self.left = parse_history(&history).ok_or_else(unexpected)?;
                 Ok(self.ask(Step::Survey, survey(config)))
             }
-            Step::Survey => self.on_survey(&rows, config, token),
+            Step::Survey => self.on_survey(&rows, config),
             Step::Candidates => Err(publication_missing(config, &rows)),
-            Step::LockTimeout => {
-                let slot = identifier(&self.anchor);
-                let sql =
-                    format!("CREATE_REPLICATION_SLOT {slot} LOGICAL pgoutput NOEXPORT_SNAPSHOT");
-                Ok(self.ask(Step::Create, sql))
+            Step::Tables => {
+                self.tables = parse_tables(&rows).ok_or_else(unexpected)?;
+                self.ask_slot(config, token)
             }
+            Step::Drop => Ok(self.ask_lock_timeout()),
+            Step::LockTimeout => Ok(self.ask_create(config, token)),
             Step::Create => {
                 self.created = true;
                 Ok(self.ask(Step::Unlock, "SET lock_timeout = 0".to_owned()))
             }
-            Step::Unlock => Ok(self.ask_copy(token)),
+            // A slot follows a failover from its first move on, so it is moved at once.
+            Step::Unlock => Ok(self.ask(Step::Advance, advance(&self.anchor))),
+            Step::Advance => Ok(self.ask_copy(token)),
+            Step::CreateTemporary => {
+                let [[_, Some(position), _, _]] = fields(&rows)? else {
+                    return Err(unexpected());
+                };
+                self.finish(&position, config)
+            }
             Step::Copy => {
                 let [[Some(position)]] = fields(&rows)? else {
                     return Err(unexpected());
                 };
-                let position = position.parse().map_err(|_| unexpected())?;
-                Ok(Next::Stream(self.plan(position, config)))
+                self.finish(&position, config)
             }
         }
+    }
+
+    fn finish(&self, position: &str, config: &Config) -> Result<Next, Obstacle> {
+        let position = position.parse().map_err(|_| unexpected())?;
+        Ok(Next::Stream(self.plan(position, config)))
     }
 
     fn ask(&mut self, step: Step, sql: String) -> Next {
@@ -191,7 +245,7 @@ impl Preparation {
         Ok(self.ask(Step::Survey, survey(config)))
     }
 
-    fn on_survey(&mut self, rows: &[Row], config: &Config, token: u64) -> Result<Next, Obstacle> {
+    fn on_survey(&mut self, rows: &[Row], config: &Config) -> Result<Next, Obstacle> {
         let [
             [
                 Some(oid),
@@ -200,12 +254,15 @@ impl Preparation {
                 Some(published),
                 slot,
                 wal_status,
+                Some(version),
+                flushed,
             ],
         ] = fields(rows)?
         else {
             return Err(unexpected());
         };
         self.database_oid = oid.parse().map_err(|_| unexpected())?;
+        self.version = version.parse().map_err(|_| unexpected())?;
         self.anchor = anchor_name(config, self.database_oid);
         if wal_level != "logical" {
             return Err(Obstacle {
@@ -216,27 +273,53 @@ impl Preparation {
                 fatal: true,
             });
         }
-        if recovery == "t" {
+        let Some(flushed) = flushed.filter(|_| recovery != "t") else {
             return Err(waiting(
                 "connecting to PostgreSQL: the server is a standby, not the primary",
             ));
-        }
+        };
+        self.flushed_since = flushed.parse().map_err(|_| unexpected())?;
         if published != "t" {
             return Ok(self.ask(Step::Candidates, candidates(config)));
         }
-        match (slot, wal_status.as_deref()) {
-            (None, _) => {
-                let sql = format!("SET lock_timeout = {LOCK_TIMEOUT_MS}");
-                Ok(self.ask(Step::LockTimeout, sql))
+        self.anchor_lost = match (slot, wal_status.as_deref()) {
+            (None, _) => Some("dropped"),
+            (Some(_), Some("lost")) => Some("given up by the server"),
+            (Some(_), _) => None,
+        };
+        Ok(self.ask(Step::Tables, tables_question(&config.publication)))
+    }
+
+    /// Asks for a slot to stream from.
+    fn ask_slot(&mut self, config: &Config, token: u64) -> Result<Next, Obstacle> {
+        let is_known = self.known.as_ref();
+        match (config.mode, self.anchor_lost) {
+            (SlotMode::Temporary, _) => Ok(self.ask_lock_timeout()),
+            (SlotMode::Anchor, None) => Ok(self.ask_copy(token)),
+            (SlotMode::Anchor, Some(lost)) if is_known.is_some_and(|it| !it.may_recreate) => {
+                Err(waiting(&format!(
+                    "waiting for slot: {} was {lost} again, {RECREATIONS_MAX} times within an hour; each \
+                     time every stream is reset, so it is made anew when the hour is over. {KEEP_MORE}",
+                    self.anchor
+                )))
             }
-            (Some(_), Some("lost")) => Err(waiting(&format!(
-                "waiting for slot: the server has given up {0}; drop it, and it is made anew: SELECT \
-                 pg_drop_replication_slot({1})",
-                self.anchor,
-                literal(&self.anchor)
-            ))),
-            (Some(_), _) => Ok(self.ask_copy(token)),
+            (SlotMode::Anchor, Some("dropped")) => Ok(self.ask_lock_timeout()),
+            (SlotMode::Anchor, Some(_)) => Ok(self.ask(Step::Drop, drop_lost(&self.anchor))),
         }
+    }
+
+    fn ask_lock_timeout(&mut self) -> Next {
+        let sql = format!("SET lock_timeout = {LOCK_TIMEOUT_MS}");
+        self.ask(Step::LockTimeout, sql)
+    }
+
+    fn ask_create(&mut self, config: &Config, token: u64) -> Next {
+        if config.mode == SlotMode::Temporary {
+            self.copy = format!("{}_{token:016x}", self.anchor);
+            let sql = create_temporary(&self.copy);
+            return self.ask(Step::CreateTemporary, sql);
+        }
+        self.ask(Step::Create, create(&self.anchor, self.version))
     }
 
     fn ask_copy(&mut self, token: u64) -> Next {
@@ -260,9 +343,12 @@ impl Preparation {
                 Some(GapReason::HistoryChanged)
             }
             Some(known) if copied > known.resume => Some(GapReason::SlotLost),
+            Some(known) if known.is_unreadable => Some(GapReason::PublicationChanged),
             Some(_) => None,
         };
         let from = match (&self.known, gap) {
+            // The publication was found before that.
+            (_, Some(GapReason::PublicationChanged)) => copied.max(self.flushed_since),
             (Some(known), None) => known.resume,
             _ => copied,
         };
@@ -279,6 +365,10 @@ impl Preparation {
             flushed: self.flushed,
             anchor: self.anchor.clone(),
             anchor_created: self.created,
+            anchor_lost: self.anchor_lost.filter(|_| self.known.is_some()),
+            copy: self.copy.clone(),
+            version: self.version,
+            tables: self.tables.clone(),
             gap,
         }
     }
@@ -287,12 +377,12 @@ impl Preparation {
     fn obstacle(&self, error: &ServerError, config: &Config) -> Obstacle {
         match (self.step, error.code.as_str()) {
             // lock_not_available: a transaction that writes has been open for longer than we wait.
-            (Step::Create, "55P03") => waiting(&format!(
+            (Step::Create | Step::CreateTemporary, "55P03") => waiting(&format!(
                 "waiting for slot: {} can be created when the transactions that are open now have \
                  ended",
                 self.anchor
             )),
-            (Step::Create | Step::Copy, "53400") => waiting(&format!(
+            (Step::Create | Step::CreateTemporary | Step::Copy, "53400") => waiting(&format!(
                 "waiting for slot: {}",
                 Refusal::NoSlot.mend(&config.connect, &error.message)
             )),

@@ -79,10 +79,15 @@ fn the_anchor_is_held_back_by_the_window_and_moved_on_after_it() {
     drive.catch_up(&cluster);
     let applied = drive.status().applied.unwrap().lsn;
     assert_eq!(cluster.sql(CONFIRMED).parse(), Ok(created));
-    drive.until("moved", |drive| drive.status().anchor.is_some());
+    drive.until("moved", |drive| {
+        drive
+            .status()
+            .slot
+            .is_some_and(|slot| slot.confirmed > created)
+    });
     let moved: Lsn = cluster.sql(CONFIRMED).parse().unwrap();
     assert!(created < moved && moved <= applied.max(drive.status().applied.unwrap().lsn));
-    assert_eq!(drive.status().anchor, Some(moved));
+    assert_eq!(drive.status().slot.unwrap().confirmed, moved);
 }
 
 #[test]

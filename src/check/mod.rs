@@ -130,7 +130,7 @@ async fn look_inside(
         return Ok(());
     }
     let retention = Retention::read(client, info, disk_free).await?;
-    let mut findings = server::findings(&server, &retention, config.generation);
+    let mut findings = server::findings(&server, &retention, config.slot.generation);
     findings.push(connection::role(client, info, &server).await?);
     report.add("Server", findings);
     report.add("Slot", slot::findings(client, config, &retention).await?);

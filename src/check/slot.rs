@@ -21,7 +21,7 @@ pub(super) async fn findings(
     retention: &Retention,
 ) -> Result<Vec<Finding>, DatabaseError> {
     let mut findings = vec![bound(config, retention)];
-    match retention.anchor(config.generation) {
+    match retention.anchor(config.slot.generation) {
         Some(slot) => {
             findings.push(anchor(slot, retention));
             findings.extend(beyond_window(slot));
@@ -42,7 +42,7 @@ fn bound(config: &Config, retention: &Retention) -> Finding {
     let about = "max_slot_wal_keep_size";
     let window = config.history.wal_bytes;
     match retention.keep_bytes {
-        None if config.accept_unbounded => {
+        None if config.slot.accept_unbounded => {
             Finding::ok(about, "-1: nothing bounds it, which slot.accept_unbounded says is meant")
         }
         None => Finding::warn(about, "it is -1: nothing bounds what is kept for a node that is away")
@@ -109,8 +109,7 @@ fn beyond_window(slot: &Slot) -> Option<Finding> {
 /// Slots of ours that this configuration does not move.
 fn others(config: &Config, retention: &Retention) -> Vec<Finding> {
     let stale = |slot: &&Slot| {
-        let is_other =
-            matches!(slot.kind, Kind::Anchor { generation } if generation != config.generation);
+        let is_other = matches!(slot.kind, Kind::Anchor { generation } if generation != config.slot.generation);
         is_other && slot.is_of(&retention.database)
     };
     let finding = |slot: &Slot| {

@@ -25,6 +25,7 @@ pub(super) enum Kind {
 pub(super) const KEYS: &[(&str, &str, Kind)] = &[
     ("database", "url", Kind::Secret),
     ("database", "publication", Kind::Text),
+    ("slot", "mode", Kind::Text),
     ("slot", "generation", Kind::Number),
     ("slot", "accept_unbounded", Kind::Flag),
     ("http", "listen", Kind::Text),
@@ -435,7 +436,7 @@ mod tests {
             error("[htp]"),
             "[htp]: there is no such table; did you mean http?"
         );
-        assert!(error("[slot]\nflavour = 1").contains("there are generation"));
+        assert!(error("[slot]\nflavour = 1").contains("there are mode, generation"));
         assert!(error("[[stream]]\npath = \"/x\"\nformt = \"event\"").starts_with("[[stream]]: "));
         assert!(error("[[route]]\ntable = \"T\"\ncolour = 1").contains("colour"));
     }

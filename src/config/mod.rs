@@ -6,6 +6,7 @@
 mod database;
 mod environment;
 mod error;
+mod history;
 mod keys;
 mod network;
 mod raw;
@@ -23,11 +24,9 @@ use wire::http::OriginPolicy;
 use database::Database;
 pub(crate) use environment::Environment;
 pub(crate) use error::ConfigError;
+pub(crate) use history::{History, Slot};
 pub(crate) use network::Network;
 use raw::Raw;
-
-/// The least log an engine works with: a quarter of it is one organisation's share.
-const LOG_BYTES_MIN: u64 = 16 << 20;
 
 /// The shortest key for a server: anything shorter can be guessed.
 const KEY_BYTES_MIN: usize = 16;
@@ -43,10 +42,8 @@ const STREAM_PATHS: [&str; 2] = ["/api/realtime/stream", "/api/stream"];
 pub(crate) struct Config {
     /// Where PostgreSQL is, and what of it is published.
     pub(crate) database: Database,
-    /// The generation of the slot, bumped to begin anew.
-    pub(crate) generation: u32,
-    /// Whether it is meant that nothing bounds what the slot holds back.
-    pub(crate) accept_unbounded: bool,
+    /// The replication slot.
+    pub(crate) slot: Slot,
     /// Where clients come from.
     pub(crate) http: Http,
     /// How many engine threads; 0 for one per core.
@@ -97,17 +94,6 @@ pub(crate) struct Limits {
     pub(crate) connections_per_address: u16,
     /// Requests for streams, per address.
     pub(crate) connects_per_second: u32,
-}
-
-/// `[history]`.
-#[derive(Clone, Debug)]
-pub(crate) struct History {
-    /// How far the slot is held back.
-    pub(crate) window: Duration,
-    /// How much of the write-ahead log it is held back by at the most, in bytes; 0 is no bound.
-    pub(crate) wal_bytes: u64,
-    /// The bound of an engine's log, in bytes.
-    pub(crate) max_bytes: usize,
 }
 
 /// `[auth]`.
@@ -213,8 +199,7 @@ impl Config {
         let limits = limits(&raw.limits)?;
         Ok(Self {
             database: Database::check(&raw.database, environment, &mut warnings)?,
-            generation: raw.slot.generation,
-            accept_unbounded: raw.slot.accept_unbounded,
+            slot: history::slot(&raw.slot)?,
             http: http(&raw.http)?,
             engine_threads: raw.engine.threads,
             driver: raw.engine.driver.parse().map_err(|_| {
@@ -222,7 +207,7 @@ impl Config {
                 ConfigError::new("engine.driver", &raw.engine.driver, mend)
             })?,
             limits,
-            history: history(&raw.history)?,
+            history: history::history(&raw.history)?,
             auth,
             keys,
             membership,
@@ -302,28 +287,6 @@ fn limits(raw: &raw::Limits) -> Result<Limits, ConfigError> {
         connections_per_organization: raw.connections_per_organization,
         connections_per_address: raw.connections_per_address,
         connects_per_second: raw.connects_per_second,
-    })
-}
-
-fn history(raw: &raw::History) -> Result<History, ConfigError> {
-    let window = duration("history.window", &raw.window)?;
-    let wal_bytes = bytes("history.wal_bytes", &raw.wal_bytes)?;
-    let max_bytes = bytes("history.max_bytes", &raw.max_bytes)?;
-    if max_bytes < LOG_BYTES_MIN {
-        let mend = "write at least \"16MiB\": a quarter of it is one organisation's share";
-        return Err(ConfigError::new("history.max_bytes", &raw.max_bytes, mend));
-    }
-    let max_bytes = usize::try_from(max_bytes).map_err(|_| {
-        ConfigError::new(
-            "history.max_bytes",
-            &raw.max_bytes,
-            "more than this machine can address",
-        )
-    })?;
-    Ok(History {
-        window,
-        wal_bytes,
-        max_bytes,
     })
 }
 

@@ -44,11 +44,22 @@ impl Default for Database {
 }
 
 /// `[slot]`: the replication slot.
-#[derive(Clone, Debug, Default, PartialEq, Deserialize, Serialize)]
+#[derive(Clone, Debug, PartialEq, Deserialize, Serialize)]
 #[serde(default, deny_unknown_fields)]
 pub(crate) struct Slot {
+    pub(crate) mode: String,
     pub(crate) generation: u32,
     pub(crate) accept_unbounded: bool,
+}
+
+impl Default for Slot {
+    fn default() -> Self {
+        Self {
+            mode: "anchor".into(),
+            generation: 0,
+            accept_unbounded: false,
+        }
+    }
 }
 
 /// `[http]`: where clients come from.

@@ -354,7 +354,7 @@ impl Control {
     }
 
     fn look_at_feed(&mut self, now_ms: u64) {
-        if self.shared.feed.status().ready {
+        if self.shared.feed.status().streaming {
             self.fed_at_ms = Some(now_ms);
         }
     }

@@ -11,6 +11,9 @@ use crate::logs;
 use crate::metrics::{self, Snapshot};
 use crate::replication_thread::Feed;
 
+/// How far behind the newest commit the node may be and still call itself ready, in seconds.
+const LAG_S_MAX: f64 = 30.0;
+
 /// The node's state, for whoever asks.
 pub(crate) struct Shared {
     pub(crate) feed: Feed,
@@ -61,6 +64,12 @@ impl Shared {
             return Err(feed
                 .reason
                 .unwrap_or_else(|| "reading the write-ahead log".to_owned()));
+        }
+        if feed.lag_seconds > LAG_S_MAX {
+            return Err(format!(
+                "reading the write-ahead log: {:.0} s behind",
+                feed.lag_seconds
+            ));
         }
         let sql_error = self
             .sql_error

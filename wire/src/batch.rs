@@ -32,6 +32,8 @@ pub struct Start {
     /// The position at which this node's reading began; what lies before it is not in any log here.
     /// Heeded the first time only: a later start goes on where the stream broke.
     pub floor: EventId,
+    /// What the server had flushed then: up to there it is the past that is read.
+    pub caught_up: EventId,
 }
 
 /// Events of one transaction, at most about 256 KiB at a time (a single larger frame alone).

@@ -80,6 +80,7 @@ impl Plan {
         let start = Start {
             lineage: Lineage::new(0xe, Vec::new(), 1),
             floor: position(0x1000, 0),
+            caught_up: position(0x1000, 0),
         };
         house.hand_over(&Batch::Start(Arc::new(start)));
         house

@@ -286,3 +286,66 @@ fn nothing_from_before_the_position_of_a_reset_follows_it() {
         "#]],
     );
 }
+
+#[test]
+fn while_the_past_is_read_only_who_goes_on_from_it_receives_it() {
+    check(
+        "
+        past 40
+        commit 20 acme:one
+        stream a acme alice
+        stream b acme bob after=e.1.20.1
+        stream c acme carol after=f.1.20.1
+        stream d acme dan after=e.1.30.1
+        commit 30 acme:two
+        progress 40
+        commit 50 acme:three
+        ",
+        expect![[r#"
+            past 40
+            commit 20 acme:one
+            stream a acme alice
+            < a HTTP/1.1 200 OK
+            stream b acme bob after=e.1.20.1
+            < b HTTP/1.1 200 OK
+            < b connected resumed e.1.20.1
+            stream c acme carol after=f.1.20.1
+            < c HTTP/1.1 200 OK
+            stream d acme dan after=e.1.30.1
+            < d HTTP/1.1 200 OK
+              held
+            commit 30 acme:two
+            < b two e.1.30.1
+            < d connected resumed e.1.30.1
+            progress 40
+            < a connected live e.1.40.0
+            < c connected reset e.1.40.0
+            < c reset unknown_position e.1.40.0
+            commit 50 acme:three
+            < a three e.1.50.1
+            < b three e.1.50.1
+            < c three e.1.50.1
+            < d three e.1.50.1
+        "#]],
+    );
+}
+
+#[test]
+fn a_past_that_takes_too_long_sends_who_waits_elsewhere() {
+    check(
+        "
+        past 40
+        stream a acme alice
+        tick 16s
+        ",
+        expect![[r#"
+            past 40
+            stream a acme alice
+            < a HTTP/1.1 200 OK
+            tick 16s
+            < a bye lagging
+              a is finished
+              closed: lagging, 0 events, 15000 ms
+        "#]],
+    );
+}

@@ -7,6 +7,7 @@
 //! | `grant a acme alice [after=ID] [unknown] [since=ID] [expires=60s] [channel=x] [*]` | its verdict |
 //! | `stream a acme alice …` | all three at once |
 //! | `commit 10 acme:property alice@acme:inbox alice@:inbox *:news [bytes=1000]` | a transaction |
+//! | `past 40` | the stream of changes starts again, with the past up to there to be read |
 //! | `progress 20`, `gap 50`, `revoke alice acme`, `flushed 20` | what the names say |
 //! | `takes a 10`, `takes a all` | how much more the socket of `a` takes |
 //! | `hangup a`, `subscribe a x,y`, `close-all draining 10s`, `tick 30s` | what the names say |
@@ -21,7 +22,7 @@ use engine::{Close, Command, Notice};
 use expect_test::Expect;
 use wire::{
     Audience, Batch, CloseReason, Filter, Gap, GapReason, Lsn, Resume, Revocation, RevocationScope,
-    Scope, Topic,
+    Scope, Start, Topic,
 };
 
 use crate::world::{World, commit, frame, grant, key, name, organisation, position};
@@ -84,6 +85,14 @@ impl Play {
             }
             ["commit", lsn, ref frames @ ..] => self.commit(lsn, frames),
             ["progress", lsn] => self.world.batch(Batch::Progress(position(hex(lsn), 0))),
+            ["past", lsn] => {
+                let start = Start {
+                    lineage: self.world.lineage.clone(),
+                    floor: position(0, 0),
+                    caught_up: position(hex(lsn), 0),
+                };
+                self.world.batch(Batch::Start(start.into()));
+            }
             ["gap", lsn] => {
                 let (lineage, floor) = (self.world.lineage.clone(), position(hex(lsn), 0));
                 let gap = Gap {

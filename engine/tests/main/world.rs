@@ -166,6 +166,7 @@ impl World {
             Start {
                 lineage: world.lineage.clone(),
                 floor,
+                caught_up: floor,
             }
             .into(),
         ));

@@ -4,6 +4,7 @@ use wire::Lsn;
 
 use super::{Obstacle, unexpected};
 use crate::Config;
+use crate::anchor::FAILOVER_SINCE;
 use crate::protocol::backend::Row;
 use crate::sql::{identifier, literal};
 
@@ -26,8 +27,45 @@ pub(super) fn survey(config: &Config) -> String {
     format!(
         "SELECT d.oid, pg_catalog.current_setting('wal_level'), pg_catalog.pg_is_in_recovery(), \
          EXISTS (SELECT FROM pg_catalog.pg_publication WHERE pubname = {publication}), s.slot_name, \
-         s.wal_status FROM pg_catalog.pg_database d LEFT JOIN pg_catalog.pg_replication_slots s ON \
+         s.wal_status, pg_catalog.current_setting('server_version_num'), CASE WHEN NOT \
+         pg_catalog.pg_is_in_recovery() THEN pg_catalog.pg_current_wal_flush_lsn() END FROM \
+         pg_catalog.pg_database d LEFT JOIN pg_catalog.pg_replication_slots s ON \
          s.slot_name = {slot} || d.oid || {suffix} WHERE d.datname = pg_catalog.current_database()"
+    )
+}
+
+/// Makes an anchor: one that follows a failover, where the server knows such.
+pub(super) fn create(slot: &str, version: u32) -> String {
+    let slot = identifier(slot);
+    match version {
+        FAILOVER_SINCE.. => format!(
+            "CREATE_REPLICATION_SLOT {slot} LOGICAL pgoutput (SNAPSHOT 'nothing', FAILOVER true)"
+        ),
+        _ => format!("CREATE_REPLICATION_SLOT {slot} LOGICAL pgoutput NOEXPORT_SNAPSHOT"),
+    }
+}
+
+/// Makes a slot that ends with its connection.
+pub(super) fn create_temporary(slot: &str) -> String {
+    let slot = identifier(slot);
+    format!("CREATE_REPLICATION_SLOT {slot} TEMPORARY LOGICAL pgoutput NOEXPORT_SNAPSHOT")
+}
+
+/// Drops a slot if the server has given it up: another node may have made it anew.
+pub(crate) fn drop_lost(slot: &str) -> String {
+    format!(
+        "SELECT pg_catalog.pg_drop_replication_slot(slot_name) FROM \
+         pg_catalog.pg_replication_slots WHERE slot_name = {} AND wal_status = 'lost'",
+        literal(slot)
+    )
+}
+
+/// Moves a new slot to the end of the log.
+pub(super) fn advance(slot: &str) -> String {
+    format!(
+        "SELECT end_lsn FROM pg_catalog.pg_replication_slot_advance({}, \
+         pg_catalog.pg_current_wal_flush_lsn())",
+        literal(slot)
     )
 }
 

@@ -3,20 +3,12 @@
 use wire::Keys;
 
 use super::*;
-use crate::Rules;
 
 const HISTORY: &str = "1\t0/500\tno recovery target specified\n";
 
 fn config() -> Config {
-    Config {
-        connect: "postgresql://localhost/app".parse().unwrap(),
-        publication: "tailrace".to_owned(),
-        slot: Config::SLOT_DEFAULT.to_owned(),
-        generation: 0,
-        window_ms: Config::WINDOW_MS_DEFAULT,
-        rules: Rules::default(),
-        keys: Keys::new([0; 16]),
-    }
+    let connect = "postgresql://localhost/app".parse().unwrap();
+    Config::new(connect, Keys::new([0; 16]))
 }
 
 /// The server that answers.
@@ -29,6 +21,7 @@ struct Server {
     wal_level: &'static str,
     is_standby: bool,
     wal_status: Option<&'static str>,
+    version: u32,
 }
 
 const SERVER: Server = Server {
@@ -39,7 +32,11 @@ const SERVER: Server = Server {
     wal_level: "logical",
     is_standby: false,
     wal_status: Some("reserved"),
+    version: 150_018,
 };
+
+/// What is flushed when the publication has been found.
+const FLUSHED_SINCE: Lsn = Lsn(0x1100);
 
 impl Server {
     fn answer(&self, sql: &str) -> Vec<Row> {
@@ -52,6 +49,13 @@ impl Server {
                 some("app"),
             ]],
             "TIMELINE_HISTORY" => vec![vec![some("00000002.history"), some(HISTORY)]],
+            "SELECT" if sql.contains("pg_publication_tables") => vec![vec![
+                some("public"),
+                some("Property"),
+                some("16400"),
+                None,
+                None,
+            ]],
             "SELECT" if sql.contains("pg_publication") => vec![vec![
                 some("16384"),
                 some(self.wal_level),
@@ -59,6 +63,14 @@ impl Server {
                 some("t"),
                 self.wal_status.map(|_| "tailrace_16384".to_owned()),
                 self.wal_status.map(str::to_owned),
+                Some(self.version.to_string()),
+                (!self.is_standby).then(|| FLUSHED_SINCE.to_string()),
+            ]],
+            "CREATE_REPLICATION_SLOT" => vec![vec![
+                some("tailrace"),
+                Some(self.copied.to_string()),
+                None,
+                some("pgoutput"),
             ]],
             "SELECT" => vec![vec![Some(self.copied.to_string())]],
             _ => Vec::new(),
@@ -67,10 +79,18 @@ impl Server {
 
     /// Asks it everything, and returns what was asked and what followed.
     fn prepare(&self, known: Option<Known>) -> (Vec<String>, Result<Plan, Obstacle>) {
+        self.prepare_for(known, &config())
+    }
+
+    fn prepare_for(
+        &self,
+        known: Option<Known>,
+        config: &Config,
+    ) -> (Vec<String>, Result<Plan, Obstacle>) {
         let (mut preparation, mut sql) = Preparation::new(known);
         let mut asked = Vec::new();
         loop {
-            let answer = preparation.handle_answer(Ok(self.answer(&sql)), &config(), 0xab);
+            let answer = preparation.handle_answer(Ok(self.answer(&sql)), config, 0xab);
             asked.push(sql);
             match answer {
                 Ok(Next::Ask(next)) => sql = next,
@@ -85,6 +105,8 @@ impl Server {
         let known = Known {
             lineage: lineage.clone(),
             resume: Lsn(resume),
+            is_unreadable: false,
+            may_recreate: true,
         };
         let plan = self.prepare(Some(known)).1.unwrap();
         (plan.from, plan.gap)
@@ -99,7 +121,7 @@ fn the_first_connection_begins_where_the_anchor_is() {
         (plan.from, plan.gap, plan.anchor_created),
         (Lsn(0x100), None, false)
     );
-    assert_eq!(asked.len(), 3);
+    assert_eq!(asked.len(), 4);
     assert_eq!(
         plan.sql,
         "START_REPLICATION SLOT \"tailrace_16384_00000000000000ab\" LOGICAL 0/100 \
@@ -107,22 +129,116 @@ fn the_first_connection_begins_where_the_anchor_is() {
     );
 }
 
+/// What was asked after the tables.
+fn about_slot(asked: &[String]) -> Vec<&str> {
+    asked[3..].iter().map(String::as_str).collect()
+}
+
+#[track_caller]
+fn assert_begin(asked: &[&str], begins: &[&str]) {
+    assert_eq!(asked.len(), begins.len(), "{asked:?}");
+    for (sql, begin) in asked.iter().zip(begins) {
+        assert!(sql.starts_with(begin), "{sql} does not begin with {begin}");
+    }
+}
+
 #[test]
-fn a_missing_anchor_is_created_with_a_bound_on_the_wait() {
-    let (asked, plan) = Server {
+fn a_missing_anchor_is_created_with_a_bound_on_the_wait_and_moved_once() {
+    let missing = Server {
         wal_status: None,
         ..SERVER
+    };
+    for (version, option) in [(150_018, "NOEXPORT_SNAPSHOT"), (170_010, "FAILOVER true)")] {
+        let (asked, plan) = Server { version, ..missing }.prepare(None);
+        assert!(plan.unwrap().anchor_created);
+        let begins = [
+            "SET lock_timeout = 4000",
+            "CREATE_REPLICATION_SLOT \"tailrace_16384\" LOGICAL",
+            "SET lock_timeout = 0",
+            "SELECT end_lsn FROM pg_catalog.pg_replication_slot_advance",
+            "SELECT lsn FROM pg_catalog.pg_copy_logical_replication_slot",
+        ];
+        assert_begin(&about_slot(&asked), &begins);
+        assert!(asked[4].ends_with(option), "{}", asked[4]);
     }
-    .prepare(None);
-    assert!(plan.unwrap().anchor_created);
+}
+
+#[test]
+fn a_lost_anchor_is_dropped_and_made_anew_unless_that_was_of_no_use() {
+    let lost = Server {
+        wal_status: Some("lost"),
+        ..SERVER
+    };
+    let known = |may_recreate| {
+        let lineage = SERVER.prepare(None).1.unwrap().lineage;
+        Some(Known {
+            lineage,
+            resume: Lsn(0x80),
+            is_unreadable: false,
+            may_recreate,
+        })
+    };
+    let (asked, plan) = lost.prepare(known(true));
+    let drop = asked
+        .iter()
+        .position(|sql| sql.contains("pg_drop_replication_slot"));
+    let create = asked
+        .iter()
+        .position(|sql| sql.starts_with("CREATE_REPLICATION_SLOT"));
+    assert!(drop.is_some() && drop < create, "{asked:?}");
+    assert!(
+        asked[drop.unwrap()].ends_with("wal_status = 'lost'"),
+        "never another one"
+    );
+    let plan = plan.unwrap();
+    assert_eq!(plan.gap, Some(GapReason::SlotLost));
+    assert_eq!(plan.anchor_lost, Some("given up by the server"));
+    let reason = lost.prepare(known(false)).1.unwrap_err().reason;
+    assert!(
+        reason.starts_with("waiting for slot: tailrace_16384 was given up"),
+        "{reason}"
+    );
+    assert!(reason.contains("max_slot_wal_keep_size"), "{reason}");
+    let plan = lost.prepare(None).1.unwrap();
+    assert_eq!(
+        (plan.gap, plan.anchor_lost),
+        (None, None),
+        "nobody was promised anything"
+    );
+}
+
+#[test]
+fn without_an_anchor_a_temporary_slot_is_all_there_is() {
+    let config = Config {
+        mode: SlotMode::Temporary,
+        ..config()
+    };
+    let (asked, plan) = SERVER.prepare_for(None, &config);
     let begins = [
         "SET lock_timeout = 4000",
-        "CREATE_REPLICATION_SLOT",
-        "SET lock_timeout = 0",
+        "CREATE_REPLICATION_SLOT \"tailrace_16384_00000000000000ab\" TEMPORARY LOGICAL pgoutput",
     ];
-    for (sql, begin) in asked[2..].iter().zip(begins) {
-        assert!(sql.starts_with(begin), "{sql}");
-    }
+    assert_begin(&about_slot(&asked), &begins);
+    let plan = plan.unwrap();
+    assert_eq!((plan.from, plan.anchor_created), (Lsn(0x100), false));
+    assert!(
+        plan.sql
+            .starts_with("START_REPLICATION SLOT \"tailrace_16384_00000000000000ab\"")
+    );
+}
+
+#[test]
+fn what_was_written_without_the_publication_is_left_out() {
+    let lineage = SERVER.prepare(None).1.unwrap().lineage;
+    let known = Known {
+        lineage,
+        resume: Lsn(0x900),
+        is_unreadable: true,
+        may_recreate: true,
+    };
+    let plan = SERVER.prepare(Some(known)).1.unwrap();
+    let expected = (FLUSHED_SINCE, Some(GapReason::PublicationChanged));
+    assert_eq!((plan.from, plan.gap), expected);
 }
 
 #[test]
@@ -187,19 +303,6 @@ fn what_is_in_the_way_is_said_with_its_mend() {
         ..SERVER
     });
     assert!(!standby.fatal && standby.reason.contains("standby"));
-    let lost = obstacle(Server {
-        wal_status: Some("lost"),
-        ..SERVER
-    });
-    assert!(
-        lost.reason.starts_with("waiting for slot: "),
-        "{}",
-        lost.reason
-    );
-    assert!(
-        lost.reason
-            .ends_with("SELECT pg_drop_replication_slot('tailrace_16384')")
-    );
 }
 
 #[test]

@@ -16,19 +16,21 @@
 mod prepare;
 mod read;
 mod report;
+mod visits;
 
 use std::collections::VecDeque;
 
-use wire::{Batch, EventId, Lsn};
+use wire::{Batch, EventId, GapReason, Lsn};
 
-use crate::anchor::{Anchor, Outcome};
+use crate::anchor::{Anchor, SlotStatus};
 use crate::back_off::BackOff;
 use crate::feed::Feed;
 use crate::limits::PREPARATION_MS_MAX;
 use crate::notice::Notice;
-use crate::planted;
 use crate::preparation::{Obstacle, Plan, Preparation};
+use crate::publication::{Publication, Tables};
 use crate::random::Random;
+use crate::recreations::Recreations;
 use crate::session::Session;
 use crate::status::Standby;
 use crate::time::ServerClock;
@@ -41,7 +43,7 @@ use crate::{Config, Protection};
 pub enum Line {
     /// The one that streams; there is always one wanted.
     Stream,
-    /// The short-lived one that moves the anchor.
+    /// The short-lived one that looks after the anchor and the publication.
     Anchor,
     /// The one that hears of the server's end while the stream is not read.
     Watch,
@@ -71,17 +73,37 @@ pub struct Reader {
     feed: Option<Feed>,
     window: Window,
     clock: ServerClock,
-    anchor: Option<Anchor>,
     watch: Watch,
+    anchor: Anchor,
+    /// The slot that holds the past, as it was when it was last looked at.
+    slot: Option<SlotStatus>,
+    anchors_lost: u64,
+    recreations: Recreations,
+    /// Whether a transaction that is older than the window holds the log back.
+    is_held_back: bool,
+    publication: Publication,
+    /// Whether the server said that it leaves changes out, and nobody has looked why.
+    has_skipped: bool,
+    /// The end of the log when somebody looked.
+    looked_at: Lsn,
+    /// Whether what comes next in the log cannot be read, because it was written without the
+    /// publication.
+    is_unreadable: bool,
+    /// A gap that is owed to everybody as soon as there is a stream.
+    owed: Option<GapReason>,
     /// What is handed over before anything is read: at most a `Gap` and a `Start`.
     batches: VecDeque<(Batch, Mark)>,
     /// The batch that the caller is handing over.
     outstanding: Option<Mark>,
     applied: Option<Mark>,
+    /// What the server had when streaming began: a new node has caught up when it is there.
+    caught_up_at: Lsn,
     server_end: Lsn,
     obstacle: Option<Obstacle>,
     /// The reason that was said last.
     said: String,
+    /// What the server said last.
+    said_by_server: String,
     reconnects: u64,
     gaps: u64,
     actions: VecDeque<Action>,
@@ -123,7 +145,7 @@ struct Mark {
 impl Reader {
     /// A reader that wants to connect at once. The seed is random; every node has its own.
     pub fn new(config: Config, seed: u64, now_ms: u64) -> Self {
-        let window = Window::new(config.window_ms);
+        let window = Window::new(config.window_ms, config.window_bytes);
         Self {
             config,
             random: Random::new(seed),
@@ -134,14 +156,25 @@ impl Reader {
             feed: None,
             window,
             clock: ServerClock::default(),
-            anchor: None,
             watch: Watch::default(),
+            anchor: Anchor::new(now_ms),
+            slot: None,
+            anchors_lost: 0,
+            recreations: Recreations::default(),
+            is_held_back: false,
+            publication: Publication::new(Tables::new()),
+            has_skipped: false,
+            looked_at: Lsn(0),
+            is_unreadable: false,
+            owed: None,
             batches: VecDeque::new(),
             outstanding: None,
             applied: None,
+            caught_up_at: Lsn(0),
             server_end: Lsn(0),
             obstacle: None,
             said: String::new(),
+            said_by_server: String::new(),
             reconnects: 0,
             gaps: 0,
             actions: VecDeque::new(),
@@ -162,13 +195,7 @@ impl Reader {
                     until_ms: now_ms + PREPARATION_MS_MAX,
                 };
             }
-            Line::Anchor => {
-                let anchor = self
-                    .anchor
-                    .as_mut()
-                    .expect("opened because it was asked for");
-                anchor.handle_opened(&self.config.connect, protection, now_ms);
-            }
+            Line::Anchor => self.anchor.handle_opened(&self.config, protection, now_ms),
             Line::Watch => self.watch.handle_opened(&self.config.connect, protection),
         }
     }
@@ -180,16 +207,9 @@ impl Reader {
                 self.pause(waiting(&format!("connecting to PostgreSQL: {why}")), now_ms);
             }
             Line::Anchor => {
-                let Self {
-                    anchor: Some(anchor),
-                    random,
-                    ..
-                } = self
-                else {
-                    return;
-                };
-                let outcome = anchor.handle_failed(why, now_ms, random);
-                self.on_anchor(outcome);
+                self.with_anchor(now_ms, |anchor, circumstances, random| {
+                    anchor.handle_failed(why, circumstances, random)
+                });
             }
             Line::Watch => self.watch.handle_failed(now_ms),
         }
@@ -199,19 +219,12 @@ impl Reader {
     pub fn handle_bytes(&mut self, line: Line, bytes: &[u8], now_ms: u64) {
         match line {
             Line::Anchor => {
-                let Self {
-                    anchor: Some(anchor),
-                    random,
-                    ..
-                } = self
-                else {
-                    return;
-                };
-                let outcome = anchor.handle_bytes(bytes, now_ms, random);
-                if outcome != Outcome::Going {
+                let is_over = self.with_anchor(now_ms, |anchor, circumstances, random| {
+                    anchor.handle_bytes(bytes, circumstances, random)
+                });
+                if is_over {
                     self.actions.push_back(Action::Close(Line::Anchor));
                 }
-                self.on_anchor(outcome);
             }
             Line::Watch => {
                 let word = self.watch.handle_bytes(bytes, now_ms);
@@ -287,7 +300,7 @@ impl Reader {
         if let Some(feed) = &mut self.feed {
             feed.handle_timeout(now_ms);
         }
-        self.move_anchor(now_ms);
+        self.visit_anchor(now_ms);
         self.keep_watch(now_ms);
     }
 
@@ -317,7 +330,7 @@ impl Reader {
     pub fn outbox(&mut self, line: Line) -> Option<&mut Vec<u8>> {
         match line {
             Line::Stream => self.session.as_mut().map(Session::outbox),
-            Line::Anchor => self.anchor.as_mut().and_then(Anchor::outbox),
+            Line::Anchor => self.anchor.outbox(),
             Line::Watch => self.watch.outbox(),
         }
     }
@@ -337,7 +350,8 @@ impl Reader {
             _ => u64::MAX,
         };
         let said = self.feed.as_ref().map_or(u64::MAX, Feed::deadline_ms);
-        let anchor = self.anchor.as_ref().map_or(u64::MAX, Anchor::deadline_ms);
+        let is_streaming = matches!(self.state, State::Streaming(_));
+        let anchor = self.anchor.deadline_ms(is_streaming);
         let watch = self.watch.deadline_ms();
         state.min(progress).min(said).min(anchor).min(watch)
     }
@@ -387,38 +401,6 @@ impl Reader {
             self.back_off.on_orderly_end();
             let reason = "connecting to PostgreSQL: the server is shutting down";
             self.close(waiting(reason), now_ms);
-        }
-    }
-
-    /// Moves the anchor on if it is time, and gives up on an attempt that takes too long.
-    fn move_anchor(&mut self, now_ms: u64) {
-        let mut horizon = self.window.horizon(self.clock.now_unix_ms(now_ms));
-        if planted::CONFIRM_BEFORE_HAND_OVER {
-            horizon = self.feed.as_ref().map(Feed::resume);
-        }
-        let streaming = matches!(self.state, State::Streaming(_));
-        let Self {
-            anchor: Some(anchor),
-            random,
-            ..
-        } = self
-        else {
-            return;
-        };
-        if anchor.is_overdue(now_ms) {
-            self.actions.push_back(Action::Close(Line::Anchor));
-            let outcome = anchor.handle_failed("the server takes too long", now_ms, random);
-            self.on_anchor(outcome);
-        } else if streaming && anchor.wants_open(horizon, now_ms) {
-            self.actions.push_back(Action::Open(Line::Anchor));
-        } else if anchor.is_resting() && now_ms >= anchor.deadline_ms() {
-            anchor.rest(now_ms, random);
-        }
-    }
-
-    fn on_anchor(&mut self, outcome: Outcome) {
-        if let Outcome::Stuck(reason) = outcome {
-            self.notices.push_back(Notice::AnchorStuck { reason });
         }
     }
 }

@@ -2,13 +2,15 @@
 
 use std::sync::Arc;
 
-use wire::{Batch, Gap, Start};
+use wire::{Batch, Gap, GapReason, Start};
 
 use super::{Mark, Reader, State, waiting};
-use crate::anchor::Anchor;
+use crate::SlotMode;
+use crate::anchor::SlotStatus;
 use crate::feed::Feed;
 use crate::notice::Notice;
 use crate::preparation::{Known, Next, Plan, Preparation};
+use crate::publication::Publication;
 use crate::session::Event;
 use crate::status::Standby;
 
@@ -37,9 +39,12 @@ impl Reader {
         let session = self.session.as_mut().expect("an event came out of it");
         match (&mut self.state, event) {
             (State::LoggingIn { until_ms }, Event::Ready) => {
+                let may_recreate = self.recreations.allows(now_ms);
                 let known = self.feed.as_ref().map(|feed| Known {
                     lineage: feed.lineage().clone(),
                     resume: feed.resume(),
+                    is_unreadable: self.is_unreadable,
+                    may_recreate,
                 });
                 let until_ms = *until_ms;
                 let (preparation, sql) = Preparation::new(known);
@@ -87,10 +92,29 @@ impl Reader {
         self.connection += 1;
         self.obstacle = None;
         self.said.clear();
+        self.said_by_server.clear();
         self.server_end = plan.flushed;
+        self.caught_up_at = plan.flushed;
+        let is_first = self.feed.is_none();
+        self.begin_feed(&plan);
+        self.begin_anchor(&plan, is_first, now_ms);
+        let timeline = plan.lineage.position(plan.flushed, 0).timeline;
+        self.notices.push_back(Notice::Streaming {
+            slot: plan.anchor.clone(),
+            from: plan.from,
+            timeline,
+        });
+        self.state = State::Streaming(Standby::new(plan.from, now_ms));
+        if let Some(owed) = self.owed.take().filter(|_| plan.gap.is_none()) {
+            self.reset_all(owed);
+        }
+    }
+
+    /// Goes on with the feed, or makes it; and says what is missing, if something is.
+    fn begin_feed(&mut self, plan: &Plan) {
         let Plan {
             lineage, from, gap, ..
-        } = &plan;
+        } = plan;
         let floor = lineage.position(*from, 0);
         match (&mut self.feed, gap) {
             (None, _) => {
@@ -101,6 +125,11 @@ impl Reader {
             (Some(feed), Some(reason)) => {
                 feed.on_gap(lineage.clone(), *from);
                 self.window.clear();
+                if *reason == GapReason::PublicationChanged {
+                    // The anchor stands before what nobody can read.
+                    self.window.cut(*from);
+                    self.is_unreadable = false;
+                }
                 self.gaps += 1;
                 self.notices.push_back(Notice::Gap {
                     reason: *reason,
@@ -118,26 +147,45 @@ impl Reader {
         let start = Start {
             lineage: lineage.clone(),
             floor,
+            caught_up: lineage.position(plan.flushed.max(*from), 0),
         };
         self.batches
             .push_back((Batch::Start(Arc::new(start)), self.beginning(floor)));
+    }
+
+    /// Says what is to be looked after, and says what became of the anchor.
+    fn begin_anchor(&mut self, plan: &Plan, is_first: bool, now_ms: u64) {
+        let Plan {
+            anchor,
+            copy,
+            version,
+            ..
+        } = plan;
         if plan.anchor_created {
-            self.notices.push_back(Notice::AnchorCreated {
-                slot: plan.anchor.clone(),
-            });
+            if let Some(reason) = plan.anchor_lost.filter(|_| self.slot_was_well()) {
+                self.on_anchor_lost(anchor.clone(), reason.to_owned());
+            }
+            if !is_first {
+                self.recreations.note(now_ms);
+            }
+            let slot = anchor.clone();
+            self.notices.push_back(Notice::AnchorCreated { slot });
         }
-        match &mut self.anchor {
-            Some(anchor) if gap.is_some() => anchor.on_gap(plan.anchor.clone()),
-            Some(_) => {}
-            None => self.anchor = Some(Anchor::new(plan.anchor.clone(), now_ms, &mut self.random)),
+        self.slot = None;
+        let looked_after = match self.config.mode {
+            SlotMode::Anchor => anchor,
+            SlotMode::Temporary => copy,
+        };
+        self.anchor
+            .on_streaming(looked_after, copy, *version, now_ms);
+        if is_first {
+            self.publication = Publication::new(plan.tables.clone());
         }
-        let timeline = lineage.position(plan.flushed, 0).timeline;
-        self.notices.push_back(Notice::Streaming {
-            slot: plan.anchor.clone(),
-            from: *from,
-            timeline,
-        });
-        self.state = State::Streaming(Standby::new(*from, now_ms));
+    }
+
+    /// Whether the last that was heard of the anchor is that it was well.
+    fn slot_was_well(&self) -> bool {
+        self.slot.as_ref().is_none_or(SlotStatus::is_well)
     }
 
     /// What is known when the announcement of a beginning has been handed over: nothing is confirmed

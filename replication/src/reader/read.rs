@@ -14,6 +14,11 @@ use crate::status::Standby;
 use crate::time::ServerClock;
 use crate::watch::Watch;
 
+/// The publication does not exist (up to PostgreSQL 17).
+const UNDEFINED_OBJECT: &str = "42704";
+/// The same, as a warning (from 18 on).
+const SKIPPED: &str = "55000";
+
 /// What a message of the stream works on, borrowed from the reader.
 struct Reading<'a> {
     feed: &'a mut Feed,
@@ -60,8 +65,7 @@ impl Reader {
                 Ok(Read::Batch(batch, mark)) => return Some((batch, mark)),
                 Ok(Read::Nothing) => return None,
                 Ok(Read::Notice(notice)) => {
-                    let message = notice.to_string();
-                    self.notices.push_back(Notice::Server { message });
+                    self.on_server_notice(&notice);
                     continue;
                 }
                 Ok(Read::Ended) => {
@@ -69,7 +73,10 @@ impl Reader {
                     self.back_off.on_orderly_end();
                     "the server has ended the stream".to_owned()
                 }
-                Err(broken) => broken.to_string(),
+                Err(broken) => {
+                    self.is_unreadable |= is_unreadable(&broken);
+                    broken.to_string()
+                }
             };
             self.close(
                 waiting(&format!("connecting to PostgreSQL: {reason}")),
@@ -78,6 +85,30 @@ impl Reader {
             return None;
         }
     }
+}
+
+impl Reader {
+    /// The server says something beside the changes: from PostgreSQL 18 on, that it leaves out those
+    /// that were made without the publication.
+    fn on_server_notice(&mut self, notice: &ServerError) {
+        let message = notice.to_string();
+        if self.said_by_server != message {
+            self.said_by_server.clone_from(&message);
+            self.notices.push_back(Notice::Server { message });
+        }
+        let position = self.feed.as_ref().map_or(Lsn(0), Feed::resume);
+        // What was left out before somebody looked was seen by whoever began anew then.
+        if notice.code == SKIPPED && position >= self.looked_at {
+            self.has_skipped = true;
+            self.anchor.hasten();
+        }
+    }
+}
+
+/// Whether the log cannot be read from here on: up to PostgreSQL 17, a change that was made without
+/// the publication is an error, now and whenever it is read again.
+fn is_unreadable(broken: &Broken) -> bool {
+    matches!(broken, Broken::Server(error) if error.code == UNDEFINED_OBJECT)
 }
 
 impl Reading<'_> {

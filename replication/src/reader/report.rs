@@ -4,8 +4,8 @@ use wire::Lsn;
 
 use super::{Reader, State};
 use crate::Status;
-use crate::anchor::Anchor;
 use crate::feed::Feed;
+use crate::sql::identifier;
 
 impl Reader {
     /// What the reader says about itself.
@@ -20,7 +20,8 @@ impl Reader {
                 .max(0)
         });
         Status {
-            ready: self.is_ready(),
+            streaming: self.is_streaming(),
+            ready: self.is_caught_up() && self.lack().is_none(),
             reason: self.reason(),
             fatal: self
                 .obstacle
@@ -35,7 +36,10 @@ impl Reader {
             } else {
                 age_ms as f64 / 1_000.0
             },
-            anchor: self.anchor.as_ref().and_then(Anchor::advanced),
+            slot: self.slot.clone(),
+            anchors_lost: self.anchors_lost,
+            published: self.publication.is_there(),
+            unpublished: self.publication.missing(&self.config.rules),
             unroutable: tally.map(|tally| tally.unroutable()).unwrap_or_default(),
             unscoped: tally.map(|tally| tally.unscoped()).unwrap_or_default(),
             withheld: tally.map(|tally| tally.withheld()).unwrap_or_default(),
@@ -48,16 +52,48 @@ impl Reader {
     }
 
     /// Whether it streams, and every engine knows.
-    pub(super) fn is_ready(&self) -> bool {
+    fn is_streaming(&self) -> bool {
         matches!(self.state, State::Streaming(_))
             && self
                 .applied
                 .is_some_and(|mark| mark.connection == self.connection)
     }
 
+    /// Whether everything was handed over that the server had when streaming began.
+    fn is_caught_up(&self) -> bool {
+        self.is_streaming()
+            && self
+                .applied
+                .is_some_and(|mark| mark.position.lsn >= self.caught_up_at)
+    }
+
+    /// What is missing in the publication that nobody can want to be missing.
+    fn lack(&self) -> Option<String> {
+        // Before the first look nothing is known of it.
+        self.feed.as_ref()?;
+        let publication = identifier(&self.config.publication);
+        if !self.publication.is_there() {
+            return Some(format!(
+                "the publication {publication} is gone; make it anew: CREATE PUBLICATION {publication} \
+                 FOR TABLE ..."
+            ));
+        }
+        let tables = self.publication.mistakes(&self.config.rules).join(", ");
+        (!tables.is_empty()).then(|| {
+            format!(
+                "the publication {publication} lacks tables that it should have: ALTER PUBLICATION \
+                 {publication} ADD TABLE {tables}"
+            )
+        })
+    }
+
     fn reason(&self) -> Option<String> {
         match (&self.state, &self.obstacle) {
-            (State::Streaming(_), _) if self.is_ready() => None,
+            (State::Streaming(_), _) if self.is_caught_up() => self.lack(),
+            (State::Streaming(_), _) => Some(format!(
+                "reading the write-ahead log again, up to {}",
+                self.caught_up_at
+            )),
             // What hindered the last attempt says more than that there is another.
             (_, Some(obstacle)) => Some(obstacle.reason.clone()),
             (State::Asking { preparation, .. }, None) => Some(preparation.reason()),
