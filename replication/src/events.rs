@@ -180,8 +180,9 @@ impl<'a> Payload<'a> {
     /// The columns that leave, as far as they are known of the row as it was.
     fn known(&self, old: Old<'a>) -> impl Iterator<Item = (&'a Output, Value<'a>)> {
         let known = move |(output, value): (&'a Output, _)| match value {
-            // What is not part of the key was not sent, which looks like NULL.
-            _ if !old.whole && !output.key => (output, Value::Unchanged),
+            // The columns of a key are never NULL: what looks like it was not sent. Which they are is
+            // told by what was sent, since a partition may have another key than its root.
+            Value::Null if !old.whole => (output, Value::Unchanged),
             value => (output, value),
         };
         outputs(self.table, old.tuple).map(known)

@@ -35,8 +35,6 @@ pub(crate) struct Table {
     pub(crate) is_membership: bool,
     /// Its place among the counters.
     pub(crate) counted: usize,
-    /// Whether each column is part of the replica identity.
-    keys: Vec<bool>,
     /// Where its rows go.
     pub(crate) road: Road,
 }
@@ -126,7 +124,6 @@ impl Table {
                 shape: shape(column.type_oid),
             });
         }
-        let keys: Vec<bool> = relation.columns.iter().map(|column| column.key).collect();
         let road = if named.is_none() && rules.is_identity(&relation.name) {
             withheld = vec![EVERY_COLUMN.to_owned()];
             Road::Withheld
@@ -135,7 +132,7 @@ impl Table {
             plan.map_or(Road::Unroutable, |plan| Road::Open(Box::new(plan)))
         };
         let knows_home = match &road {
-            Road::Open(plan) => plan.columns().all(|index| keys[index]),
+            Road::Open(plan) => plan.columns().all(|index| relation.columns[index].key),
             Road::Withheld | Road::Unroutable => false,
         };
         Self {
@@ -148,7 +145,6 @@ impl Table {
             knows_home,
             is_membership: rules.is_membership(schema, &relation.name),
             counted: 0,
-            keys,
             road,
         }
     }
@@ -162,7 +158,7 @@ impl Table {
     ) -> Option<Destination<'a>> {
         plan.destination(|index| match new.value(index) {
             // What did not change is what it was.
-            Value::Unchanged => self.old_text(old?, index),
+            Value::Unchanged => old_text(old?, index),
             value => text(value),
         })
     }
@@ -173,20 +169,7 @@ impl Table {
         plan: &'a Plan,
         old: Old<'a>,
     ) -> Option<Destination<'a>> {
-        plan.destination(|index| self.old_text(old, index))
-    }
-
-    /// Whether an old version has this column's value.
-    pub(crate) fn old_has(&self, old: Old<'_>, index: usize) -> bool {
-        old.whole || self.keys[index]
-    }
-
-    fn old_text<'a>(&self, old: Old<'a>, index: usize) -> Option<Cow<'a, str>> {
-        if self.old_has(old, index) {
-            text(old.tuple.value(index))
-        } else {
-            None
-        }
+        plan.destination(|index| old_text(old, index))
     }
 }
 
@@ -319,6 +302,12 @@ impl Plan {
         };
         Some(Destination { organisation, user })
     }
+}
+
+/// A column of an old version. What is not part of the key was not sent, which looks like NULL: either
+/// is nobody's.
+fn old_text(old: Old<'_>, index: usize) -> Option<Cow<'_, str>> {
+    text(old.tuple.value(index))
 }
 
 fn text(value: Value<'_>) -> Option<Cow<'_, str>> {

@@ -164,7 +164,8 @@ impl Cluster {
         self.sql_in("postgres", "SELECT pg_reload_conf()");
     }
 
-    fn sql_in(&self, database: &str, sql: &str) -> String {
+    /// Runs SQL in another database.
+    pub(crate) fn sql_in(&self, database: &str, sql: &str) -> String {
         let output = self.psql(database, sql).output().unwrap();
         let error = String::from_utf8_lossy(&output.stderr);
         assert!(output.status.success(), "{sql}: {error}");
@@ -230,6 +231,7 @@ fn server(base: &Path, settings: &[String]) -> Child {
         "fsync=off",
         "max_wal_senders=8",
         "max_replication_slots=8",
+        "max_prepared_transactions=4",
         "wal_sender_timeout=60s",
     ] {
         postgres.args(["-c", setting]);

@@ -134,6 +134,12 @@ impl Drive {
         self.events_of(topic)
     }
 
+    /// The payloads of an organisation's events.
+    pub(crate) fn payloads(&self, organisation: &str) -> Vec<Value> {
+        let events = self.events(organisation).into_iter();
+        events.map(|mut event| event["payload"].take()).collect()
+    }
+
     /// The events of a topic.
     pub(crate) fn events_of(&self, topic: Topic) -> Vec<Value> {
         let frames = self
