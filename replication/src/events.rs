@@ -191,7 +191,8 @@ impl<'a> Payload<'a> {
     /// The columns that leave of the row as it is: what did not change is in the old row, if that is
     /// known.
     fn current(&self, new: Tuple<'a>) -> impl Iterator<Item = (&'a Output, Value<'a>)> {
-        let mut old = self.change.old.map(|old| self.known(old));
+        let old = self.change.old.filter(|_| new.has_unchanged);
+        let mut old = old.map(|old| self.known(old));
         outputs(self.table, new).map(move |(output, value)| {
             let before = old.as_mut().and_then(Iterator::next);
             match (value, before) {
@@ -261,7 +262,7 @@ impl<'a> Payload<'a> {
             let labels = changed.map(|((output, _), _)| output.label.as_slice());
             write_list(out, "changed", labels, true);
         }
-        if let Some(new) = new {
+        if let Some(new) = new.filter(|new| new.has_unchanged) {
             let absent = self
                 .current(new)
                 .filter(|(_, value)| *value == Value::Unchanged);

@@ -104,6 +104,8 @@ pub(crate) struct Old<'a> {
 /// The columns of a row. It was checked when it was read, so that walking it cannot fail.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Tuple<'a> {
+    /// Whether a value was left out because it did not change; few rows have such.
+    pub(crate) has_unchanged: bool,
     columns: u16,
     bytes: &'a [u8],
 }
@@ -292,10 +294,12 @@ fn old<'a>(tag: u8, fields: &mut Fields<'a>) -> Result<Old<'a>, Malformed> {
 fn tuple<'a>(fields: &mut Fields<'a>) -> Result<Tuple<'a>, Malformed> {
     let columns = fields.u16()?;
     let bytes = fields.rest();
+    let mut has_unchanged = false;
     for _ in 0..columns {
-        value(fields)?;
+        has_unchanged |= value(fields)? == Value::Unchanged;
     }
     Ok(Tuple {
+        has_unchanged,
         columns,
         bytes: &bytes[..bytes.len() - fields.rest().len()],
     })
