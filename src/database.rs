@@ -2,6 +2,7 @@
 //! all say who they are and wait for nothing for ever. SQL itself stands where it is used.
 
 use std::fmt;
+use std::io;
 use std::time::Duration;
 
 use replication::{ChannelBinding, ConnectInfo, Host, Tls};
@@ -10,7 +11,7 @@ use tokio_postgres::error::SqlState;
 use tokio_postgres::tls::MakeTlsConnect;
 use tokio_postgres::{Client, NoTls, Socket};
 
-use crate::tls::{MakeTls, ServerTls, TlsError};
+use crate::tls::{MakeTls, NeverClearText, ServerTls, TlsError};
 
 /// How long a connection may take.
 const CONNECT_MS: u64 = 5_000;
@@ -46,7 +47,8 @@ async fn open(info: &ConnectInfo, options: &str) -> Result<Client, DatabaseError
     let tls = tokio::task::spawn_blocking(move || ServerTls::new(&of));
     let connecting = async {
         match tls.await.expect("making a configuration does not panic") {
-            Ok(None) => establish(&config, info, NoTls).await,
+            Ok(None) if info.host.is_local() => establish(&config, info, NoTls).await,
+            Ok(None) => establish(&config, info, NeverClearText).await,
             Ok(Some(tls)) => establish(&config, info, MakeTls(tls)).await,
             Err(error) => Err(DatabaseError::of_tls(&error, info)),
         }
@@ -93,7 +95,11 @@ fn config(info: &ConnectInfo, options: &str) -> tokio_postgres::Config {
         config.password(password.reveal());
     }
     match info.tls {
-        Tls::Off => config.ssl_mode(SslMode::Disable),
+        Tls::Off if info.host.is_local() => config.ssl_mode(SslMode::Disable),
+        // What the driver takes for TLS there is the look at what the server asks for.
+        Tls::Off => config
+            .ssl_mode(SslMode::Require)
+            .ssl_negotiation(SslNegotiation::Direct),
         Tls::On { direct: false, .. } => config.ssl_mode(SslMode::Require),
         Tls::On { direct: true, .. } => config
             .ssl_mode(SslMode::Require)
@@ -139,6 +145,14 @@ impl DatabaseError {
         if let Some(source) = std::error::Error::source(&error) {
             if let Some(error) = source.downcast_ref() {
                 return Self::of_tls(error, info);
+            }
+            if let Some(error) = source.downcast_ref::<io::Error>()
+                && error.kind() == io::ErrorKind::PermissionDenied
+            {
+                return Self::Refused {
+                    message: format!("{}: {error}", info.place()),
+                    is_temporary: false,
+                };
             }
             // The driver tells these apart by words alone.
             let (kind, reason) = (error.to_string(), source.to_string());
@@ -249,7 +263,38 @@ pub(crate) fn literal(text: &str) -> String {
 
 #[cfg(test)]
 mod tests {
+    use std::io::{Read as _, Write as _};
+    use std::net::TcpListener;
+
     use super::*;
+
+    #[tokio::test]
+    async fn a_password_is_not_shown_in_clear_text_over_a_network() {
+        // Local in fact, and not by its name.
+        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+        let port = listener.local_addr().unwrap().port();
+        let server = std::thread::spawn(move || {
+            let (mut socket, _) = listener.accept().unwrap();
+            let mut len = [0; 4];
+            socket.read_exact(&mut len).unwrap();
+            let mut startup = vec![0; u32::from_be_bytes(len) as usize - 4];
+            socket.read_exact(&mut startup).unwrap();
+            socket.write_all(b"R\0\0\0\x08\0\0\0\x03").unwrap();
+            let mut more = Vec::new();
+            let _ = socket.read_to_end(&mut more);
+            more
+        });
+        let mut info: ConnectInfo = format!("postgres://app:hunter2@db:{port}/x?sslmode=disable")
+            .parse()
+            .unwrap();
+        info.address = Some([127, 0, 0, 1].into());
+        let error = connect(&info).await.unwrap_err();
+        assert!(
+            !error.is_temporary() && error.to_string().contains("scram-sha-256"),
+            "{error}"
+        );
+        assert_eq!(server.join().unwrap(), b"");
+    }
 
     #[test]
     fn names_and_strings_cannot_end_early() {

@@ -2,6 +2,7 @@
 //! other one. Sockets are not here but for the handshake of the former (`handshake`).
 
 mod certificate;
+mod clear_text;
 mod error;
 mod handshake;
 mod make;
@@ -16,6 +17,7 @@ use rustls::pki_types::{CertificateDer, ServerName};
 use rustls::{ClientConfig, RootCertStore};
 
 pub(crate) use certificate::server_end_point;
+pub(crate) use clear_text::NeverClearText;
 pub(crate) use error::TlsError;
 pub(crate) use handshake::handshake;
 pub(crate) use make::MakeTls;

@@ -204,17 +204,21 @@ fn a_server_that_is_not_the_one_that_is_meant_is_refused() {
 
 // Case: 4
 #[test]
-fn a_server_without_tls_is_refused() {
+fn a_server_without_tls_is_refused_unless_that_is_meant() {
     let database = Database::new();
-    let url = format!("{}?sslmode=require", database.url());
-    let config = Config::new(&database, Driver::Epoll).text("database.url", &url);
-    let mut node = Node::launch(&config);
+    let remote = database.url().replace("@127.0.0.1:", "@db.example:");
+    let config = |mode: &str| {
+        let url = format!("{remote}?hostaddr=127.0.0.1&sslmode={mode}");
+        Config::new(&database, Driver::Epoll).text("database.url", &url)
+    };
+    let mut node = Node::launch(&config("require"));
     assert!(!node.process().wait(REFUSED_MAX).success());
     let log = node.log();
     assert!(
         log.contains("has no TLS") && log.contains("sslmode=disable"),
         "{log}"
     );
+    drop(Node::start(&config("disable")));
 }
 
 // Case: 4
