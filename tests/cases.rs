@@ -136,9 +136,15 @@ fn scan(path: &str, text: &str, all: &mut Vec<Tagged>) {
                 case.parse()
                     .unwrap_or_else(|_| panic!("{path}:{}: {list:?}", at + 1))
             });
-            let name = name_of_test(path, &lines, at + 1);
+            let (name, is_ignored) = name_of_test(path, &lines, at + 1);
             let mut test = module_of(Path::new(path));
             test.extend(modules.iter().map(|(_, name)| (*name).to_owned()));
+            let of_majors =
+                |name: &String| ["from_1", "until_1"].iter().any(|it| name.starts_with(it));
+            assert!(
+                !is_ignored || test.iter().any(of_majors),
+                "{path}: {name} is ignored, and no module says from or until which major it is run"
+            );
             test.push(name.to_owned());
             all.push(Tagged {
                 test: test.join("::"),
@@ -156,8 +162,9 @@ fn module_opened(code: &str) -> Option<&str> {
     rest.strip_suffix(" {")
 }
 
-/// The name of the test whose attributes, or whose `fn`, begin at this line.
-fn name_of_test<'a>(path: &str, lines: &[&'a str], from: usize) -> &'a str {
+/// The name of the test whose attributes, or whose `fn`, begin at this line, and whether it is left to
+/// the majors that it is for.
+fn name_of_test<'a>(path: &str, lines: &[&'a str], from: usize) -> (&'a str, bool) {
     let mut attributes = Vec::new();
     for line in &lines[from..] {
         let code = line.trim_start();
@@ -172,7 +179,7 @@ fn name_of_test<'a>(path: &str, lines: &[&'a str], from: usize) -> &'a str {
                 ignored.is_none_or(|reason| reason.ends_with(IGNORED)),
                 "{path}:{from}: {name} is ignored"
             );
-            return name;
+            return (name, ignored.is_some());
         }
         assert!(
             code.starts_with("#["),
