@@ -62,8 +62,8 @@ pub(crate) enum Broken {
     Malformed(Malformed),
     /// The server ended it.
     Server(ServerError),
-    /// The server does not let us in: what it said, and how that is mended.
-    Refused(String),
+    /// The server does not let us in: its SQLSTATE, and what it said with how that is mended.
+    Refused { code: String, text: String },
     /// We cannot, or will not, show what it wants to see.
     Authentication(Failure),
     /// The database's encoding is not UTF-8.
@@ -79,7 +79,7 @@ impl fmt::Display for Broken {
         match self {
             Self::Malformed(error) => error.fmt(f),
             Self::Server(error) => error.fmt(f),
-            Self::Refused(text) => f.write_str(text),
+            Self::Refused { text, .. } => f.write_str(text),
             Self::Authentication(failure) => failure.fmt(f),
             Self::Encoding(found) => {
                 write!(f, "the database's encoding is {found}; it must be UTF8")
@@ -93,6 +93,17 @@ impl fmt::Display for Broken {
                 "the server does not keep to the {name} that the connection asked for, so something \
                  sits in between: connect to PostgreSQL itself"
             ),
+        }
+    }
+}
+
+impl Broken {
+    /// The server's SQLSTATE, where it was the server that ended it.
+    pub(crate) fn code(&self) -> Option<&str> {
+        match self {
+            Self::Server(error) => Some(&error.code),
+            Self::Refused { code, .. } => Some(code),
+            _ => None,
         }
     }
 }
@@ -190,7 +201,8 @@ impl Session {
             }
             (Phase::Authenticating(_) | Phase::Starting, Message::Error(error)) => {
                 let text = refusal::explain(&self.connect, &error.code, &error.message);
-                Err(Broken::Refused(text))
+                let code = error.code;
+                Err(Broken::Refused { code, text })
             }
             (Phase::Starting, Message::Ready) => {
                 self.phase = Phase::Idle;

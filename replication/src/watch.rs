@@ -6,7 +6,7 @@
 //! the stream is given up: what was not read is still there after the restart.
 
 use crate::limits::{WATCH_AFTER_MS, WATCH_CALM_MS, WATCH_LAG_MS, WATCH_PAUSE_MS};
-use crate::session::{Broken, Session};
+use crate::session::Session;
 use crate::{ConnectInfo, Protection};
 
 /// What the server says when it stops: `admin_shutdown`, `crash_shutdown`, `cannot_connect_now`.
@@ -113,7 +113,7 @@ impl Watch {
             match session.next() {
                 Ok(None) => return Word::Nothing,
                 Ok(Some(_)) => {}
-                Err(Broken::Server(error)) if STOPPING.contains(&error.code.as_str()) => {
+                Err(broken) if broken.code().is_some_and(|it| STOPPING.contains(&it)) => {
                     break Word::Stopping;
                 }
                 Err(_) => break Word::Over,
