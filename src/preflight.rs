@@ -26,38 +26,12 @@ const SERVER_VERSION_MIN: i32 = 140_000;
 ///
 /// What is wrong and how it is mended, for a person.
 pub(crate) async fn check(config: &Config) -> Result<(), String> {
-    let client = connect(config).await?;
-    let said = |error: DatabaseError| error.to_string();
-    check_server(&client, &config.database.connect)
-        .await
-        .map_err(said)??;
-    check_publication(&client, config).await.map_err(said)??;
-    if let Some(membership) = &config.membership {
-        MembershipSql::prepare(&client, membership)
-            .await
-            .map_err(|error| {
-                format!(
-                    "{error}; the columns are named in [membership], exactly as PostgreSQL has them"
-                )
-            })?;
-    }
-    Ok(())
-}
-
-/// The table of memberships, as it stands in SQL.
-pub(crate) fn membership_table(membership: &Membership) -> String {
-    match &membership.schema {
-        Some(schema) => format!("{}.{}", identifier(schema), identifier(&membership.table)),
-        None => identifier(&membership.table),
-    }
-}
-
-async fn connect(config: &Config) -> Result<Client, String> {
     let started = Instant::now();
     let mut was_said = false;
     loop {
-        let error = match reach(&config.database.connect).await {
-            Ok(client) => return Ok(client),
+        // It may also go away in the midst of the questions, as it does when it is restarted.
+        let error = match ask(config).await {
+            Ok(verdict) => return verdict,
             Err(error) => error,
         };
         if !error.is_temporary() {
@@ -72,6 +46,49 @@ async fn connect(config: &Config) -> Result<Client, String> {
             was_said = true;
         }
         tokio::time::sleep(Duration::from_millis(RETRY_MS)).await;
+    }
+}
+
+/// The table of memberships, as it stands in SQL.
+pub(crate) fn membership_table(membership: &Membership) -> String {
+    match &membership.schema {
+        Some(schema) => format!("{}.{}", identifier(schema), identifier(&membership.table)),
+        None => identifier(&membership.table),
+    }
+}
+
+/// The outer error is the database's, the inner one what it is not fit for.
+type Checked = Result<Result<(), String>, DatabaseError>;
+
+/// Connects, and asks everything once.
+async fn ask(config: &Config) -> Checked {
+    let client = reach(&config.database.connect).await?;
+    let checks = async {
+        let unfit = check_server(&client, &config.database.connect).await?;
+        if unfit.is_err() {
+            return Ok(unfit);
+        }
+        check_publication(&client, config).await
+    };
+    let unfit: Checked = checks.await;
+    match unfit {
+        Ok(Ok(())) => check_membership(&client, config).await,
+        // What PostgreSQL refuses to say has nothing to do with its address.
+        Err(error) if !error.is_temporary() => Ok(Err(error.to_string())),
+        unfit => unfit,
+    }
+}
+
+async fn check_membership(client: &Client, config: &Config) -> Checked {
+    let Some(membership) = &config.membership else {
+        return Ok(Ok(()));
+    };
+    match MembershipSql::prepare(client, membership).await {
+        Ok(_) => Ok(Ok(())),
+        Err(error) if error.is_temporary() => Err(error),
+        Err(error) => Ok(Err(format!(
+            "{error}; the columns are named in [membership], exactly as PostgreSQL has them"
+        ))),
     }
 }
 
@@ -91,9 +108,6 @@ async fn reach(info: &ConnectInfo) -> Result<Client, DatabaseError> {
     }
     Ok(client)
 }
-
-/// The outer error is the database's, the inner one what it is not fit for.
-type Checked = Result<Result<(), String>, DatabaseError>;
 
 async fn check_server(client: &Client, info: &ConnectInfo) -> Checked {
     let provider = Provider::of(&info.host);

@@ -24,6 +24,7 @@ mod refusals;
 mod resume;
 mod routes;
 mod slow_reader;
+mod start;
 mod support;
 mod tidy;
 mod unfit;

@@ -51,8 +51,8 @@ pub(crate) enum Stop {
 }
 
 impl Plan {
-    /// As the environment says: `TAILRACE_CRASH_SECONDS`, `TAILRACE_CRASH_SEED` and
-    /// `TAILRACE_CRASH_NODES`. Returns the generator for everybody else, too.
+    /// As the environment says: `CRASH_SECONDS`, `CRASH_SEED` and
+    /// `CRASH_NODES`. Returns the generator for everybody else, too.
     pub(crate) fn from_environment() -> (Self, Random) {
         let number = |name: &str| {
             let text = std::env::var(name).ok()?;
@@ -61,12 +61,12 @@ impl Plan {
                 .unwrap_or_else(|_| panic!("{name} is no number: {text:?}"));
             Some(number)
         };
-        let seed = number("TAILRACE_CRASH_SEED")
+        let seed = number("CRASH_SEED")
             .unwrap_or_else(|| getrandom::u64().expect("the system has random numbers") >> 32);
-        let seconds = number("TAILRACE_CRASH_SECONDS").unwrap_or(SECONDS);
-        let nodes = number("TAILRACE_CRASH_NODES").map_or(NODES, |nodes| nodes as usize);
-        assert!(seconds >= 20, "TAILRACE_CRASH_SECONDS: at least 20");
-        assert!((1..=2).contains(&nodes), "TAILRACE_CRASH_NODES: 1 or 2");
+        let seconds = number("CRASH_SECONDS").unwrap_or(SECONDS);
+        let nodes = number("CRASH_NODES").map_or(NODES, |nodes| nodes as usize);
+        assert!(seconds >= 20, "CRASH_SECONDS: at least 20");
+        assert!((1..=2).contains(&nodes), "CRASH_NODES: 1 or 2");
         let mut random = Random::new(seed);
         let length = Duration::from_secs(seconds);
         let (kills, restarts) = STRIKES_IN_TEN_MINUTES;
