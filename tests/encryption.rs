@@ -64,7 +64,11 @@ impl Encrypted {
 
     /// A node that reads a row through this address.
     fn reads(&self, url: &str) -> Node {
-        let node = Node::start(&self.config(url));
+        self.reads_with(&self.config(url))
+    }
+
+    fn reads_with(&self, config: &Config) -> Node {
+        let node = Node::start(config);
         let mut alice = node.open("acme", "alice");
         self.database.connect().run(
             r#"INSERT INTO "Weather" VALUES ((SELECT count(*) FROM "Weather"), 'rain');
@@ -101,6 +105,42 @@ impl Encrypted {
 fn both_connections_are_encrypted_and_bound_to_the_certificate() {
     let server = Encrypted::usual();
     let _node = server.reads(&server.verified("&channel_binding=require"));
+    let connections = server.encrypted_connections();
+    assert_eq!(connections, "client backend true, walsender true");
+}
+
+#[test]
+fn the_authorities_of_the_system_are_trusted_where_none_is_named() {
+    let server = Encrypted::usual();
+    let url = server.url("sslmode=verify-full");
+    let config = server.config(&url).env("SSL_CERT_FILE", &server.roots);
+    drop(server.reads_with(&config));
+    let log = server.refused(&url);
+    assert!(
+        log.contains("not trusted") || log.contains("trusts no authority"),
+        "{log}"
+    );
+}
+
+#[test]
+fn the_variables_of_libpq_say_it_all() {
+    let server = Encrypted::usual();
+    let url = server.database.url();
+    let (rest, database) = url.rsplit_once('/').expect("the database is its end");
+    let (_, port) = rest.rsplit_once(':').expect("the port stands before it");
+    let config = server
+        .config("")
+        .without("database.url")
+        .env("PGHOST", "localhost")
+        .env("PGHOSTADDR", "127.0.0.1")
+        .env("PGPORT", port)
+        .env("PGUSER", "tailrace")
+        .env("PGPASSWORD", "correct-horse")
+        .env("PGDATABASE", database)
+        .env("PGSSLMODE", "verify-full")
+        .env("PGSSLROOTCERT", &server.roots)
+        .env("PGCHANNELBINDING", "require");
+    let _node = server.reads_with(&config);
     let connections = server.encrypted_connections();
     assert_eq!(connections, "client backend true, walsender true");
 }

@@ -52,7 +52,7 @@ fn a_refusal_is_said_once_with_its_reason_and_without_the_password() {
     let cases = [
         ("scram", "wrongpass", "28P01"),
         ("hashed", "wrongpass", "28P01"),
-        ("powerless", "x", "replication"),
+        ("powerless", "x", "42501"),
         ("unknown", "x", "28000"),
     ];
     for (user, password, expected) in cases {

@@ -24,6 +24,8 @@ pub(crate) struct Config {
     port: u16,
     /// How many file descriptors the node may hold; `None` is what the tests themselves may.
     pub(crate) descriptors: Option<u32>,
+    /// The node's environment, beside the file.
+    pub(crate) environment: Vec<(String, String)>,
 }
 
 impl Config {
@@ -35,6 +37,7 @@ impl Config {
             tail: String::new(),
             port,
             descriptors: None,
+            environment: Vec::new(),
         };
         config
             .text("database.url", &database.url())
@@ -61,6 +64,18 @@ impl Config {
     /// Sets `table.key` to a string.
     pub(crate) fn text(self, name: &str, value: &str) -> Self {
         self.set(name, &format!("\"{value}\""))
+    }
+
+    /// Takes a key away again.
+    pub(crate) fn without(mut self, name: &str) -> Self {
+        self.values.remove(name);
+        self
+    }
+
+    /// Adds a variable to the node's environment.
+    pub(crate) fn env(mut self, name: &str, value: &str) -> Self {
+        self.environment.push((name.into(), value.into()));
+        self
     }
 
     /// Adds `[[route]]` and `[[stream]]` entries.

@@ -27,7 +27,7 @@ pub(crate) struct Node {
     process: Process,
     directory: Directory,
     address: SocketAddr,
-    descriptors: Option<u32>,
+    config: Config,
 }
 
 impl Node {
@@ -44,12 +44,12 @@ impl Node {
         let file = directory.join("tailrace.toml");
         fs::write(&file, config.render()).expect("the directory of a test can be written");
         let address = SocketAddr::from(([127, 0, 0, 1], config.port()));
-        let process = Self::run(&directory, config.descriptors);
+        let process = Self::run(&directory, config);
         Self {
             process,
             directory,
             address,
-            descriptors: config.descriptors,
+            config: config.clone(),
         }
     }
 
@@ -85,7 +85,7 @@ impl Node {
 
     /// Starts it again at the same address after its process has ended, without waiting.
     pub(crate) fn launch_again(&mut self) {
-        self.process = Self::run(&self.directory, self.descriptors);
+        self.process = Self::run(&self.directory, &self.config);
     }
 
     pub(crate) fn address(&self) -> SocketAddr {
@@ -141,16 +141,18 @@ impl Node {
         Stream::open(self.address, request)
     }
 
-    fn run(directory: &Directory, descriptors: Option<u32>) -> Process {
+    fn run(directory: &Directory, config: &Config) -> Process {
         let program = Program::new(env!("CARGO_BIN_EXE_tailrace"))
             .args(["run", "--config", &directory.join("tailrace.toml")])
             // Debug for the lines about published events, and no environment of the machine's.
             .env("TAILRACE_LOG", "info,SSE=debug")
             .output(directory.join("log"));
-        let program = match descriptors {
+        let program = match config.descriptors {
             Some(most) => program.descriptors(most),
             None => program,
         };
+        let variables = config.environment.iter();
+        let program = variables.fold(program, |program, (name, value)| program.env(name, value));
         Process::spawn(&program, Signal::KILL)
     }
 }
