@@ -7,9 +7,19 @@ pub const SERVER_VERSION_MIN: u32 = 14;
 /// The longest message: PostgreSQL builds one in a buffer of at most 1 GiB ("StringInfo").
 pub const MESSAGE_BYTES_MAX: usize = 1 << 30;
 
-/// The longest row that is kept whole while it is read: of a longer one the large values are dropped as
-/// they arrive, and its event is truncated.
+/// The longest message that is kept whole while it is read: of a longer row the long values are dropped
+/// as they arrive, and its event is truncated.
 pub const ROW_BYTES_MAX: usize = 16 << 20;
+
+/// The longest value that stays of a row beyond [`ROW_BYTES_MAX`], in bytes: a key is shorter, since an
+/// entry of a B-tree is ("B-Tree Indexes").
+pub const LONG_ROW_VALUE_BYTES_MAX: usize = 4 * 1024;
+
+// Two versions of a row of as many columns as a table can have ("PostgreSQL Limits") are kept.
+const _: () = assert!(2 * 1_600 * (LONG_ROW_VALUE_BYTES_MAX + 5) < ROW_BYTES_MAX);
+
+/// After a longer message the memory it came in is given back, in bytes.
+pub const BUFFER_BYTES_KEPT_MAX: usize = 1 << 20;
 
 /// How much is gathered of one transaction before it is handed over, in bytes of frames.
 pub const BATCH_BYTES_MAX: usize = 256 * 1024;

@@ -141,6 +141,12 @@ const VISITS: [&str; 5] = [
     "INSERT INTO visit VALUES (5, 'acme', 1)",
 ];
 
+/// Whether the server's walsender hears too late that a partition was detached: it goes on with what it
+/// knew of the table.
+fn is_late(cluster: &Cluster) -> bool {
+    cluster.major() < 15
+}
+
 // Case: 27
 #[test]
 fn partitions_are_their_root_where_that_is_published() {
@@ -151,14 +157,16 @@ fn partitions_are_their_root_where_that_is_published() {
     VISITS.iter().for_each(|sql| drop(cluster.sql(sql)));
     drive.catch_up(&cluster);
     // The move is a delete and an insert; of the detached partition nothing is heard.
-    let expected = ["insert", "delete", "insert", "insert", "insert"];
-    assert_eq!(
-        types(&drive),
-        expected.map(|action| format!("visit.{action}"))
-    );
+    let mut expected = ["insert", "delete", "insert", "insert", "insert"].to_vec();
+    if is_late(&cluster) {
+        expected.push("insert");
+    }
+    let expected: Vec<String> = expected.iter().map(|it| format!("visit.{it}")).collect();
+    assert_eq!(types(&drive), expected);
     let old = json!({"id": 1, "tenant_id": "acme"});
     assert_eq!(told(&drive)[1].1["old"], old);
-    let months: Vec<Value> = [0, 2, 3, 4]
+    let last = types(&drive).len() - 1;
+    let months: Vec<Value> = [0, 2, 3, last]
         .map(|at| told(&drive)[at].1["record"]["month"].clone())
         .into();
     assert_eq!(months, [json!(1), json!(2), json!(3), json!(1)]);
@@ -173,13 +181,16 @@ fn partitions_are_themselves_where_they_are_published() {
     let mut drive = Drive::streaming(&cluster, Rules::default());
     VISITS.iter().for_each(|sql| drop(cluster.sql(sql)));
     drive.catch_up(&cluster);
-    let expected = [
+    let mut expected = vec![
         "visit_1.insert",
         "visit_1.delete",
         "visit_2.insert",
         "visit_3.insert",
         "visit_1.insert",
     ];
+    if is_late(&cluster) {
+        expected.insert(4, "visit_2.insert");
+    }
     assert_eq!(types(&drive), expected);
     assert_eq!(
         told(&drive)[1].1["old"],
@@ -305,8 +316,8 @@ fn a_row_enters_and_leaves_what_is_published_of_its_table() {
     );
     if cluster.major() < 15 {
         // There it is no syntax at all.
-        let sql = "DO $$BEGIN CREATE PUBLICATION p FOR TABLE horse (id); EXCEPTION WHEN syntax_error \
-                   THEN RAISE LOG 'as expected'; END$$";
+        let sql = "DO $$BEGIN EXECUTE 'CREATE PUBLICATION p FOR TABLE horse (id)';
+            RAISE 'it is'; EXCEPTION WHEN syntax_error THEN END$$";
         cluster.sql(sql);
         return;
     }

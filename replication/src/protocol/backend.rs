@@ -7,8 +7,11 @@ use std::fmt;
 use bytes::{Buf as _, Bytes, BytesMut};
 
 use super::Malformed;
+use super::condense::Condenser;
 use super::fields::Fields;
-use crate::limits::{MESSAGE_BYTES_MAX, SERVER_TEXT_BYTES_MAX};
+use crate::limits::{
+    BUFFER_BYTES_KEPT_MAX, MESSAGE_BYTES_MAX, ROW_BYTES_MAX, SERVER_TEXT_BYTES_MAX,
+};
 
 const AUTHENTICATION: u8 = b'R';
 const BACKEND_KEY_DATA: u8 = b'K';
@@ -93,6 +96,8 @@ impl fmt::Display for ServerError {
 #[derive(Debug, Default)]
 pub(crate) struct Inbox {
     buffer: BytesMut,
+    /// The message that is arriving, if it is too long to be kept whole.
+    condensing: Option<Condenser>,
 }
 
 impl Inbox {
@@ -102,6 +107,13 @@ impl Inbox {
 
     /// The next message; `None` where more bytes are needed.
     pub(crate) fn next(&mut self) -> Result<Option<Message>, Malformed> {
+        if let Some(condenser) = &mut self.condensing {
+            let short = condenser.take(&mut self.buffer)?;
+            if short.is_some() {
+                self.condensing = None;
+            }
+            return Ok(short.map(Message::CopyData));
+        }
         let mut header = Fields::new(&self.buffer);
         let (Ok(tag), Ok(len)) = (header.u8(), header.u32()) else {
             return Ok(None);
@@ -110,12 +122,29 @@ impl Inbox {
         if !(4..=MESSAGE_BYTES_MAX).contains(&len) {
             return Err(Malformed::Length);
         }
+        if len > ROW_BYTES_MAX {
+            return self.condense(tag, len);
+        }
         if self.buffer.len() < 1 + len {
             return Ok(None);
         }
         let mut body = self.buffer.split_to(1 + len).freeze();
         body.advance(HEADER_BYTES);
+        if len > BUFFER_BYTES_KEPT_MAX {
+            // The memory of a long message goes when that does.
+            self.buffer = BytesMut::from(&self.buffer[..]);
+        }
         parse(tag, body).map(Some)
+    }
+
+    /// Begins a message that is too long to be kept whole.
+    fn condense(&mut self, tag: u8, len: usize) -> Result<Option<Message>, Malformed> {
+        if tag != COPY_DATA {
+            return Err(Malformed::Length);
+        }
+        self.buffer.advance(HEADER_BYTES);
+        self.condensing = Some(Condenser::new(1 + len - HEADER_BYTES));
+        self.next()
     }
 }
 
@@ -239,6 +268,30 @@ mod tests {
                 Message::CopyData(Bytes::from_static(b"abc"))
             ]
         );
+    }
+
+    #[test]
+    fn a_long_row_takes_no_more_memory_than_a_short_one() {
+        const VALUE_BYTES: usize = 100 << 20;
+        let row = b"w\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0I\0\0\0\x07N\0\x01t";
+        let length = u32::try_from(VALUE_BYTES).unwrap().to_be_bytes();
+        let len = u32::try_from(4 + row.len() + 4 + VALUE_BYTES).unwrap();
+        let mut inbox = Inbox::default();
+        inbox.push(&[b"d", &len.to_be_bytes()[..], row, &length].concat());
+        let piece = [b'x'; 64 * 1024];
+        for _ in 0..VALUE_BYTES / piece.len() {
+            assert_eq!(inbox.next(), Ok(None));
+            inbox.push(&piece);
+            assert!(inbox.buffer.capacity() < 1 << 20);
+        }
+        let Ok(Some(Message::CopyData(short))) = inbox.next() else {
+            panic!("a row")
+        };
+        assert!(short.len() < 100);
+        inbox.push(b"Z\0\0\0\x05I");
+        assert_eq!(inbox.next(), Ok(Some(Message::Ready)));
+        let long_error = b"E\x10\0\0\0";
+        assert_eq!(messages(long_error), Err(Malformed::Length));
     }
 
     #[test]

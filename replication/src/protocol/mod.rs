@@ -2,6 +2,7 @@
 //! messages and messages to bytes. What they mean is not here.
 
 pub(crate) mod backend;
+mod condense;
 pub(crate) mod fields;
 pub(crate) mod frontend;
 pub(crate) mod stream;
