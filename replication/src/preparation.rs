@@ -325,10 +325,13 @@ impl Preparation {
     fn ask_copy(&mut self, token: u64) -> Next {
         self.copy = format!("{}_{token:016x}", self.anchor);
         let (anchor, copy) = (literal(&self.anchor), literal(&self.copy));
+        // Moving the copy to where it is makes the walsender forget the tables as they are now, which it
+        // learned by answering us: old changes would be read as if they were of the columns of today.
         self.ask(
             Step::Copy,
             format!(
-                "SELECT lsn FROM pg_catalog.pg_copy_logical_replication_slot({anchor}, {copy}, true)"
+                "SELECT lsn FROM pg_catalog.pg_copy_logical_replication_slot({anchor}, {copy}, true), \
+                 LATERAL pg_catalog.pg_replication_slot_advance({copy}, lsn)"
             ),
         )
     }
