@@ -136,6 +136,8 @@ pub(crate) enum DatabaseError {
         message: String,
         /// Whether the same may work later.
         is_temporary: bool,
+        /// The lines that mend it, where they are known.
+        mend: Vec<String>,
     },
 }
 
@@ -152,6 +154,7 @@ impl DatabaseError {
                 return Self::Refused {
                     message: format!("{}: {error}", info.place()),
                     is_temporary: false,
+                    mend: Vec::new(),
                 };
             }
             // The driver tells these apart by words alone.
@@ -172,16 +175,20 @@ impl DatabaseError {
                 return Self::Refused {
                     message: format!("{}: {reason}{mend}", info.place()),
                     is_temporary: false,
+                    mend: Vec::new(),
                 };
             }
         }
-        let explained = error
-            .as_db_error()
-            .map(|error| replication::explain(info, error.code().code(), error.message()));
+        let explained = error.as_db_error().map(|error| {
+            let (code, message) = (error.code().code(), error.message());
+            let mend = replication::mends(info, code, message);
+            (replication::explain(info, code, message), mend)
+        });
         match (Self::of(error), explained) {
-            (Self::Refused { is_temporary, .. }, Some(message)) => Self::Refused {
+            (Self::Refused { is_temporary, .. }, Some((message, mend))) => Self::Refused {
                 message,
                 is_temporary,
+                mend,
             },
             (other, _) => other,
         }
@@ -212,6 +219,7 @@ impl DatabaseError {
         Self::Refused {
             message: format!("{} (SQLSTATE {})", db.message(), code.code()),
             is_temporary,
+            mend: Vec::new(),
         }
     }
 

@@ -104,6 +104,7 @@ async fn reach(info: &ConnectInfo) -> Result<Client, DatabaseError> {
         return Err(DatabaseError::Refused {
             message: format!("{place} is a standby, which a node cannot read: name the primary"),
             is_temporary: true,
+            mend: Vec::new(),
         });
     }
     Ok(client)

@@ -56,6 +56,6 @@ pub use event_types::{Action, EventTypes, Template};
 pub use notice::Notice;
 pub use provider::Provider;
 pub use reader::{Action as LineAction, Line, Reader};
-pub use refusal::{Refusal, explain};
+pub use refusal::{Refusal, explain, mends};
 pub use rules::{Column, Organisation, Route, RuleError, Rules};
 pub use values::{Numbers, Style, Timestamps};

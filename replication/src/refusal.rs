@@ -121,6 +121,20 @@ impl Refusal {
     }
 }
 
+/// The lines that mend a refusal as they are to be run, where it takes no choice of a person's: for
+/// psql, but for the one of `pg_hba.conf`, which comes first.
+pub fn mends(info: &ConnectInfo, code: &str, message: &str) -> Vec<String> {
+    let role = identifier(&info.user);
+    match Refusal::of(code, message) {
+        Some(Refusal::NoEntry) => vec![
+            entry(info, address(message)),
+            "SELECT pg_reload_conf();".to_owned(),
+        ],
+        Some(Refusal::NoLogin) => vec![format!("ALTER ROLE {role} LOGIN;")],
+        _ => Vec::new(),
+    }
+}
+
 /// What the server said, with the mend where one is known.
 pub fn explain(info: &ConnectInfo, code: &str, message: &str) -> String {
     let said = format!("{message} (SQLSTATE {code})");
@@ -131,20 +145,22 @@ pub fn explain(info: &ConnectInfo, code: &str, message: &str) -> String {
 }
 
 fn no_entry(info: &ConnectInfo, message: &str) -> String {
-    // `no pg_hba.conf entry for host "10.0.0.7", user …`: the address as the server sees it.
-    let address = message
-        .split_once("host \"")
-        .and_then(|(_, rest)| rest.split_once('"'))
-        .and_then(|(address, _)| address.parse().ok());
     let mut mend = format!(
         "add this line to pg_hba.conf, above those that refuse: {}; then SELECT pg_reload_conf(); (a \
          line with the word replication for the database admits physical replication only)",
-        entry(info, address)
+        entry(info, address(message))
     );
     if info.tls == Tls::Off && matches!(info.host, Host::Tcp(_)) {
         mend.push_str("; or connect with sslmode=verify-full, if the server admits hostssl only");
     }
     mend
+}
+
+/// `no pg_hba.conf entry for host "10.0.0.7", user …`: the address as the server sees it.
+fn address(message: &str) -> Option<std::net::IpAddr> {
+    let (_, rest) = message.split_once("host \"")?;
+    let (address, _) = rest.split_once('"')?;
+    address.parse().ok()
 }
 
 /// The line of `pg_hba.conf` that admits a connection like this one.

@@ -1,6 +1,6 @@
 //! The way to PostgreSQL: who hosts it, whether we are let in, and as whom.
 
-use replication::{ConnectInfo, Host};
+use replication::{ConnectInfo, Host, Provider, Tls};
 use tokio_postgres::Client;
 
 use super::Finding;
@@ -9,8 +9,8 @@ use crate::database::{self, DatabaseError, identifier};
 
 /// What is so on a host, whatever it answers.
 pub(super) fn of_host(info: &ConnectInfo) -> Vec<Finding> {
-    match &info.host {
-        Host::Tcp(name) if is_below(name, "neon.tech") => vec![
+    match Provider::of(&info.host) {
+        Provider::Neon => vec![
             Finding::note("Neon", "a node that reads keeps the compute awake").because(
                 "It does not scale to zero while a node is connected, and that is billed.",
             ),
@@ -29,12 +29,6 @@ pub(super) fn of_host(info: &ConnectInfo) -> Vec<Finding> {
     }
 }
 
-fn is_below(name: &str, domain: &str) -> bool {
-    let name = name.trim_end_matches('.').to_ascii_lowercase();
-    name.strip_suffix(domain)
-        .is_some_and(|rest| rest.ends_with('.'))
-}
-
 /// Connects, or says why not.
 pub(super) async fn connect(info: &ConnectInfo) -> Result<Client, Finding> {
     database::connect(info)
@@ -43,21 +37,38 @@ pub(super) async fn connect(info: &ConnectInfo) -> Result<Client, Finding> {
 }
 
 fn refused(error: &DatabaseError) -> Finding {
-    Finding::fail("connection", error.to_string())
-        .because("A node does not start. The rest was not looked at.")
+    let finding = Finding::fail("connection", error.to_string())
+        .because("A node does not start. The rest was not looked at.");
+    match error {
+        DatabaseError::Refused { mend, .. } if !mend.is_empty() => {
+            let finding = match mend.iter().any(|line| line.contains("pg_reload_conf")) {
+                true => finding.because("At the top of pg_hba.conf, and then as a superuser:"),
+                false => finding.because("As a superuser:"),
+            };
+            finding.mends(mend.clone())
+        }
+        _ => finding,
+    }
 }
 
 /// What may be said of a connection that was made.
 pub(super) fn established(info: &ConnectInfo) -> Vec<Finding> {
-    let place = match &info.host {
-        Host::Tcp(name) => format!("{name}, port {}", info.port),
-        Host::Unix(directory) => directory.display().to_string(),
-    };
     let says = format!(
-        "as {} to the database {} on {place}",
-        info.user, info.database
+        "as {} to the database {}, {}",
+        info.user,
+        info.database,
+        info.place()
     );
-    vec![Finding::ok("connection", says)]
+    let encrypted = match (&info.tls, &info.host) {
+        (_, Host::Unix(_)) => Finding::ok("encryption", "none is needed on a Unix socket"),
+        (Tls::On { .. }, _) => Finding::ok("encryption", "TLS"),
+        (Tls::Off, host) if host.is_local() => {
+            Finding::ok("encryption", "none, and nobody is between on this machine")
+        }
+        (Tls::Off, _) => Finding::warn("encryption", "none: sslmode is disable")
+            .because("Rows and the password's proof can be read on the way: sslmode=verify-full"),
+    };
+    vec![Finding::ok("connection", says), encrypted]
 }
 
 /// Whether the role may open the connection that replicates.
@@ -93,7 +104,7 @@ mod tests {
     fn neon_is_told_by_its_name() {
         let of = |url: &str| of_host(&url.parse().unwrap()).len();
         assert_eq!(of("postgres://u@ep-red-1.eu-central-1.aws.neon.tech/x"), 3);
-        assert_eq!(of("postgres://u@EP.NEON.TECH./x"), 3);
+        assert_eq!(of("postgres://u@EP.NEON.TECH/x"), 3);
         for other in ["notneon.tech", "neon.tech.example", "localhost"] {
             assert_eq!(of(&format!("postgres://u@{other}/x")), 0, "{other}");
         }

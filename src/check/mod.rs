@@ -21,6 +21,7 @@ use std::io::Write as _;
 use std::path::PathBuf;
 use std::process::ExitCode;
 
+use replication::Provider;
 use tokio_postgres::Client;
 
 use crate::catalog::{Catalog, Publication, Server};
@@ -130,7 +131,12 @@ async fn look_inside(
         return Ok(());
     }
     let retention = Retention::read(client, info, disk_free).await?;
-    let mut findings = server::findings(&server, &retention, config.slot.generation);
+    let mut findings = server::findings(
+        &server,
+        &retention,
+        config.slot.generation,
+        Provider::of(&info.host),
+    );
     findings.push(connection::role(client, info, &server).await?);
     report.add("Server", findings);
     report.add("Slot", slot::findings(client, config, &retention).await?);

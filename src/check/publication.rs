@@ -30,7 +30,7 @@ pub(super) async fn findings(
     };
     let mut findings = vec![existing(publication, catalog)];
     findings.extend(all_tables(publication, catalog));
-    findings.extend(kinds(publication));
+    findings.extend(kinds(publication, catalog));
     Ok(findings)
 }
 
@@ -99,7 +99,7 @@ fn all_tables(publication: &Publication, catalog: &Catalog) -> Option<Finding> {
     })
 }
 
-fn kinds(publication: &Publication) -> Vec<Finding> {
+fn kinds(publication: &Publication, catalog: &Catalog) -> Vec<Finding> {
     let missing: Vec<&str> = [
         (publication.inserts, "insert"),
         (publication.updates, "update"),
@@ -117,7 +117,11 @@ fn kinds(publication: &Publication) -> Vec<Finding> {
             .because("Pages are not told of these, and memberships that end that way are not seen.")
             .mend(mend.clone()),
     });
-    if !publication.is_via_root {
+    let mut tables = publication
+        .tables
+        .iter()
+        .filter_map(|table| catalog.table(table.oid));
+    if !publication.is_via_root && tables.any(|table| table.is_partition) {
         findings.push(
             Finding::warn("partitions", "changes are sent under the partitions' own names")
                 .because("Each partition is a table of its own, with a channel of its own, for pages and routes.")

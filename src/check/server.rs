@@ -1,5 +1,7 @@
 //! The server: its version, its settings, and what is left of what is scarce.
 
+use replication::Provider;
+
 use super::Finding;
 use crate::catalog::Server;
 use crate::config::units::human_time;
@@ -33,7 +35,12 @@ pub(super) fn too_old(server: &Server) -> Option<Finding> {
 }
 
 /// All of it.
-pub(super) fn findings(server: &Server, retention: &Retention, generation: u32) -> Vec<Finding> {
+pub(super) fn findings(
+    server: &Server,
+    retention: &Retention,
+    generation: u32,
+    provider: Provider,
+) -> Vec<Finding> {
     let mut findings = vec![version(server)];
     if server.is_in_recovery {
         findings.push(
@@ -41,7 +48,7 @@ pub(super) fn findings(server: &Server, retention: &Retention, generation: u32) 
                 .because("The slot is made on the primary, and read there: connect to that."),
         );
     }
-    findings.push(wal_level(server));
+    findings.push(wal_level(server, provider));
     findings.push(encoding(server));
     let has_anchor = retention.anchor(generation).is_some();
     findings.push(slots(server, retention, has_anchor));
@@ -65,21 +72,21 @@ fn version(server: &Server) -> Finding {
     }
 }
 
-fn wal_level(server: &Server) -> Finding {
+fn wal_level(server: &Server, provider: Provider) -> Finding {
     let level = server.text("wal_level");
     if level == "logical" {
         return Finding::ok("wal_level", "logical");
     }
     let finding = Finding::fail("wal_level", format!("it is {level}, and must be logical"))
         .because("The log does not hold the rows, and a node does not start.");
-    match server.is_pending("wal_level") {
-        true => finding.because("It was changed, and waits for a restart of PostgreSQL."),
-        false => finding
-            .because(
-                "Run this as a superuser and restart PostgreSQL. Hosted: turn logical replication on in \
-                 its settings.",
-            )
+    if server.is_pending("wal_level") {
+        return finding.because("It was changed, and waits for a restart of PostgreSQL.");
+    }
+    match provider {
+        Provider::Other => finding
+            .because("Run this as a superuser, and restart PostgreSQL:")
             .mend("ALTER SYSTEM SET wal_level = 'logical';"),
+        hosted => finding.because(format!("Hosted: {}.", hosted.logical_decoding())),
     }
 }
 

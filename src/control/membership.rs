@@ -133,6 +133,7 @@ impl MembershipSql {
                 .ok_or_else(|| DatabaseError::Refused {
                     message: format!("the table {table} has no column {column:?}"),
                     is_temporary: false,
+                    mend: Vec::new(),
                 })
         };
         let (user, organization) = (of(&membership.user)?, of(&membership.organization)?);
@@ -285,6 +286,7 @@ async fn column_types(
         return Err(DatabaseError::Refused {
             message,
             is_temporary: false,
+            mend: Vec::new(),
         });
     }
     let column = |row: &tokio_postgres::Row| (row.get(0), ColumnType::of(row.get(1)));

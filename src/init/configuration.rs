@@ -5,6 +5,8 @@ use std::io::Write as _;
 use std::os::unix::fs::OpenOptionsExt as _;
 use std::path::Path;
 
+use replication::{ConnectInfo, Host};
+
 use super::plan::Plan;
 
 /// What is drawn for a new node. Neither is printed: they go into a file that only its owner reads.
@@ -104,6 +106,24 @@ pub(super) fn write(path: &Path, text: &str) -> Result<(), String> {
         .map_err(|error| format!("--output {}: {error}", path.display()))
 }
 
+/// An address that libpq's variables gave. What they say of TLS they go on saying.
+pub(super) fn url_of(info: &ConnectInfo) -> String {
+    let database = encoded(&info.database);
+    match &info.host {
+        Host::Tcp(name) if name.contains(':') => {
+            format!("postgresql://[{name}]:{}/{database}", info.port)
+        }
+        Host::Tcp(name) => format!("postgresql://{name}:{}/{database}", info.port),
+        Host::Unix(directory) => {
+            let directory = encoded(&directory.to_string_lossy());
+            format!(
+                "postgresql:///{database}?host={directory}&port={}",
+                info.port
+            )
+        }
+    }
+}
+
 /// The same address for another role.
 pub(super) fn url_as(url: &str, user: &str, password: &str) -> String {
     let (scheme, rest) = url.split_once("://").unwrap_or(("postgresql", url));
@@ -162,6 +182,15 @@ mod tests {
             "postgres://tail%20race:s%2F1@db.example:6000/shop?sslmode=require"
         );
         let socket = "postgresql:///shop?host=/run/pg";
+        let info: ConnectInfo = "postgresql://o@/a%20b?host=/run/pg&port=6000"
+            .parse()
+            .unwrap();
+        assert_eq!(
+            url_of(&info),
+            "postgresql:///a%20b?host=%2Frun%2Fpg&port=6000"
+        );
+        let info: ConnectInfo = "postgresql://o@[::1]/x".parse().unwrap();
+        assert_eq!(url_of(&info), "postgresql://[::1]:5432/x");
         assert_eq!(
             url_as(socket, "t", "p"),
             "postgresql://t:p@/shop?host=/run/pg"

@@ -12,7 +12,7 @@ mod undo;
 use std::io::Write as _;
 use std::path::{Path, PathBuf};
 
-use replication::{ConnectInfo, Host, Rules};
+use replication::{ConnectInfo, Rules};
 use tokio_postgres::Client;
 
 use crate::catalog::{Catalog, Publication, Role, Server};
@@ -69,14 +69,8 @@ pub(crate) fn run(arguments: &Arguments) -> Result<(), String> {
     let info = environment
         .connect_info(url.as_deref())
         .map_err(|error| format!("--database-url: {error}"))?
-        .ok_or("say which database: --database-url postgresql://…, DATABASE_URL or PGHOST")?;
-    let url = url.unwrap_or_else(|| match &info.host {
-        Host::Tcp(_) => format!("postgresql://{}/{}", info.place(), info.database),
-        Host::Unix(directory) => {
-            let (database, directory, port) = (&info.database, directory.display(), info.port);
-            format!("postgresql:///{database}?host={directory}&port={port}")
-        }
-    });
+        .ok_or("say which database: --database-url postgresql://…, or DATABASE_URL")?;
+    let url = url.unwrap_or_else(|| configuration::url_of(&info));
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_all()
         .build();
@@ -130,9 +124,15 @@ async fn init(
         Some(path) => {
             let text = configuration::text(&plan, Some((&secrets, url.as_deref())));
             configuration::write(path, &text)?;
+            let path = path.display();
+            if url.is_none() {
+                print(&format!(
+                    "The role {} was there before: write its URL into {path}, or set TAILRACE_DATABASE_URL.\n",
+                    plan.role_name
+                ))?;
+            }
             print(&format!(
-                "The configuration is in {0}. Next: tailrace check --config {0}\n",
-                path.display()
+                "The configuration is in {path}. Next: tailrace check --config {path}\n"
             ))
         }
         None => print(&configuration::text(&plan, None)),

@@ -2,6 +2,7 @@
 //! own. Nothing here knows the product's code, except to sign a session.
 
 pub(crate) mod certificates;
+pub(crate) mod commands;
 pub(crate) mod config;
 pub(crate) mod directory;
 pub(crate) mod files;

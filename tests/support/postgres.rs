@@ -146,15 +146,30 @@ impl Cluster {
 
     /// A new database with the schema, its people and the publication.
     pub(crate) fn create_database(self: &Arc<Self>) -> Database {
+        let database = self.create_empty_database();
+        database.connect().run(SCHEMA);
+        database
+    }
+
+    /// A new database without anything in it.
+    pub(crate) fn create_empty_database(self: &Arc<Self>) -> Database {
         static COUNT: AtomicU32 = AtomicU32::new(0);
         let name = format!("app_{}", COUNT.fetch_add(1, Ordering::Relaxed));
         self.sql().run(&format!("CREATE DATABASE {name}"));
-        let database = Database {
+        Database {
             cluster: Arc::clone(self),
             name,
-        };
-        database.connect().run(SCHEMA);
-        database
+        }
+    }
+
+    /// Puts lines at the top of `pg_hba.conf`, or all of it anew, and has the server read it.
+    pub(crate) fn admit(&self, rules: &str, keep: bool) {
+        let path = self.directory.join("data/pg_hba.conf");
+        let before = fs::read_to_string(&path).expect("it was written at the start");
+        let rest = if keep { before.as_str() } else { "" };
+        let sql = self.sql();
+        fs::write(&path, format!("{rules}\n{rest}")).expect("its owner and root may write it");
+        sql.run("SELECT pg_reload_conf()");
     }
 
     /// A connection to the database that every server has.
@@ -263,6 +278,30 @@ impl Database {
             "postgres://tailrace:{PASSWORD}@127.0.0.1:{port}/{}",
             self.name
         )
+    }
+
+    /// The address for a person who may do everything.
+    pub(crate) fn owner_url(&self) -> String {
+        self.url_as("postgres")
+    }
+
+    /// The address for another role with the same password.
+    pub(crate) fn url_as(&self, role: &str) -> String {
+        let port = self.cluster.port;
+        format!(
+            "postgres://{role}:{PASSWORD}@127.0.0.1:{port}/{}",
+            self.name
+        )
+    }
+
+    /// Its server.
+    pub(crate) fn cluster(&self) -> &Cluster {
+        &self.cluster
+    }
+
+    /// Its name.
+    pub(crate) fn name(&self) -> &str {
+        &self.name
     }
 
     /// The same over the Unix socket, without a password.

@@ -134,6 +134,7 @@ pub(crate) struct Program {
     user: Option<String>,
     output: Option<PathBuf>,
     standard_output: Option<PathBuf>,
+    directory: Option<PathBuf>,
     descriptors: Option<u32>,
 }
 
@@ -146,6 +147,7 @@ impl Program {
             user: None,
             output: None,
             standard_output: None,
+            directory: None,
             descriptors: None,
         }
     }
@@ -178,6 +180,12 @@ impl Program {
         self
     }
 
+    /// Runs in this directory.
+    pub(crate) fn directory(mut self, path: impl Into<PathBuf>) -> Self {
+        self.directory = Some(path.into());
+        self
+    }
+
     /// How many file descriptors it may hold.
     pub(crate) fn descriptors(mut self, most: u32) -> Self {
         self.descriptors = Some(most);
@@ -201,6 +209,12 @@ impl Program {
         String::from_utf8(output.stdout).expect("the programs we run write UTF-8")
     }
 
+    /// Runs it to its end, however that is.
+    pub(crate) fn finish(&self) -> std::process::Output {
+        let output = self.command(Signal::KILL).output();
+        output.expect("setpriv is part of util-linux")
+    }
+
     /// The command behind `setpriv`, which has the kernel end it when the thread that started it
     /// ends, so that nothing survives a killed test run.
     fn command(&self, ending: Signal) -> Command {
@@ -219,6 +233,9 @@ impl Program {
         command.arg(&self.path).args(&self.arguments);
         command.envs(self.environment.iter().map(|(name, value)| (name, value)));
         command.stdin(std::process::Stdio::null());
+        if let Some(directory) = &self.directory {
+            command.current_dir(directory);
+        }
         if let Some(file) = &self.output {
             command.stdout(appending(file)).stderr(appending(file));
         }
