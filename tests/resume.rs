@@ -22,6 +22,8 @@ on_both_drivers!(
     a_foreign_id_is_reset,
     an_id_beyond_the_log_of_the_server_is_reset,
     an_id_whose_events_are_gone_is_reset,
+    an_id_from_before_the_window_is_reset,
+    a_node_started_again_and_another_one_go_on_alike,
     anothers_eviction_is_no_reset,
 );
 
@@ -152,6 +154,7 @@ fn every_engine_resumes_what_another_sent(driver: Driver) {
     assert!(engines.len() > 1, "all of them on {engines:?}");
 }
 
+// Case: 43
 fn a_node_that_is_behind_holds_the_client(driver: Driver) {
     let database = Database::new();
     let sql = database.connect();
@@ -175,6 +178,7 @@ fn a_node_that_is_behind_holds_the_client(driver: Driver) {
     drop((ahead, behind));
 }
 
+// Case: 43
 fn a_foreign_id_is_reset(driver: Driver) {
     let world = World::new(driver);
     let sql = world.database.connect();
@@ -204,6 +208,7 @@ fn a_foreign_id_is_reset(driver: Driver) {
     }
 }
 
+// Case: 43
 fn an_id_beyond_the_log_of_the_server_is_reset(driver: Driver) {
     let world = World::new(driver);
     let alice = world.node.open("acme", "alice");
@@ -215,6 +220,7 @@ fn an_id_beyond_the_log_of_the_server_is_reset(driver: Driver) {
     assert_eq!(key(&again.event()), "after");
 }
 
+// Case: 43
 fn an_id_whose_events_are_gone_is_reset(driver: Driver) {
     let world = World::with(driver, |config| {
         config.text("history.max_bytes", LEAST_HISTORY)
@@ -230,6 +236,55 @@ fn an_id_whose_events_are_gone_is_reset(driver: Driver) {
     assert_eq!(again.next().json()["reason"], "history");
     insert(&sql, "after");
     assert_eq!(key(&again.event()), "after");
+}
+
+// Case: 43
+fn an_id_from_before_the_window_is_reset(driver: Driver) {
+    let mut world = World::new(driver);
+    let sql = world.database.connect();
+    let mut alice = world.node.open("acme", "alice");
+    insert(&sql, "seen");
+    alice.event();
+    world.node.process().kill();
+    // The window is what the anchor holds; a new one begins now.
+    let gone = "SELECT count(*) = 0 FROM pg_replication_slots WHERE active";
+    sql.wait_for(gone, Duration::from_secs(10));
+    sql.run(
+        "SELECT pg_drop_replication_slot(slot_name) FROM pg_replication_slots
+          WHERE database = current_database()",
+    );
+    world.node.launch_again();
+    world.node.wait_ready();
+    let mut again = world.node.resume("acme", "alice", &alice.last_event_id);
+    assert_eq!(again.verdict(), "reset");
+    assert!(again.control("reset").json()["reason"].is_string());
+    insert(&sql, "after");
+    assert_eq!(key(&again.event()), "after");
+}
+
+// Case: 42
+fn a_node_started_again_and_another_one_go_on_alike(driver: Driver) {
+    let database = Database::new();
+    let sql = database.connect();
+    let config = Config::new(&database, driver);
+    let mut first = Node::start(&config);
+    let second = Node::start(&config.clone().on_another_port());
+    let mut alice = first.open("acme", "alice");
+    insert(&sql, "seen");
+    alice.event();
+    let missed = ["missed-1", "missed-2", "missed-3"];
+    missed.iter().for_each(|id| insert(&sql, id));
+    first.kill_and_launch();
+    first.wait_ready();
+    let resumed = |node: &Node| {
+        let mut again = node.resume("acme", "alice", &alice.last_event_id);
+        assert_eq!(again.verdict(), "resumed");
+        again.events(missed.len())
+    };
+    let (at_first, at_second) = (resumed(&first), resumed(&second));
+    assert!(at_first.iter().map(key).eq(missed));
+    assert_eq!(at_first, at_second, "their ids as well");
+    drop((first, second));
 }
 
 fn anothers_eviction_is_no_reset(driver: Driver) {

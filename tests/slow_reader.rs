@@ -18,6 +18,7 @@ on_both_drivers!(
 /// More than the kernel holds for two sockets: what is beyond has to wait in the node's log.
 const ROWS: usize = 4_000;
 
+// Case: 70
 fn a_stalled_client_delays_nobody_and_catches_up(driver: Driver) {
     let world = World::new(driver);
     let mut stalled = stalled_stream(&world);

@@ -171,6 +171,7 @@ fn commits_do_not_wait_for_us_even_if_every_standby_is_synchronous() {
     assert_eq!(cluster.sql(state), "async");
 }
 
+// Case: 70
 #[test]
 fn a_full_engine_keeps_the_rest_in_the_server_and_the_connection_alive() {
     let cluster = Cluster::start(SCHEMA);
