@@ -80,7 +80,7 @@ pub const PROGRESS_MS: u64 = 1_000;
 
 /// After how much silence the server is asked for a sign of life, in milliseconds; after twice as
 /// much it is taken for dead.
-pub const SILENCE_MS: u64 = 10_000;
+pub const SILENCE_MS: u64 = 7_000;
 
 /// How long the questions before streaming may take, in milliseconds, all together.
 pub const PREPARATION_MS_MAX: u64 = 60_000;

@@ -125,6 +125,11 @@ impl Publication {
         changes
     }
 
+    /// It is there, and everybody who missed something without it has been told so.
+    pub(crate) fn on_reset(&mut self) {
+        self.is_there = true;
+    }
+
     pub(crate) fn is_there(&self) -> bool {
         self.is_there
     }
@@ -163,7 +168,10 @@ impl Publication {
         let missing = rules.routes.iter();
         missing
             .filter(|route| !is_published(route) && !is_left(route))
-            .map(|route| route.table.clone())
+            .map(|route| match route.table.split_once('.') {
+                Some((schema, name)) => format!("{}.{}", identifier(schema), identifier(name)),
+                None => identifier(&route.table),
+            })
             .collect()
     }
 }
@@ -314,7 +322,7 @@ mod tests {
             routes: routes.into(),
             ..Rules::default()
         };
-        assert_eq!(publication.mistakes(&rules), ["C", "other.A"]);
+        assert_eq!(publication.mistakes(&rules), ["\"C\"", "\"other\".\"A\""]);
     }
 
     #[test]

@@ -43,6 +43,7 @@ fn one_persistent_slot_and_a_temporary_copy_that_leaves_nothing_behind() {
     assert_eq!(cluster.sql(&format!("{SLOT} ORDER BY 1")), expected);
 }
 
+// Case: 57
 #[test]
 fn a_slot_that_cannot_be_made_yet_is_waited_for() {
     let cluster = Cluster::start(SCHEMA);

@@ -62,14 +62,26 @@ impl Cluster {
         cluster
     }
 
-    /// A standby of it, which streams from it. The cluster is down for a moment meanwhile.
-    pub(crate) fn standby(&mut self) -> Self {
+    /// A copy of it as it is now, which does not run yet. The cluster is down for a moment meanwhile.
+    pub(crate) fn copy(&mut self) -> Self {
         self.stop(Stop::Fast);
         let base = new_directory();
         let mut copy = as_server("cp");
         copy.arg("-a").arg(&self.base).arg(&base);
         run(&mut copy);
         self.resume();
+        Self {
+            base,
+            server: None,
+            settings: self.settings.clone(),
+            _template: Arc::clone(&self._template),
+        }
+    }
+
+    /// A standby of it, which streams from it. The cluster is down for a moment meanwhile.
+    pub(crate) fn standby(&mut self) -> Self {
+        let mut standby = self.copy();
+        let base = &standby.base;
         let mut signal = as_server("touch");
         run(signal.arg(base.join("data/standby.signal")));
         let settings = base.join("data/postgresql.auto.conf");
@@ -79,12 +91,6 @@ impl Cluster {
         );
         let before = std::fs::read_to_string(&settings).unwrap();
         std::fs::write(&settings, before + &primary).unwrap();
-        let mut standby = Self {
-            base,
-            server: None,
-            settings: self.settings.clone(),
-            _template: Arc::clone(&self._template),
-        };
         standby.resume();
         standby
     }
@@ -93,6 +99,11 @@ impl Cluster {
     pub(crate) fn url(&self) -> String {
         let directory = self.base.to_str().unwrap().replace('/', "%2F");
         format!("postgresql://postgres@{directory}/app")
+    }
+
+    /// The directory of its socket.
+    pub(crate) fn directory(&self) -> &Path {
+        &self.base
     }
 
     /// Runs SQL and returns what it printed, columns separated by `|`.

@@ -68,6 +68,27 @@ impl Drive {
         }
     }
 
+    /// Connects elsewhere from now on: to the server whose socket is in this directory.
+    pub(crate) fn go_to(&mut self, directory: &std::path::Path) {
+        self.config.connect.host = replication::Host::Unix(directory.to_owned());
+    }
+
+    /// The reasons of the gaps that were handed over.
+    pub(crate) fn gaps(&self) -> Vec<wire::GapReason> {
+        let gaps = self.batches.iter().filter_map(|batch| match batch {
+            Batch::Gap(gap) => Some(gap.reason),
+            _ => None,
+        });
+        gaps.collect()
+    }
+
+    /// Whether something like this was said.
+    pub(crate) fn has_said(&self, text: &str) -> bool {
+        self.notices
+            .iter()
+            .any(|notice| notice.to_string().contains(text))
+    }
+
     /// Reads so few bytes at a time.
     pub(crate) fn read_at_most(mut self, bytes: usize) -> Self {
         self.read_max = bytes;

@@ -91,6 +91,52 @@ fn a_keepalive_that_asks_is_answered_at_once_also_within_a_transaction() {
     }
 }
 
+/// The positions in what the reader has said: received, and confirmed.
+fn statuses(said: &[u8]) -> Vec<(u64, u64)> {
+    let lsn = |bytes: &[u8]| u64::from_be_bytes(bytes.try_into().unwrap());
+    assert_eq!(said.len() % 39, 0, "statuses, and nothing else");
+    said.chunks(39)
+        .map(|status| (lsn(&status[6..14]), lsn(&status[14..22])))
+        .collect()
+}
+
+// Case: 51
+#[test]
+fn a_keepalive_from_the_future_within_a_transaction_confirms_nothing_beyond_it() {
+    const FAR: u64 = 1 << 60;
+    let script = Script::shared();
+    let changes: Vec<(usize, &[u8])> = script.changes().collect();
+    let mut is_within = false;
+    for (at, change) in changes {
+        if is_within {
+            let mut player = script.player();
+            player.hear(&script.bytes[..at]);
+            player.hear(&keepalive(FAR, 0, &[0]));
+            player.said();
+            // Long enough for everything that is due to be sent.
+            player.pass(3_000);
+            let said = statuses(&player.said());
+            assert!(
+                said.iter().all(|(_, confirmed)| *confirmed < FAR),
+                "{said:?}"
+            );
+            // The rest of the transaction is still read, and handed over.
+            let before = player.frames.len();
+            player.hear(&script.bytes[at..]);
+            assert_eq!(
+                (&player.frames, player.closed),
+                (&script.frames, 0),
+                "{before}"
+            );
+        }
+        is_within = match change[0] {
+            b'B' => true,
+            b'C' => false,
+            _ => is_within,
+        };
+    }
+}
+
 // Case: 7
 #[test]
 fn a_message_of_a_later_version_ends_the_connection_and_nothing_is_lost() {

@@ -117,6 +117,44 @@ fn a_connection_that_breaks_within_a_transaction_goes_on_where_it_was() {
     assert_eq!(ends.count(), 1);
 }
 
+// Case: 47
+#[test]
+fn a_slot_that_is_set_back_by_a_restart_repeats_nothing() {
+    let mut cluster = Cluster::start(SCHEMA);
+    let mut drive = Drive::with(&cluster, |config| config.window_ms = 1_000);
+    drive.until("streaming", |drive| drive.status().ready);
+    let confirmed = |cluster: &Cluster| -> wire::Lsn {
+        let sql = "SELECT confirmed_flush_lsn FROM pg_replication_slots WHERE NOT temporary";
+        cluster.sql(sql).parse().unwrap()
+    };
+    cluster.sql("CHECKPOINT");
+    for from in [1, 11, 21] {
+        cluster.sql(&insert(from, from + 9));
+        drive.catch_up(&cluster);
+        drive.pass(Duration::from_millis(700));
+    }
+    let last = drive.frames.last().unwrap().id().lsn;
+    drive.until("moved on", |_| confirmed(&cluster) >= last);
+    let before = confirmed(&cluster);
+    // Where a position is kept in memory alone, a crash sets it back, and on some a clean end as well.
+    cluster.stop(Stop::Kill);
+    cluster.resume();
+    let after = confirmed(&cluster);
+    assert!(after < before, "set back: {after} {before}");
+    cluster.sql(&insert(31, 40));
+    drive.until("streaming again", |drive| {
+        drive.status().reconnects == 1 && drive.status().ready
+    });
+    drive.catch_up(&cluster);
+    assert_rows(&drive, 40);
+    assert_eq!(gaps(&drive), 0);
+    // Who starts now reads what others have confirmed, with the same ids.
+    let mut next = Drive::streaming(&cluster, Rules::default());
+    next.catch_up(&cluster);
+    let ids = |drive: &Drive| -> Vec<_> { drive.frames.iter().map(|frame| frame.id()).collect() };
+    assert!(next.frames.len() >= 10 && ids(&drive).ends_with(&ids(&next)));
+}
+
 #[test]
 fn a_new_node_reads_the_window_again_with_the_same_ids() {
     let cluster = Cluster::start(SCHEMA);

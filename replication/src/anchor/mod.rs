@@ -79,6 +79,7 @@ enum State {
 #[derive(Debug)]
 struct Visit {
     session: Session,
+    errand: Errand,
     until_ms: u64,
     step: Step,
     survey: Option<Survey>,
@@ -182,9 +183,11 @@ impl Anchor {
             "opened because it was asked for"
         );
         // Only a walsender alters slots (PostgreSQL, "Streaming Replication Protocol").
-        let as_walsender = self.errand == Errand::Repair;
+        let errand = std::mem::replace(&mut self.errand, Errand::Look);
+        let as_walsender = errand == Errand::Repair;
         self.state = State::Asking(Box::new(Visit {
             session: Session::new(&config.connect, protection, as_walsender),
+            errand,
             until_ms: now_ms + VISIT_MS_MAX,
             step: Step::Begin,
             survey: None,
@@ -269,15 +272,18 @@ impl Anchor {
         self.findings.pop_front()
     }
 
-    /// Looks again later. A repair that did not come off is asked for again by whoever looks.
+    /// Looks again later; a repair that was asked for meanwhile comes soon. One that did not come off
+    /// is asked for again by whoever looks.
     fn rest(&mut self, circumstances: &Circumstances<'_>, random: &mut Random) {
         let Circumstances { config, now_ms, .. } = circumstances;
         let third = config.visit_ms / 3;
         self.state = State::Resting;
-        self.errand = Errand::Look;
         self.rested_at_ms = *now_ms;
         self.next_at_ms =
             now_ms + random.between(config.visit_ms - third, config.visit_ms + third + 1);
+        if self.errand == Errand::Repair {
+            self.hasten();
+        }
     }
 
     fn ask(&mut self, step: Step, sql: &str) {
@@ -304,7 +310,7 @@ impl Anchor {
         };
         let config = circumstances.config;
         match visit.step {
-            Step::Begin if self.errand == Errand::Repair => {
+            Step::Begin if visit.errand == Errand::Repair => {
                 Ok(Some((Step::Drop, drop_lost(&self.slot))))
             }
             Step::Begin => {

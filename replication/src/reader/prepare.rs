@@ -180,6 +180,8 @@ impl Reader {
             .on_streaming(looked_after, copy, *version, now_ms);
         if is_first {
             self.publication = Publication::new(plan.tables.clone());
+        } else if plan.gap.is_some() {
+            self.publication.on_reset();
         }
     }
 

@@ -45,6 +45,13 @@ impl Player {
         }
     }
 
+    /// Time passes, and nothing is heard.
+    pub(super) fn pass(&mut self, ms: u64) {
+        self.now_ms += ms;
+        self.reader.handle_timeout(self.now_ms);
+        self.act();
+    }
+
     /// The connection breaks.
     pub(super) fn lose(&mut self) {
         assert!(self.is_open, "the reader has not closed it");
