@@ -80,6 +80,20 @@ fn a_server_that_is_not_there_is_said() {
     assert_eq!(drive.status().fatal, None);
 }
 
+// Case: 1
+#[test]
+fn a_wrong_password_is_tried_again_until_it_is_right() {
+    let cluster = Cluster::start(SCHEMA);
+    cluster.set_hba(RULES);
+    let mut drive = drive(&cluster, "scram", "wrongpass");
+    assert!(refused(&mut drive).contains("28P01"));
+    // Somebody gives the role the password that we have.
+    cluster.sql("SET password_encryption = 'scram-sha-256'; ALTER ROLE scram PASSWORD 'wrongpass'");
+    drive.until("ready", |drive| drive.status().ready);
+    let said = |notice: &&Notice| matches!(notice, Notice::Waiting { .. });
+    assert_eq!(drive.notices.iter().filter(said).count(), 1);
+}
+
 // Case: 10
 #[test]
 fn a_role_that_may_not_replicate_is_told_how_it_may() {

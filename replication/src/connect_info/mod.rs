@@ -262,7 +262,10 @@ impl fmt::Display for ConnectInfoError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self {
             Self::Scheme => "a connection URL begins with postgresql:// or postgres://",
-            Self::Host => "the connection URL must name one host, IPv6 addresses in brackets",
+            Self::Host => {
+                "the connection URL must name one host, the primary's, and an IPv6 address in \
+                 brackets; hostaddr is an address"
+            }
             Self::Port => "the port in the connection URL must be a number from 1 to 65535",
             Self::Encoding => {
                 "a % in the connection URL must be followed by two hexadecimal digits (a raw % in a \
@@ -376,7 +379,13 @@ mod tests {
         assert_eq!(error("mysql://h/x"), ConnectInfoError::Scheme);
         assert_eq!(error("postgres://h:0/x"), ConnectInfoError::Port);
         assert_eq!(error("postgres://h:x/x"), ConnectInfoError::Port);
-        assert_eq!(error("postgres://a,b/x"), ConnectInfoError::Host);
+        for several in [
+            "postgres://a,b/x",
+            "postgres://a:1,b:2/x",
+            "postgres:///x?host=a,b",
+        ] {
+            assert_eq!(error(several), ConnectInfoError::Host, "{several}");
+        }
         assert_eq!(error("postgres://[::1/x"), ConnectInfoError::Host);
         for url in [
             "postgres://a:%@h",

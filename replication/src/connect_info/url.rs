@@ -18,6 +18,9 @@ pub(super) fn parameters(url: &str) -> Result<Vec<(String, String)>, ConnectInfo
         Some((user, password)) => (user, Some(password)),
         None => (credentials, None),
     };
+    if address.contains(',') {
+        return Err(ConnectInfoError::Host);
+    }
     let (host, port) = split_port(address)?;
     let mut parameters = Vec::new();
     for (name, text) in [
