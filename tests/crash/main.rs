@@ -114,6 +114,8 @@ struct Outcome {
     answered: u64,
     /// How many strikes hit a long transaction.
     hits: u64,
+    /// Where the anchor slot and the log stood at the beginning and at the end.
+    anchor: ((u64, u64), (u64, u64)),
 }
 
 impl Run {
@@ -157,6 +159,7 @@ impl Run {
             .map(|number| Writer::new(number, stage, random.fork()))
             .collect();
         let (database, cluster, nodes) = (&self.database, &self.cluster, &mut self.nodes);
+        let anchor = anchor(database);
         thread::scope(|scope| {
             let _actor = stage.actor();
             let (opened, all_open) = mpsc::channel();
@@ -167,10 +170,10 @@ impl Run {
                     scope.spawn(move || client.run(stage, || opened.send(()).expect("awaited")))
                 })
                 .collect();
+            drop(opened);
             for _ in 0..CLIENTS {
-                all_open
-                    .recv_timeout(ARRIVAL_MAX)
-                    .expect("every client gets a stream at the beginning");
+                let open = all_open.recv_timeout(ARRIVAL_MAX);
+                open.expect("every client gets a stream at the beginning");
             }
             stage.say("every client has a stream");
             let transactions = scope.spawn(|| oracle::read(stage, database));
@@ -178,36 +181,16 @@ impl Run {
                 .into_iter()
                 .map(|writer| scope.spawn(|| writer.run(database)))
                 .collect();
-            let (aim, began) = (Mutex::new(()), Instant::now());
-            let chaos = Chaos {
-                stage,
-                database,
-                aim: &aim,
-                began,
-            };
-            let hits = thread::scope(|scope| {
-                let on_nodes = scope.spawn(|| chaos.strike_nodes(nodes, &plan.on_nodes));
-                let on_postgres = scope.spawn(|| chaos.strike_postgres(cluster, &plan.on_postgres));
-                joined(on_nodes) + joined(on_postgres)
-            });
-            let left = plan.length.saturating_sub(began.elapsed());
-            stage.sleep(left, Stage::is_broken_off);
+            let hits = strike(plan, stage, database, cluster, nodes);
             stage.close();
             let answered = writers.into_iter().map(joined).sum();
             stage.say("the writers have ended, and everything is up");
             if !stage.is_broken_off() {
                 writers::write_end(database, stage);
             }
-            let deadline = Instant::now() + ARRIVAL_MAX;
-            let is_done =
-                || clients.iter().all(|client| client.is_finished()) && transactions.is_finished();
-            while !is_done() && Instant::now() < deadline {
-                thread::sleep(Duration::from_millis(20));
-            }
-            if !is_done() {
-                stage.say("not everybody has got to the last event");
-                stage.break_off();
-            }
+            wait_for_all(stage, || {
+                clients.iter().all(|client| client.is_finished()) && transactions.is_finished()
+            });
             let clients = clients.into_iter().map(joined);
             let of = |number: usize| number % ORGANISATIONS.len();
             Outcome {
@@ -216,9 +199,65 @@ impl Run {
                 ledgers,
                 answered,
                 hits,
+                anchor: (anchor, self::anchor(database)),
             }
         })
     }
+}
+
+/// Strikes as planned, and lets the writers write for as long as planned. Returns how many strikes hit
+/// a long transaction.
+fn strike(
+    plan: &Plan,
+    stage: &Stage,
+    database: &Database,
+    cluster: &Cluster,
+    nodes: &mut [Node],
+) -> u64 {
+    let (aim, began) = (Mutex::new(()), Instant::now());
+    let chaos = Chaos {
+        stage,
+        database,
+        aim: &aim,
+        began,
+    };
+    let hits = thread::scope(|scope| {
+        let on_nodes = scope.spawn(|| chaos.strike_nodes(nodes, &plan.on_nodes));
+        let on_postgres = scope.spawn(|| chaos.strike_postgres(cluster, &plan.on_postgres));
+        joined(on_nodes) + joined(on_postgres)
+    });
+    let left = plan.length.saturating_sub(began.elapsed());
+    stage.sleep(left, Stage::is_broken_off);
+    hits
+}
+
+/// Waits until everybody has got to the last event. Who does not get there has missed something, which
+/// the verdict says.
+fn wait_for_all(stage: &Stage, is_done: impl Fn() -> bool) {
+    let deadline = Instant::now() + ARRIVAL_MAX;
+    while !is_done() {
+        if Instant::now() >= deadline {
+            stage.say("not everybody has got to the last event");
+            stage.break_off();
+            return;
+        }
+        thread::sleep(Duration::from_millis(20));
+    }
+}
+
+/// Where the anchor slot stands, in bytes of the log, and up to where the log goes.
+fn anchor(database: &Database) -> (u64, u64) {
+    let position = |expression: &str| {
+        let position = database.connect().value(&format!(
+            "SELECT {expression} - '0/0'::pg_lsn FROM pg_replication_slots
+             WHERE plugin = 'pgoutput' AND NOT temporary"
+        ));
+        position.parse().expect("a position is a number")
+    };
+    (
+        position("confirmed_flush_lsn"),
+        position("pg_current_wal_flush_lsn()"),
+    )
 }
 
 impl Outcome {
@@ -240,6 +279,13 @@ impl Outcome {
             ORGANISATIONS
                 .map(|name| format!("{name} {}", truth.events(name)))
                 .join(", "),
+        ));
+        let ((before, began), (after, ended)) = self.anchor;
+        stage.say(&format!(
+            "the log has grown by {} KiB; the anchor has moved on by {} KiB and holds back {} KiB",
+            (ended - began) / 1_024,
+            (after - before) / 1_024,
+            (ended - after) / 1_024,
         ));
         let mut wrong = Vec::new();
         for (name, ledger) in ORGANISATIONS.iter().zip(self.ledgers) {
