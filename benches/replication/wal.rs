@@ -68,7 +68,7 @@ impl Rows {
                 "INSERT INTO \"Estate\" SELECT md5(n::text)::uuid, {organisation},
                         'Harbour View ' || n, 'active', 'apartment', 425000.50 + n, 81.25, 3, 7::smallint,
                         n % 2 = 0, n || ' Longshore Drive', 'Port Elizabeth', 'ZA',
-                        repeat('South-facing rooms, quiet and bright. ', 10),
+                        repeat('South-facing rooms, quiet and bright. ', 17),
                         E'He said \"call first\".\\nKeys at number ' || n % 90,
                         ARRAY['sea', 'garden', 'two bathrooms'],
                         jsonb_build_object('heating', 'gas', 'year', 1974, 'rooms', ARRAY[12, 14, 31],
