@@ -5,7 +5,7 @@ use std::time::{SystemTime, UNIX_EPOCH};
 
 use serde_json::{Value, json};
 
-use crate::support::{Driver, World, on_both_drivers};
+use crate::support::{Driver, Request, World, on_both_drivers};
 
 on_both_drivers!(
     an_insert_arrives_as_the_row_that_was_committed,
@@ -14,6 +14,9 @@ on_both_drivers!(
     a_row_that_moves_is_deleted_here_and_inserted_there,
     a_transaction_arrives_in_its_order,
     a_large_transaction_arrives_whole,
+    many_changes_of_a_type_arrive_in_batches_where_that_is_wanted,
+    a_table_that_is_emptied_is_told_to_every_organisation,
+    memberships_that_are_emptied_close_every_stream,
     nothing_of_a_rolled_back_transaction_arrives,
     the_node_reads_over_a_unix_socket_too,
 );
@@ -181,6 +184,65 @@ fn a_large_transaction_arrives_whole(driver: Driver) {
     );
     for (index, event) in alice.events(5_000).iter().enumerate() {
         assert_eq!(event["payload"]["record"]["id"], (index + 1).to_string());
+    }
+}
+
+fn many_changes_of_a_type_arrive_in_batches_where_that_is_wanted(driver: Driver) {
+    let world = World::with(driver, |config| config.set("batch.over", "50"));
+    let path = "/api/realtime/stream?organizationId=acme&type=property.insert";
+    let mut alice = world.node.stream(&Request::get(path).user("alice"));
+    world.database.connect().run(
+        r#"INSERT INTO "Property" (id, "organizationId", name)
+           SELECT i::text, 'acme', 'P' FROM generate_series(1, 2000) i"#,
+    );
+    let mut seen = 0;
+    while seen < 2_000 {
+        let event = alice.event();
+        assert_eq!(event["type"], "property.insert.batch");
+        let changes = event["payload"]["changes"].as_array().expect("a batch");
+        assert_eq!(changes.last().expect("some")["id"], event["id"]);
+        for change in changes {
+            seen += 1;
+            assert_eq!(change["record"]["id"], seen.to_string());
+        }
+    }
+}
+
+// Case: 26
+fn a_table_that_is_emptied_is_told_to_every_organisation(driver: Driver) {
+    let world = World::new(driver);
+    let mut streams = [("acme", "alice"), ("globex", "bob")]
+        .map(|(organization, user)| world.node.open(organization, user));
+    let path = "/api/realtime/stream?organizationId=acme&channel=client";
+    let mut elsewhere = world.node.stream(&Request::get(path).user("alice"));
+    let sql = world.database.connect();
+    sql.run(r#"TRUNCATE "Property" CASCADE"#);
+    sql.run(r#"INSERT INTO "Client" ("organizationId", name) VALUES ('acme', 'Ann')"#);
+    for stream in &mut streams {
+        let event = stream.event();
+        assert_eq!(event["type"], "property.truncated");
+        let expected = json!({
+            "organizationId": null, "table": "Property", "action": "truncate",
+            "record": null, "old": null,
+        });
+        assert_eq!(event["payload"], expected);
+    }
+    assert_eq!(elsewhere.event()["type"], "client.insert");
+}
+
+// Case: 26
+fn memberships_that_are_emptied_close_every_stream(driver: Driver) {
+    let world = World::new(driver);
+    let mut streams = [("acme", "alice"), ("globex", "bob"), ("globex", "carol")]
+        .map(|(organization, user)| world.node.open(organization, user));
+    world.database.connect().run(
+        r#"BEGIN; TRUNCATE "OrganizationMember";
+           INSERT INTO "Property" ("organizationId", name) VALUES ('acme', 'marker-late'); COMMIT"#,
+    );
+    for stream in &mut streams {
+        let bye = stream.control("bye").json();
+        assert_eq!(bye["reason"], "membership_revoked");
+        assert!(!stream.has_received("marker-late"));
     }
 }
 
