@@ -25,6 +25,7 @@ mod proxies;
 mod refusals;
 mod resume;
 mod routes;
+mod slot;
 mod slots;
 mod slow_reader;
 mod start;

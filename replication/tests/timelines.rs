@@ -130,15 +130,15 @@ mod from_17 {
             standby.sql(&format!("ALTER SYSTEM SET {setting}"));
         }
         standby.sql("SELECT pg_reload_conf()");
-        let mut drive = Drive::streaming(&primary, Rules::default());
+        // The slot of the standby begins where the anchor has moved past what the standby still needs
+        // of the catalog: with a short window, soon.
+        let mut drive = Drive::with(&primary, |config| config.window_ms = 1_000);
+        drive.until("streaming", |drive| drive.status().ready);
         let failover = "SELECT bool_and(failover) FROM pg_replication_slots WHERE slot_type = \
                         'logical' AND NOT temporary";
         assert_eq!(primary.sql(failover), "t");
-        primary.sql(&insert(1, 10));
-        drive.catch_up(&primary);
         let synced = "SELECT count(*) FROM pg_replication_slots WHERE synced AND NOT temporary";
-        // The slot of the standby has to be past what the standby still needs of the catalog.
-        for _ in 0..60 {
+        for _ in 0..50 {
             if standby.sql(synced) == "1" {
                 break;
             }
@@ -146,6 +146,12 @@ mod from_17 {
             drive.pass(Duration::from_millis(500));
         }
         assert_eq!(standby.sql(synced), "1");
+        // From now on it is held back.
+        drop(drive);
+        let mut drive = Drive::streaming(&primary, Rules::default());
+        primary.sql(&insert(1, 10));
+        drive.catch_up(&primary);
+        drive.pass(Duration::from_secs(2));
         follow(&mut drive, &primary, &standby);
         promote(&mut drive, &mut primary, &standby);
         drive.until("streaming again", |drive| {

@@ -89,6 +89,8 @@ pub struct Reader {
     /// Whether what comes next in the log cannot be read, because it was written without the
     /// publication.
     is_unreadable: bool,
+    /// Where the history is cut off, when everything up to there has been handed over.
+    cut_at: Option<Lsn>,
     /// A gap that is owed to everybody as soon as there is a stream.
     owed: Option<GapReason>,
     /// What is handed over before anything is read: at most a `Gap` and a `Start`.
@@ -166,6 +168,7 @@ impl Reader {
             has_skipped: false,
             looked_at: Lsn(0),
             is_unreadable: false,
+            cut_at: None,
             owed: None,
             batches: VecDeque::new(),
             outstanding: None,

@@ -125,6 +125,7 @@ impl Reader {
             (Some(feed), Some(reason)) => {
                 feed.on_gap(lineage.clone(), *from);
                 self.window.clear();
+                self.cut_at = None;
                 if *reason == GapReason::PublicationChanged {
                     // The anchor stands before what nobody can read.
                     self.window.cut(*from);

@@ -3,7 +3,7 @@
 
 use std::sync::Arc;
 
-use wire::{Batch, Gap, GapReason};
+use wire::{Batch, Gap, GapReason, Lsn};
 
 use super::{Action, Line, Mark, Reader, State};
 use crate::SlotMode;
@@ -56,9 +56,13 @@ impl Reader {
     }
 
     /// Up to where the anchor may be moved.
-    fn horizon(&mut self, now_ms: u64) -> Option<wire::Lsn> {
+    fn horizon(&mut self, now_ms: u64) -> Option<Lsn> {
         if planted::CONFIRM_BEFORE_HAND_OVER {
             return self.feed.as_ref().map(Feed::resume);
+        }
+        let applied = self.applied.map_or(Lsn(0), |mark| mark.position.lsn);
+        if let Some(at) = self.cut_at.take_if(|at| applied >= *at) {
+            self.window.cut(at);
         }
         let server_ms = self.clock.now_unix_ms(now_ms);
         self.window.horizon(server_ms, self.server_end)
@@ -190,9 +194,8 @@ impl Reader {
             reason,
         };
         self.batches.push_back((Batch::Gap(Arc::new(gap)), mark));
-        // Who starts later must not resume what cannot be resumed either.
-        if let Some(applied) = self.applied {
-            self.window.cut(applied.position.lsn);
-        }
+        // Who starts later must not go on from before that either; what was written until somebody
+        // looked was seen by whoever began anew.
+        self.cut_at = Some(self.looked_at.max(floor.lsn));
     }
 }
