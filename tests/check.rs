@@ -10,7 +10,7 @@ use crate::support::directory::Directory;
 use crate::support::ports::free_port;
 use crate::support::postgres::Cluster;
 use crate::support::sql::Sql;
-use crate::support::{Config, Database, Driver, becomes_true};
+use crate::support::{Config, Database, Driver, becomes_true, wait_until};
 
 /// Where statements stand in what it prints: deeper than any other text.
 const STATEMENT_COLUMN: usize = 38;
@@ -296,6 +296,43 @@ fn a_log_that_nothing_bounds() {
     subject.run("SELECT pg_reload_conf()");
     look(&subject.config.clone().set("slot.accept_unbounded", "true")).is_content();
     subject.is_mended(1, "it is -1: nothing bounds what is kept");
+}
+
+#[test]
+fn an_anchor_that_is_lost_or_left_over() {
+    let subject = Subject::alone();
+    subject.run(
+        "SELECT pg_create_logical_replication_slot('tailrace_' || oid, 'pgoutput')
+         FROM pg_database WHERE datname = current_database()",
+    );
+    subject
+        .look()
+        .says(0, "No node runs: it grows until one does");
+    let temporary = subject.config.clone().text("slot.mode", "temporary");
+    look(&temporary).says(1, "slot.mode is temporary, so nobody moves it");
+    // The log goes on without it, beyond its bound.
+    subject.run("ALTER SYSTEM SET max_slot_wal_keep_size = '1MB'");
+    subject.run("SELECT pg_reload_conf()");
+    let sql = subject.database.connect();
+    wait_until("the slot is given up", Duration::from_secs(60), || {
+        for step in [
+            "SELECT pg_switch_wal()",
+            "CREATE TABLE filler (x int)",
+            "DROP TABLE filler",
+            "CHECKPOINT",
+        ] {
+            sql.run(step);
+        }
+        let status = "SELECT wal_status = 'lost' FROM pg_replication_slots";
+        sql.optional(status).as_deref() == Some("t")
+    });
+    subject.run("ALTER SYSTEM SET max_slot_wal_keep_size = '1GB'");
+    subject.run("SELECT pg_reload_conf()");
+    let looked = subject.look();
+    looked.says(1, "the server has given tailrace_");
+    subject.mend(&looked);
+    subject.look().is_content();
+    look(&temporary).is_content();
 }
 
 #[test]

@@ -131,12 +131,8 @@ async fn look_inside(
         return Ok(());
     }
     let retention = Retention::read(client, info, disk_free).await?;
-    let mut findings = server::findings(
-        &server,
-        &retention,
-        config.slot.generation,
-        Provider::of(&info.host),
-    );
+    let mut findings =
+        server::findings(&server, &retention, &config.slot, Provider::of(&info.host));
     findings.push(connection::role(client, info, &server).await?);
     report.add("Server", findings);
     report.add("Slot", slot::findings(client, config, &retention).await?);

@@ -1,9 +1,10 @@
 //! The server: its version, its settings, and what is left of what is scarce.
 
-use replication::Provider;
+use replication::{Provider, SlotMode};
 
 use super::Finding;
 use crate::catalog::Server;
+use crate::config::Slot;
 use crate::config::units::human_time;
 use crate::retention::Retention;
 
@@ -38,7 +39,7 @@ pub(super) fn too_old(server: &Server) -> Option<Finding> {
 pub(super) fn findings(
     server: &Server,
     retention: &Retention,
-    generation: u32,
+    slot: &Slot,
     provider: Provider,
 ) -> Vec<Finding> {
     let mut findings = vec![version(server)];
@@ -50,8 +51,10 @@ pub(super) fn findings(
     }
     findings.push(wal_level(server, provider));
     findings.push(encoding(server));
-    let has_anchor = retention.anchor(generation).is_some();
-    findings.push(slots(server, retention, has_anchor));
+    // Beside its own, the first node makes the anchor.
+    let has_anchor = retention.anchor(slot.generation).is_some();
+    let is_enough = has_anchor || slot.mode == SlotMode::Temporary;
+    findings.push(slots(server, retention, if is_enough { 1 } else { 2 }));
     findings.push(walsenders(server, retention));
     findings.extend(idle_timeout(server));
     findings
@@ -100,10 +103,8 @@ fn encoding(server: &Server) -> Finding {
     }
 }
 
-/// A node needs one for its copy; the first one also makes the anchor.
-fn slots(server: &Server, retention: &Retention, has_anchor: bool) -> Finding {
+fn slots(server: &Server, retention: &Retention, needed: i64) -> Finding {
     let most = server.number("max_replication_slots");
-    let needed = if has_anchor { 1 } else { 2 };
     scarce(&Scarce {
         setting: "max_replication_slots",
         what: "replication slots",

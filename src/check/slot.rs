@@ -1,5 +1,6 @@
 //! The anchor: what of the log it holds back, why, and for how long there is room.
 
+use replication::SlotMode;
 use tokio_postgres::{Client, Row};
 
 use super::Finding;
@@ -21,7 +22,14 @@ pub(super) async fn findings(
     retention: &Retention,
 ) -> Result<Vec<Finding>, DatabaseError> {
     let mut findings = vec![bound(config, retention)];
+    let is_temporary = config.slot.mode == SlotMode::Temporary;
     match retention.anchor(config.slot.generation) {
+        Some(slot) if is_temporary => findings.push(left_over(slot, retention)),
+        None if is_temporary => {
+            let says =
+                "none, as slot.mode is temporary: what was before a node's start is not known";
+            findings.push(Finding::ok("anchor", says));
+        }
         Some(slot) => {
             findings.push(anchor(slot, retention));
             findings.extend(beyond_window(slot));
@@ -42,6 +50,9 @@ fn bound(config: &Config, retention: &Retention) -> Finding {
     let about = "max_slot_wal_keep_size";
     let window = config.history.wal_bytes;
     match retention.keep_bytes {
+        None if config.slot.mode == SlotMode::Temporary => {
+            Finding::ok(about, "-1; slot.mode is temporary, so a slot goes with its node")
+        }
         None if config.slot.accept_unbounded => {
             Finding::ok(about, "-1: nothing bounds it, which slot.accept_unbounded says is meant")
         }
@@ -71,9 +82,9 @@ fn anchor(slot: &Slot, retention: &Retention) -> Finding {
             Some(reason) => format!(" ({reason})"),
             None => String::new(),
         };
-        return Finding::fail(about, format!("the server has given {name} up{why}"))
-            .because("What it held back is gone: every page is told to refetch (reset).")
-            .because("Drop it, and a node makes it anew:")
+        return Finding::warn(about, format!("the server has given {name} up{why}"))
+            .because("What it held back is gone: pages that come back are told to refetch (reset).")
+            .because("A node drops it and makes it anew. Where none is to run:")
             .mend(format!(
                 "SELECT pg_drop_replication_slot({});",
                 literal(name)
@@ -92,6 +103,17 @@ fn anchor(slot: &Slot, retention: &Retention) -> Finding {
         )
         .because(format!("It is moved on by {nodes} running.")),
     }
+}
+
+/// An anchor of nodes that were configured otherwise.
+fn left_over(slot: &Slot, retention: &Retention) -> Finding {
+    let says = format!("{} {}", slot.name, retention.outlook(slot));
+    Finding::warn("anchor", says)
+        .because("slot.mode is temporary, so nobody moves it. Unless other nodes do, drop it:")
+        .mend(format!(
+            "SELECT pg_drop_replication_slot({});",
+            literal(&slot.name)
+        ))
 }
 
 /// What the slot keeps beyond its own place: something older than it is still open.

@@ -68,7 +68,7 @@ pub(super) const KEYS: &[(&str, &str, Kind)] = &[
 pub(super) const LISTS: &[&str] = &["stream", "route"];
 
 /// Variables that begin like ours and are no keys.
-const OTHER_VARIABLES: [&str; 1] = ["TAILRACE_LOG"];
+const OTHER_VARIABLES: [&str; 2] = ["TAILRACE_LOG", "TAILRACE_POSTGRES_BIN"];
 
 /// Reads the configuration: the file's text, with the environment over it. The strings are warnings:
 /// variables that look like ours and are not.
