@@ -13,7 +13,9 @@ impl Reader {
         let tally = self.feed.as_ref().map(Feed::tally);
         let applied_lsn = self.applied.map_or(Lsn(0), |mark| mark.position.lsn);
         let lag_bytes = self.server_end.0.saturating_sub(applied_lsn.0);
-        let age_ms = self.applied.map_or(0, |mark| {
+        // Where a stream begins, nothing is known of when that was.
+        let timed = self.applied.filter(|mark| mark.at_ms != 0);
+        let age_ms = timed.map_or(0, |mark| {
             self.clock
                 .now_unix_ms(now_ms)
                 .saturating_sub(mark.at_ms)
