@@ -63,11 +63,19 @@ fn drive(cluster: &Cluster, style: Style) -> Drive {
     Drive::streaming(cluster, rules)
 }
 
-/// The rows of the table from an id on, as `to_jsonb` has them.
+/// The rows of the table from an id on, as `to_jsonb` has them. In hexadecimal on the way, since psql
+/// leaves out characters that it cannot show.
 fn judged(cluster: &Cluster, from: usize) -> Vec<Value> {
-    let sql = format!("{SETTINGS} SELECT to_jsonb(t) FROM types t WHERE id >= {from} ORDER BY id");
+    let sql = format!(
+        "{SETTINGS} SELECT encode(convert_to(to_jsonb(t)::text, 'UTF8'), 'hex')
+         FROM types t WHERE id >= {from} ORDER BY id"
+    );
     let lines = cluster.sql(&sql);
-    let rows = lines.lines().map(serde_json::from_str);
+    let rows = lines.lines().map(|line| {
+        let digits = line.as_bytes().chunks(2);
+        let byte = |pair| u8::from_str_radix(std::str::from_utf8(pair).unwrap(), 16).unwrap();
+        serde_json::from_slice(&digits.map(byte).collect::<Vec<u8>>())
+    });
     rows.collect::<Result<_, _>>().unwrap()
 }
 
