@@ -91,6 +91,18 @@ fn a_keepalive_that_asks_is_answered_at_once_also_within_a_transaction() {
     }
 }
 
+#[test]
+fn who_has_just_begun_is_not_as_far_behind_as_all_time() {
+    let script = Script::shared();
+    let (at, begin) = script.changes().next().unwrap();
+    let mut player = script.player();
+    player.hear(&script.bytes[..script.streamed[0]]);
+    player.hear(&script.bytes[at..at + CHANGE_AT + begin.len()]);
+    let status = player.reader.status(player.now_ms);
+    assert!(status.streaming && status.lag_bytes > 0, "{status:?}");
+    assert!(status.lag_seconds < 600.0, "{status:?}");
+}
+
 /// The positions in what the reader has said: received, and confirmed.
 fn statuses(said: &[u8]) -> Vec<(u64, u64)> {
     let lsn = |bytes: &[u8]| u64::from_be_bytes(bytes.try_into().unwrap());

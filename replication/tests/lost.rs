@@ -126,8 +126,6 @@ fn what_the_server_gives_up_with_us_away_is_a_gap_and_made_anew_three_times_an_h
     assert_eq!(drive.gaps(), [GapReason::SlotLost; 3]);
     assert_eq!((drive.frames.len(), drive.status().anchors_lost), (4, 3));
     assert!(!drive.status().ready);
-    // Who has just begun anew is not as far behind as the year 1970.
-    assert!(drive.status().lag_seconds < 600.0, "{:?}", drive.status());
 }
 
 // Case: 54
