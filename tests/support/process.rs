@@ -220,6 +220,8 @@ impl Program {
     fn command(&self, ending: Signal) -> Command {
         let mut command = Command::new("setpriv");
         command.args(["--pdeathsig", signal_name(ending)]);
+        // It is for the tests alone; a node takes it for a key that was mistyped.
+        command.env_remove("TAILRACE_POSTGRES_BIN");
         if let Some(user) = &self.user {
             command.args(["--reuid", user, "--regid", user, "--clear-groups"]);
         }
