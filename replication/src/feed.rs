@@ -79,13 +79,16 @@ impl Feed {
         if let Some(transaction) = self.transaction.take() {
             self.interrupted = Some((transaction.commit, transaction.into_batches()));
         }
-        self.progress = None;
+        // What was not said yet would not be said again by a server that has nothing new.
+        let position = self.lineage.position(self.resume, 0);
+        self.progress = (position > self.emitted).then_some(self.resume);
     }
 
     /// A new connection begins to stream elsewhere: what lies between is missing.
     pub(crate) fn on_gap(&mut self, lineage: Lineage, floor: Lsn) {
         self.on_reconnect(lineage);
         self.interrupted = None;
+        self.progress = None;
         self.handed.clear();
         self.emitted = self.lineage.position(floor, 0);
         self.resume = floor;
@@ -381,3 +384,6 @@ impl Feed {
         });
     }
 }
+
+#[cfg(test)]
+mod tests;
