@@ -12,7 +12,7 @@
 pub(crate) mod questions;
 
 use sha2::{Digest as _, Sha256};
-use wire::{GapReason, Lineage, Lsn};
+use wire::{EventId, GapReason, Lineage, Lsn};
 
 use crate::limits::{LOCK_TIMEOUT_MS, RECREATIONS_MAX};
 use crate::notice::KEEP_MORE;
@@ -53,6 +53,8 @@ pub(crate) struct Known {
     pub(crate) lineage: Lineage,
     /// Where reading goes on.
     pub(crate) resume: Lsn,
+    /// Up to where everything was handed out: beyond that, where a transaction is begun.
+    pub(crate) emitted: EventId,
     /// Whether nothing can be read there, since it was written without the publication.
     pub(crate) is_unreadable: bool,
     /// Whether a lost anchor may be made anew.
@@ -406,7 +408,11 @@ fn continues(known: &Known, lineage: &Lineage, flushed: Lsn) -> bool {
     // The last byte that was read, rather than the first that was not: a timeline may have been left
     // exactly between them.
     let last = Lsn(known.resume.0.saturating_sub(1));
-    flushed >= known.resume && lineage.admits(known.lineage.position(last, 0))
+    // A transaction of which a part was handed out must have been committed there as well.
+    let begun = Some(known.emitted).filter(|emitted| emitted.index > 0);
+    flushed >= known.resume
+        && lineage.admits(known.lineage.position(last, 0))
+        && begun.is_none_or(|begun| flushed > begun.lsn && lineage.admits(begun))
 }
 
 fn waiting(reason: &str) -> Obstacle {

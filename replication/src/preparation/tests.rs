@@ -102,9 +102,20 @@ impl Server {
 
     /// Where it is read from after a connection that ended at a position, and what is missing.
     fn resume(&self, lineage: &Lineage, resume: u64) -> (Lsn, Option<GapReason>) {
+        self.resume_within(lineage, resume, lineage.position(Lsn(resume), 0))
+    }
+
+    /// The same, where more than that was handed out.
+    fn resume_within(
+        &self,
+        lineage: &Lineage,
+        resume: u64,
+        emitted: EventId,
+    ) -> (Lsn, Option<GapReason>) {
         let known = Known {
             lineage: lineage.clone(),
             resume: Lsn(resume),
+            emitted,
             is_unreadable: false,
             may_recreate: true,
         };
@@ -172,6 +183,7 @@ fn a_lost_anchor_is_dropped_and_made_anew_unless_that_was_of_no_use() {
     let known = |may_recreate| {
         let lineage = SERVER.prepare(None).1.unwrap().lineage;
         Some(Known {
+            emitted: lineage.position(Lsn(0x80), 0),
             lineage,
             resume: Lsn(0x80),
             is_unreadable: false,
@@ -231,6 +243,7 @@ fn without_an_anchor_a_temporary_slot_is_all_there_is() {
 fn what_was_written_without_the_publication_is_left_out() {
     let lineage = SERVER.prepare(None).1.unwrap().lineage;
     let known = Known {
+        emitted: lineage.position(Lsn(0x900), 0),
         lineage,
         resume: Lsn(0x900),
         is_unreadable: true,
@@ -283,6 +296,25 @@ fn a_promotion_is_a_gap_only_for_who_read_beyond_the_fork() {
             .timeline
     });
     assert_eq!(timelines, [1, 2]);
+}
+
+#[test]
+fn a_transaction_that_was_begun_and_never_committed_there_is_a_gap() {
+    let lineage = SERVER.prepare(None).1.unwrap().lineage;
+    let begun = |server: Server, commit| {
+        let emitted = lineage.position(Lsn(commit), 7);
+        server.resume_within(&lineage, 0x480, emitted)
+    };
+    let goes_on = (Lsn(0x480), None);
+    let beyond = (Lsn(0x100), Some(GapReason::HistoryChanged));
+    let promoted = Server {
+        timeline: 2,
+        ..SERVER
+    };
+    assert_eq!(begun(promoted, 0x4ff), goes_on);
+    assert_eq!(begun(promoted, 0x500), beyond, "the fork lies before it");
+    assert_eq!(begun(SERVER, 0xfff), goes_on);
+    assert_eq!(begun(SERVER, 0x1000), beyond, "an older state");
 }
 
 #[test]

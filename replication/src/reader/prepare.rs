@@ -43,6 +43,7 @@ impl Reader {
                 let known = self.feed.as_ref().map(|feed| Known {
                     lineage: feed.lineage().clone(),
                     resume: feed.resume(),
+                    emitted: feed.emitted(),
                     is_unreadable: self.is_unreadable,
                     may_recreate,
                 });
