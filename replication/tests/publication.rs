@@ -134,6 +134,28 @@ fn a_table_that_somebody_takes_out_is_said_and_one_that_is_dropped_is_not() {
 }
 
 #[test]
+fn what_was_left_out_long_ago_is_told_to_who_reads_it_late() {
+    let cluster = Cluster::start(SCHEMA);
+    drop(Drive::streaming(&cluster, Rules::default()));
+    cluster.sql(r#"INSERT INTO "Property" SELECT generate_series(1, 5000)"#);
+    cluster.sql("DROP PUBLICATION tailrace");
+    cluster.sql(r#"INSERT INTO "Property" VALUES (5001)"#);
+    cluster.sql(r#"CREATE PUBLICATION tailrace FOR TABLE "Property", "Client""#);
+    // The publication has been looked at, and found well, long before that place is read.
+    let mut drive = Drive::new(&cluster, Rules::default()).read_at_most(64);
+    drive.until("half through", |drive| drive.frames.len() > 500);
+    assert!(drive.status().slot.is_some() && drive.gaps().is_empty());
+    let mut drive = drive.read_at_most(64 * 1024);
+    drive.until("a gap", |drive| !drive.gaps().is_empty());
+    drive.until("ready", |drive| drive.status().ready);
+    cluster.sql(r#"INSERT INTO "Property" VALUES (5002)"#);
+    drive.catch_up(&cluster);
+    drive.pass(Duration::from_secs(2));
+    assert_eq!(drive.frames.len(), 5_001);
+    assert_eq!(drive.gaps(), [GapReason::PublicationChanged]);
+}
+
+#[test]
 fn a_route_wants_its_table_in_the_publication() {
     let cluster = Cluster::start(SCHEMA);
     cluster.sql(r#"ALTER PUBLICATION tailrace DROP TABLE "Client""#);

@@ -86,6 +86,8 @@ pub struct Reader {
     has_skipped: bool,
     /// The end of the log when somebody looked.
     looked_at: Lsn,
+    /// Up to here nobody is owed anything: whatever was missed, everybody began anew behind it.
+    forgiven: Lsn,
     /// Whether what comes next in the log cannot be read, because it was written without the
     /// publication.
     is_unreadable: bool,
@@ -167,6 +169,7 @@ impl Reader {
             publication: Publication::new(Tables::new()),
             has_skipped: false,
             looked_at: Lsn(0),
+            forgiven: Lsn(0),
             is_unreadable: false,
             cut_at: None,
             owed: None,

@@ -127,6 +127,7 @@ impl Reader {
                 feed.on_gap(lineage.clone(), *from);
                 self.window.clear();
                 self.cut_at = None;
+                self.forgiven = *from;
                 if *reason == GapReason::PublicationChanged {
                     // The anchor stands before what nobody can read.
                     self.window.cut(*from);

@@ -97,8 +97,7 @@ impl Reader {
             self.notices.push_back(Notice::Server { message });
         }
         let position = self.feed.as_ref().map_or(Lsn(0), Feed::resume);
-        // What was left out before somebody looked was seen by whoever began anew then.
-        if notice.code == SKIPPED && position >= self.looked_at {
+        if notice.code == SKIPPED && position >= self.forgiven {
             self.has_skipped = true;
             self.anchor.hasten();
         }

@@ -194,8 +194,9 @@ impl Reader {
             reason,
         };
         self.batches.push_back((Batch::Gap(Arc::new(gap)), mark));
-        // Who starts later must not go on from before that either; what was written until somebody
-        // looked was seen by whoever began anew.
-        self.cut_at = Some(self.looked_at.max(floor.lsn));
+        // What was written until somebody looked was seen by whoever began anew. Who starts later must
+        // not go on from before that either.
+        self.forgiven = self.looked_at.max(floor.lsn);
+        self.cut_at = Some(self.forgiven);
     }
 }
