@@ -144,7 +144,7 @@ impl Reader {
                     reason: *reason,
                 };
                 self.batches
-                    .push_back((Batch::Gap(Arc::new(gap)), self.beginning(floor)));
+                    .push_back((Batch::Gap(Arc::new(gap)), self.beginning(floor, true)));
             }
         }
         let start = Start {
@@ -152,8 +152,10 @@ impl Reader {
             floor,
             caught_up: lineage.position(plan.flushed.max(*from), 0),
         };
-        self.batches
-            .push_back((Batch::Start(Arc::new(start)), self.beginning(floor)));
+        self.batches.push_back((
+            Batch::Start(Arc::new(start)),
+            self.beginning(floor, gap.is_some()),
+        ));
     }
 
     /// Says what is to be looked after, and says what became of the anchor.
@@ -195,10 +197,11 @@ impl Reader {
 
     /// What is known when the announcement of a beginning has been handed over: nothing is confirmed
     /// by it.
-    fn beginning(&self, floor: wire::EventId) -> Mark {
+    fn beginning(&self, floor: wire::EventId, is_gap: bool) -> Mark {
         let connection = self.connection;
-        // After a reconnect what was applied before stays applied.
-        match self.applied.filter(|applied| applied.position >= floor) {
+        // After a reconnect what was applied before stays applied; not where it means nothing any more.
+        let stays = |applied: &Mark| !is_gap && applied.position >= floor;
+        match self.applied.filter(stays) {
             Some(applied) => Mark {
                 confirm: None,
                 connection,
