@@ -27,8 +27,7 @@ fn one(route: &Route, rules: &Rules, publication: &Publication, catalog: &Catalo
     };
     let mut findings = Vec::new();
     if publication.table(table.oid).is_none() {
-        let organisation = table.first_of(&rules.organisation_columns);
-        let identities = Identities::with(table, organisation.as_slice());
+        let identities = Identities::with(table, &whose(route, rules, table));
         findings.push(
             Finding::warn(about.clone(), "its table is not in the publication")
                 .because("The route does nothing. If its changes may leave, as the owner:")
@@ -53,6 +52,17 @@ fn one(route: &Route, rules: &Rules, publication: &Publication, catalog: &Catalo
         findings.push(Finding::ok(about, "its table and columns are there"));
     }
     findings
+}
+
+/// The columns that say whose a deleted row was.
+fn whose<'a>(route: &'a Route, rules: &'a Rules, table: &Table) -> Vec<&'a str> {
+    let organisation = match &route.organisation {
+        Some(Organisation::Column(name)) => Some(name.as_str()),
+        Some(Organisation::Constant(_)) => None,
+        None => table.first_of(&rules.organisation_columns),
+    };
+    let named = organisation.into_iter().chain(route.user.as_deref());
+    named.filter(|name| table.column(name).is_some()).collect()
 }
 
 /// The columns that a route names and its table does not have.

@@ -91,4 +91,9 @@ fn routes_that_name_what_is_not_there() {
     subject.run(r#"CREATE TABLE "Lease" (id int PRIMARY KEY, "organizationId" text NOT NULL)"#);
     let subject = subject.with(|config| config.with("\n[[route]]\ntable = \"Lease\"\n"));
     subject.is_mended(1, "its table is not in the publication");
+    // One statement mends it, also where the route names the columns.
+    subject.run(r#"CREATE TABLE "Task" (id int PRIMARY KEY, "teamId" text NOT NULL, "ownerId" text NOT NULL)"#);
+    let route = "\n[[route]]\ntable = \"Task\"\norganization = \"teamId\"\nuser = \"ownerId\"\n";
+    let subject = subject.with(|config| config.with(route));
+    subject.is_mended(1, "its table is not in the publication");
 }
