@@ -5,6 +5,7 @@ use std::path::PathBuf;
 
 use replication::ConnectInfo;
 use tokio_postgres::Client;
+use tokio_postgres::error::SqlState;
 
 use crate::check::Subject;
 use crate::config::units;
@@ -180,7 +181,15 @@ async fn drop_all(info: &ConnectInfo, names: &[String]) -> Result<(), String> {
     for name in names {
         let sql = "SELECT pg_catalog.pg_drop_replication_slot($1::text::name)";
         let dropped = client.execute(sql, &[name]).await;
-        dropped.map_err(|error| format!("{name}: {}", DatabaseError::of(error)))?;
+        dropped.map_err(|error| {
+            let mend = match error.code() {
+                Some(&SqlState::INSUFFICIENT_PRIVILEGE) => {
+                    "; the role of the nodes may, or another with REPLICATION: name it by --database-url"
+                }
+                _ => "",
+            };
+            format!("{name}: {}{mend}", DatabaseError::of(error))
+        })?;
         print(&format!("dropped  {name}\n"))?;
     }
     Ok(())

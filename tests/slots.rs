@@ -130,6 +130,19 @@ fn slots_of_others_stay() {
             refused.error
         );
     }
+    // An owner of tables need not be allowed to.
+    sql.run(&format!(
+        "CREATE ROLE app_{oid} LOGIN PASSWORD 'correct-horse'"
+    ));
+    let owner = database.url_as(&format!("app_{oid}"));
+    let refused = tailrace(["slots", "drop", "--database-url", &owner]);
+    assert!(
+        refused
+            .error
+            .contains("REPLICATION: name it by --database-url"),
+        "{}",
+        refused.error
+    );
     let names = || {
         let sql = database.connect();
         sql.value(&format!(
