@@ -11,6 +11,8 @@ use tokio_postgres::error::SqlState;
 use tokio_postgres::tls::MakeTlsConnect;
 use tokio_postgres::{Client, NoTls, Socket};
 
+pub(crate) use replication::{identifier, literal};
+
 use crate::tls::{MakeTls, NeverClearText, ServerTls, TlsError};
 
 /// How long a connection may take.
@@ -55,7 +57,11 @@ async fn open(info: &ConnectInfo, options: &str) -> Result<Client, DatabaseError
     };
     tokio::time::timeout(Duration::from_millis(CONNECT_MS), connecting)
         .await
-        .unwrap_or(Err(DatabaseError::Silent))
+        .unwrap_or_else(|_| {
+            let seconds = CONNECT_MS / 1_000;
+            let message = format!("{}: no answer within {seconds} s", info.place());
+            Err(DatabaseError::Unreachable(message))
+        })
 }
 
 async fn establish<T>(
@@ -190,6 +196,10 @@ impl DatabaseError {
                 is_temporary,
                 mend,
             },
+            // The URL may come from four places: which server it is, is half of the mend.
+            (Self::Unreachable(message), _) => {
+                Self::Unreachable(format!("{}: {message}", info.place()))
+            }
             (other, _) => other,
         }
     }
@@ -259,22 +269,24 @@ fn with_sources(error: &dyn std::error::Error) -> String {
     text
 }
 
-/// A name in SQL, whatever is in it (PostgreSQL, "Identifiers and Key Words").
-pub(crate) fn identifier(name: &str) -> String {
-    format!("\"{}\"", name.replace('"', "\"\""))
-}
-
-/// A string in SQL, with `standard_conforming_strings` on, as it is by default.
-pub(crate) fn literal(text: &str) -> String {
-    format!("'{}'", text.replace('\'', "''"))
-}
-
 #[cfg(test)]
 mod tests {
     use std::io::{Read as _, Write as _};
     use std::net::TcpListener;
 
     use super::*;
+
+    #[tokio::test]
+    async fn a_server_that_does_not_listen_is_named() {
+        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+        let place = listener.local_addr().unwrap().to_string();
+        drop(listener);
+        let info: ConnectInfo = format!("postgres://app:hunter2@{place}/x").parse().unwrap();
+        let error = connect(&info).await.unwrap_err();
+        let text = error.to_string();
+        assert!(error.is_temporary() && text.contains(&place), "{text}");
+        assert!(!text.contains("hunter2"), "{text}");
+    }
 
     #[tokio::test]
     async fn a_password_is_not_shown_in_clear_text_over_a_network() {
@@ -302,12 +314,5 @@ mod tests {
             "{error}"
         );
         assert_eq!(server.join().unwrap(), b"");
-    }
-
-    #[test]
-    fn names_and_strings_cannot_end_early() {
-        assert_eq!(identifier("userId"), "\"userId\"");
-        assert_eq!(identifier("a\"; drop"), "\"a\"\"; drop\"");
-        assert_eq!(literal("it's"), "'it''s'");
     }
 }

@@ -54,8 +54,9 @@ pub use connect_info::{
 pub use counts::Status;
 pub use event_types::{Action, EventTypes, Template};
 pub use notice::Notice;
-pub use provider::Provider;
+pub use provider::{Provider, RDS_REPLICATION};
 pub use reader::{Action as LineAction, Line, Reader};
 pub use refusal::{Refusal, explain, mends};
 pub use rules::{Column, Organisation, Route, RuleError, Rules};
+pub use sql::{identifier, literal};
 pub use values::{Numbers, Style, Timestamps};

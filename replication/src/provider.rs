@@ -3,6 +3,9 @@
 
 use crate::Host;
 
+/// The role whose members may replicate on Amazon's servers, where nobody has the right itself.
+pub const RDS_REPLICATION: &str = "rds_replication";
+
 /// Whose server it is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Provider {
@@ -55,7 +58,7 @@ impl Provider {
     /// How a role gets the right to replicate. `role` is quoted as in SQL.
     pub fn replication_right(self, role: &str) -> String {
         match self {
-            Self::Rds => format!("GRANT rds_replication TO {role};"),
+            Self::Rds => format!("GRANT {RDS_REPLICATION} TO {role};"),
             _ => format!("ALTER ROLE {role} REPLICATION;"),
         }
     }

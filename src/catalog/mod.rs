@@ -11,7 +11,7 @@ mod server;
 pub(crate) use identity::{Identities, index_name};
 pub(crate) use publication::{Publication, Published};
 pub(crate) use read::Catalog;
-pub(crate) use role::{RDS_REPLICATION, Rights, Role};
+pub(crate) use role::{Rights, Role};
 pub(crate) use server::Server;
 
 use crate::database::identifier;

@@ -1,5 +1,6 @@
 //! A role, and what it may do.
 
+use replication::RDS_REPLICATION;
 use tokio_postgres::Client;
 
 use crate::database::DatabaseError;
@@ -12,9 +13,6 @@ pub(crate) struct Role {
     /// Whether it may open a connection that replicates, by itself or as a member of a host's role.
     pub(crate) may_replicate: bool,
 }
-
-/// Amazon RDS gives the right by membership in this role, which exists there alone.
-pub(crate) const RDS_REPLICATION: &str = "rds_replication";
 
 impl Role {
     /// Reads the role of this name; `None` where there is none.

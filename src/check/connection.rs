@@ -4,7 +4,7 @@ use replication::{ConnectInfo, Host, Provider, Tls};
 use tokio_postgres::Client;
 
 use super::Finding;
-use crate::catalog::{RDS_REPLICATION, Role, Server};
+use crate::catalog::{Role, Server};
 use crate::database::{self, DatabaseError, identifier};
 
 /// What is so on a host, whatever it answers.
@@ -47,6 +47,10 @@ fn refused(error: &DatabaseError) -> Finding {
             };
             finding.mends(mend.clone())
         }
+        DatabaseError::Unreachable(_) => finding.because(
+            "See that PostgreSQL runs and listens there, and that nothing is in between that refuses; or \
+             that the URL names the right place.",
+        ),
         _ => finding,
     }
 }
@@ -80,7 +84,11 @@ pub(super) async fn role(
     let about = format!("role {}", server.user);
     let role = Role::read(client, &server.user).await?;
     let name = identifier(&info.user);
-    let is_rds = Role::is_rds(client).await?;
+    // Under a name of one's own it is told by its roles alone.
+    let provider = match Role::is_rds(client).await? {
+        true => Provider::Rds,
+        false => Provider::Other,
+    };
     Ok(match role {
         Some(role) if role.is_superuser => Finding::note(about, "a superuser")
             .because("A node needs less: `tailrace init` makes a role with just its rights."),
@@ -89,10 +97,7 @@ pub(super) async fn role(
             .because(
                 "The server refuses the connection that reads the log, so a node never gets ready.",
             )
-            .mend(match is_rds {
-                true => format!("GRANT {RDS_REPLICATION} TO {name};"),
-                false => format!("ALTER ROLE {name} REPLICATION;"),
-            }),
+            .mend(provider.replication_right(&name)),
     })
 }
 

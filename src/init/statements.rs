@@ -3,10 +3,10 @@
 
 use std::fmt::Write as _;
 
-use replication::Rules;
+use replication::{Provider, Rules};
 
 use super::plan::{self, Chosen, Plan};
-use crate::catalog::{Catalog, Publication, RDS_REPLICATION};
+use crate::catalog::{Catalog, Publication};
 use crate::database::{identifier, literal};
 
 /// How long a statement that takes a table's lock waits for it: behind it, everybody else waits too.
@@ -157,7 +157,7 @@ fn role_steps(plan: &Plan, steps: &mut Vec<Step>) {
         _ => {}
     }
     if plan.is_rds && !may_replicate {
-        push(format!("GRANT {RDS_REPLICATION} TO {name};"), Kind::Plain);
+        push(Provider::Rds.replication_right(&name), Kind::Plain);
     }
     if !plan.server.is_open_to_public {
         let database = identifier(&plan.server.database);
