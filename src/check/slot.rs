@@ -101,7 +101,10 @@ fn anchor(slot: &Slot, retention: &Retention) -> Finding {
             about,
             format!("{name} holds back {}", human_bytes(slot.kept_bytes)),
         )
-        .because(format!("It is moved on by {nodes} running.")),
+        .because(match nodes {
+            1 => "The node that runs moves it on.".to_owned(),
+            nodes => format!("The {nodes} nodes that run move it on."),
+        }),
     }
 }
 

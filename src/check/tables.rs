@@ -294,7 +294,8 @@ impl Look<'_> {
 fn with_mend(finding: Finding, identities: Identities) -> Finding {
     let finding = match identities.is_full {
         true => finding.because(
-            "Not all of that is never null, so the whole old row has to be logged with every change:",
+            "It has no key, or columns of it may be null: no index can stand for the row, so the whole old \
+             row has to be logged with every change:",
         ),
         false => finding,
     };

@@ -118,7 +118,7 @@ fn parse(text: &str) -> Result<Table, ConfigError> {
             .filter(|byte| *byte == b'\n')
             .count();
         ConfigError::about(
-            format!("line {line}"),
+            format!("line {line} of the configuration"),
             format!("not TOML: {}", error.message()),
         )
     })
