@@ -99,6 +99,23 @@ fn a_message_that_cannot_be_meant_is_dropped_counted_and_said_once_a_minute() {
     );
 }
 
+// Case: 39
+#[test]
+fn a_prefix_longer_than_every_message_is_somebody_elses() {
+    let cluster = Cluster::start(EMPTY);
+    let mut drive = Drive::streaming(&cluster, Rules::default());
+    // Any role of the database may say it.
+    cluster.sql("SELECT pg_logical_emit_message(true, repeat('x', 20000000), '{}')");
+    cluster.sql(&said(
+        true,
+        "tailrace",
+        r#"{"type":"kept","organizationId":"acme"}"#,
+    ));
+    drive.catch_up(&cluster);
+    assert_eq!(drive.events("acme").len(), 1);
+    assert_eq!(drive.status().reconnects, 0);
+}
+
 // Case: 40
 #[test]
 fn a_message_of_another_database_is_not_ours() {

@@ -41,6 +41,8 @@ enum Step {
     Value { left: u16, again: bool },
     /// A byte of the prefix of an application message. Next: Content.
     Prefix,
+    /// The same, where the prefix is too long to be kept. Next: Content.
+    LongPrefix,
     /// How long the content of an application message is. Next: End.
     Content,
     /// Nothing may follow.
@@ -127,8 +129,19 @@ impl Condenser {
             Step::Value { left, again } => self.next_column(left - 1, again),
             Step::Prefix => match self.last() {
                 [0] => self.expect(4, Step::Content),
-                _ if self.kept.len() > NAME_BYTES_MAX => return Err(Malformed::Text),
+                // Nobody we know has a prefix that long, so that none stands for it.
+                _ if self.kept.len() > NAME_BYTES_MAX => {
+                    self.kept.truncate(HEAD_BYTES + MESSAGE_HEAD_BYTES);
+                    self.expect(1, Step::LongPrefix);
+                }
                 _ => self.expect(1, Step::Prefix),
+            },
+            Step::LongPrefix => match self.last() {
+                [0] => self.expect(4, Step::Content),
+                [_] => {
+                    self.kept.pop();
+                    self.expect(1, Step::LongPrefix);
+                }
             },
             Step::Content => {
                 let len = self.length()?;
@@ -254,6 +267,23 @@ mod tests {
     }
 
     #[test]
+    fn a_long_prefix_is_nobodys() {
+        let prefix = "ö".repeat(NAME_BYTES_MAX);
+        let head = [b"M\x01".as_slice(), &[0; 8], prefix.as_bytes(), b"\0"].concat();
+        let message = content(&[&head[..], b"\0\0\0\x02{}"].concat());
+        for piece in [1, 1_000, usize::MAX] {
+            let kept = condensed(&message, piece).unwrap();
+            let Ok(Message::Application {
+                prefix, content, ..
+            }) = Message::parse(&kept[HEAD_BYTES - 1..])
+            else {
+                panic!("a message")
+            };
+            assert_eq!((prefix, content), ("", b"{}".as_slice()), "{piece}");
+        }
+    }
+
+    #[test]
     fn what_is_no_row_is_an_error_wherever_it_ends() {
         let whole = update();
         for len in (1..100).chain([9_000, whole.len() - 1]) {
@@ -272,6 +302,6 @@ mod tests {
         let negative = content(b"I\0\0\0\x07N\0\x01t\xff\xff\xff\xff");
         assert_eq!(condensed(&negative, usize::MAX), Err(Malformed::Length));
         let endless = content(&[b"M\x01".as_slice(), &[0; 8], &vec![b'x'; 9_000]].concat());
-        assert_eq!(condensed(&endless, usize::MAX), Err(Malformed::Text));
+        assert_eq!(condensed(&endless, usize::MAX), Err(Malformed::Short));
     }
 }
