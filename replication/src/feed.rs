@@ -30,8 +30,8 @@ pub(crate) struct Feed {
     router: Router,
     relations: Relations,
     transaction: Option<Transaction>,
-    /// The transaction in which the last connection broke, and what was counted of it.
-    interrupted: Option<(Lsn, Batches)>,
+    /// The transaction in which the last connection broke.
+    interrupted: Option<Transaction>,
     /// What has to be handed over: at most three, of one message.
     handed: VecDeque<Handed>,
     lineage: Lineage,
@@ -76,8 +76,9 @@ impl Feed {
     pub(crate) fn on_reconnect(&mut self, lineage: Lineage) {
         self.lineage = lineage;
         self.relations = Relations::default();
-        if let Some(transaction) = self.transaction.take() {
-            self.interrupted = Some((transaction.commit, transaction.into_batches()));
+        if let Some(mut transaction) = self.transaction.take() {
+            transaction.forget();
+            self.interrupted = Some(transaction);
         }
         // What was not said yet would not be said again by a server that has nothing new.
         let position = self.lineage.position(self.resume, 0);
@@ -222,11 +223,11 @@ impl Feed {
             return Err(Malformed::OutOfPlace("a begin"));
         }
         let rules = &self.router.rules;
-        let batches = match self.interrupted.take_if(|(broken, _)| *broken == commit) {
-            Some((_, batches)) => batches,
-            None => Batches::new(rules.batch_over, rules.event_bytes_max),
-        };
-        let transaction = Transaction::begin(commit, commit_us, batches);
+        let is_this = |broken: &mut Transaction| broken.commit == commit;
+        let transaction = self.interrupted.take_if(is_this).unwrap_or_else(|| {
+            let batches = Batches::new(rules.batch_over, rules.event_bytes_max);
+            Transaction::begin(commit, commit_us, batches)
+        });
         if transaction.is_before(&self.lineage, self.emitted) {
             self.router.tally.replayed += 1;
         }

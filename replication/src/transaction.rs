@@ -23,7 +23,7 @@ pub(crate) struct Transaction {
 }
 
 impl Transaction {
-    /// `batches` are those of its beginning, if that was read on another connection.
+    /// A transaction of which nothing has been read.
     pub(crate) fn begin(commit: Lsn, commit_us: i64, batches: Batches) -> Self {
         Self {
             commit,
@@ -70,9 +70,11 @@ impl Transaction {
         self.batches.apply(frames, is_whole, self.commit_ms)
     }
 
-    /// What was counted of it, for the case that it is read again from here.
-    pub(crate) fn into_batches(self) -> Batches {
-        self.batches
+    /// Forgets what was not handed over, since it is read again from the beginning. What was handed over
+    /// counts on, so that the batches of the rest are those of a transaction that never broke.
+    pub(crate) fn forget(&mut self) {
+        self.frames.clear();
+        (self.ordinal, self.bytes) = (0, 0);
     }
 
     /// Whether it lies before a position that was handed over whole.
