@@ -250,7 +250,7 @@ pub enum ConnectInfoError {
     Mode,
     /// `sslmode` leaves it to chance whether the connection is encrypted.
     WeakMode,
-    /// `sslrootcert=system` with a mode that does not look at the host's name.
+    /// The system's authorities with a mode that does not look at the host's name.
     SystemRoots,
     /// `sslnegotiation` is neither `postgres` nor `direct`, or direct without TLS.
     Negotiation,
@@ -286,8 +286,9 @@ impl fmt::Display for ConnectInfoError {
                  is private"
             }
             Self::SystemRoots => {
-                "sslrootcert=system asks for sslmode=verify-full: the system's authorities sign for \
-                 anybody, so that the host's name must be looked at"
+                "the system's authorities sign for anybody, so that the host's name must be looked \
+                 at: say sslmode=verify-full, or name the server's authority with \
+                 sslrootcert=/path/to/ca.pem"
             }
             Self::Negotiation => {
                 "sslnegotiation must be postgres or direct, and direct needs an sslmode of require, \

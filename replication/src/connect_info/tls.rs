@@ -98,10 +98,10 @@ impl Tls {
             Some(_) => return Err(ConnectInfoError::Mode),
         };
         let roots = match roots {
-            None => Roots::System,
             // Any authority of the system signs for anybody, so that a name must be checked.
+            None if verify == Verify::Authority => return Err(ConnectInfoError::SystemRoots),
             Some("system") if verify != Verify::Host => return Err(ConnectInfoError::SystemRoots),
-            Some("system") => Roots::System,
+            None | Some("system") => Roots::System,
             Some(path) => Roots::File(PathBuf::from(path)),
         };
         Ok(Self::On {
@@ -189,10 +189,9 @@ mod tests {
         assert_eq!(mode("prefer"), ConnectInfoError::WeakMode);
         assert_eq!(mode("allow"), ConnectInfoError::WeakMode);
         assert_eq!(mode("full"), ConnectInfoError::Mode);
-        assert_eq!(
-            mode("verify-ca&sslrootcert=system"),
-            ConnectInfoError::SystemRoots
-        );
+        for anybody in ["verify-ca", "verify-ca&sslrootcert=system"] {
+            assert_eq!(mode(anybody), ConnectInfoError::SystemRoots, "{anybody}");
+        }
         assert_eq!(
             mode("disable&sslnegotiation=direct"),
             ConnectInfoError::Negotiation
