@@ -49,7 +49,7 @@ async fn open(info: &ConnectInfo, options: &str) -> Result<Client, DatabaseError
     let tls = tokio::task::spawn_blocking(move || ServerTls::new(&of));
     let connecting = async {
         match tls.await.expect("making a configuration does not panic") {
-            Ok(None) if info.host.is_local() => establish(&config, info, NoTls).await,
+            Ok(None) if info.is_local() => establish(&config, info, NoTls).await,
             Ok(None) => establish(&config, info, NeverClearText).await,
             Ok(Some(tls)) => establish(&config, info, MakeTls(tls)).await,
             Err(error) => Err(DatabaseError::of_tls(&error, info)),
@@ -101,7 +101,7 @@ fn config(info: &ConnectInfo, options: &str) -> tokio_postgres::Config {
         config.password(password.reveal());
     }
     match info.tls {
-        Tls::Off if info.host.is_local() => config.ssl_mode(SslMode::Disable),
+        Tls::Off if info.is_local() => config.ssl_mode(SslMode::Disable),
         // What the driver takes for TLS there is the look at what the server asks for.
         Tls::Off => config
             .ssl_mode(SslMode::Require)

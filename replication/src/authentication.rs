@@ -122,7 +122,7 @@ impl Authenticator {
             password: connect.password.clone(),
             channel_binding: connect.channel_binding,
             protection,
-            is_local: connect.host.is_local(),
+            is_local: connect.is_local(),
             scram: Scram::None,
         }
     }

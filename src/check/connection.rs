@@ -66,7 +66,7 @@ pub(super) fn established(info: &ConnectInfo) -> Vec<Finding> {
     let encrypted = match (&info.tls, &info.host) {
         (_, Host::Unix(_)) => Finding::ok("encryption", "none is needed on a Unix socket"),
         (Tls::On { .. }, _) => Finding::ok("encryption", "TLS"),
-        (Tls::Off, host) if host.is_local() => {
+        (Tls::Off, _) if info.is_local() => {
             Finding::ok("encryption", "none, and nobody is between on this machine")
         }
         (Tls::Off, _) => Finding::warn("encryption", "none: sslmode is disable")

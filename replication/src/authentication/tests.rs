@@ -40,10 +40,15 @@ fn a_password_goes_in_clear_text_only_where_nobody_listens() {
     let local = "postgres://app:hunter2@localhost/x";
     assert_eq!(answer(local, Protection::None, wanted()), Ok(said.clone()));
     assert_eq!(answer(URL, tls(None), wanted()), Ok(said));
-    let open = "postgres://app:hunter2@db.example/x?sslmode=disable";
-    let error = answer(open, Protection::None, wanted()).unwrap_err();
-    assert_eq!(error, Failure::ClearText);
-    assert!(!error.to_string().contains("hunter2"));
+    let open = [
+        "postgres://app:hunter2@db.example/x?sslmode=disable",
+        "postgres://app:hunter2@localhost/x?hostaddr=10.0.0.5&sslmode=disable",
+    ];
+    for open in open {
+        let error = answer(open, Protection::None, wanted()).unwrap_err();
+        assert_eq!(error, Failure::ClearText, "{open}");
+        assert!(!error.to_string().contains("hunter2"));
+    }
 }
 
 #[test]

@@ -155,6 +155,12 @@ impl ConnectInfo {
         Self::of(texts, ignored).map(Some)
     }
 
+    /// Whether nobody on a network can listen in, wherever the host's name leads.
+    pub fn is_local(&self) -> bool {
+        let is_here = |address: IpAddr| address.is_loopback();
+        self.host.is_local() && self.address.is_none_or(is_here)
+    }
+
     /// The place, for a person: `host:port`, or the path of the Unix socket.
     pub fn place(&self) -> String {
         match (&self.host, self.socket_path()) {
