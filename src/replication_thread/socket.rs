@@ -98,6 +98,7 @@ impl TlsSocket {
         if let Some(error) = self.failed.take() {
             return Err(error);
         }
+        self.is_full = false;
         let mut len = 0;
         while len < buffer.len() {
             let read = self.connection.reader().read(&mut buffer[len..]);

@@ -206,6 +206,33 @@ fn nothing_stays_behind_in_the_encryption() {
 }
 
 #[test]
+fn what_fitted_exactly_leaves_nothing_to_be_looked_for_again_and_again() {
+    const LEN: usize = 4_096;
+    let authority = Authority::new("localhost");
+    let (port, server) = authority.serve(|mut stream| {
+        stream.write_all(&bytes(LEN)).unwrap();
+        let mut answer = [0; 4];
+        stream.read_exact(&mut answer).unwrap();
+    });
+    let (mut socket, _) = connect(&authority.info(port, "verify-full")).unwrap();
+    let (mut len, mut buffer) = (0, vec![0; LEN]);
+    while len < LEN {
+        match socket.read(&mut buffer[len..]) {
+            Ok(read) => len += read,
+            Err(error) if error.kind() == ErrorKind::WouldBlock => wait(&socket),
+            Err(error) => panic!("{error}"),
+        }
+    }
+    assert!(socket.has_read(), "there may be more");
+    let error = socket.read(&mut buffer).unwrap_err();
+    assert_eq!(error.kind(), ErrorKind::WouldBlock);
+    // Else whoever waits would never sleep.
+    assert!(!socket.has_read());
+    assert_eq!(socket.write(b"done").unwrap(), 4);
+    server.join().unwrap();
+}
+
+#[test]
 fn a_peer_that_does_not_read_makes_no_memory_grow() {
     let authority = Authority::new("localhost");
     let sent = bytes(8 << 20);
