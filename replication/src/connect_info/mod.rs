@@ -245,6 +245,8 @@ pub enum ConnectInfoError {
     Port,
     /// A `%` is not followed by two hexadecimal digits, or the result is no UTF-8 or holds a NUL.
     Encoding,
+    /// An `@` behind the host, which was none: the password holds a raw `/` or `?`.
+    Reserved,
     /// The host is a connection pooler.
     Pooled {
         /// The host and the port.
@@ -276,6 +278,10 @@ impl fmt::Display for ConnectInfoError {
             Self::Encoding => {
                 "a % in the connection URL must be followed by two hexadecimal digits (a raw % in a \
                  password is written %25)"
+            }
+            Self::Reserved => {
+                "a raw / or ? in the user or the password of the connection URL ends it: write %2F or \
+                 %3F (and %40 for an @ behind the host)"
             }
             Self::Pooled { host, direct } => {
                 return write!(
@@ -348,6 +354,20 @@ mod tests {
         let info = parsed("postgres://app:p@ss@db/shop");
         assert_eq!(info.password.as_ref().map(Password::reveal), Some("p@ss"));
         assert_eq!(info.host, Host::Tcp("db".to_owned()));
+    }
+
+    #[test]
+    fn a_raw_slash_or_question_mark_shows_nothing_of_the_password() {
+        for password in ["12/hunter2", "?hunter2", "12?a&hunter2"] {
+            let url = format!("postgres://app:{password}@db/shop");
+            let read = url.parse::<ConnectInfo>();
+            assert_eq!(read, Err(ConnectInfoError::Reserved), "{password}");
+        }
+        let info = parsed("postgres://app@db/sh%40p?user=a@b");
+        assert_eq!(
+            (info.database.as_str(), info.user.as_str()),
+            ("sh@p", "a@b")
+        );
     }
 
     #[test]

@@ -12,6 +12,10 @@ pub(super) fn parameters(url: &str) -> Result<Vec<(String, String)>, ConnectInfo
         .ok_or(ConnectInfoError::Scheme)?;
     let (rest, query) = rest.split_once('?').unwrap_or((rest, ""));
     let (authority, database) = rest.split_once('/').unwrap_or((rest, ""));
+    // What follows a raw `/` or `?` of a password would be taken for names, and names are shown.
+    if database.contains('@') || query.split('&').any(|pair| name_of(pair).contains('@')) {
+        return Err(ConnectInfoError::Reserved);
+    }
     // A password may hold a raw `@`, a host may not.
     let (credentials, address) = authority.rsplit_once('@').unwrap_or(("", authority));
     let (user, password) = match credentials.split_once(':') {
@@ -37,10 +41,15 @@ pub(super) fn parameters(url: &str) -> Result<Vec<(String, String)>, ConnectInfo
         parameters.push(("password".to_owned(), decode(password)?));
     }
     for pair in query.split('&').filter(|pair| !pair.is_empty()) {
-        let (name, value) = pair.split_once('=').unwrap_or((pair, ""));
+        let name = name_of(pair);
+        let value = pair[name.len()..].strip_prefix('=').unwrap_or_default();
         parameters.push((decode(name)?, decode(value)?));
     }
     Ok(parameters)
+}
+
+fn name_of(pair: &str) -> &str {
+    pair.split_once('=').map_or(pair, |(name, _)| name)
 }
 
 /// Splits `host:port`, where an IPv6 address stands in brackets.
