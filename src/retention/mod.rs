@@ -82,15 +82,16 @@ impl Retention {
 
     /// What is left until a slot is given up, or the disk full.
     pub(crate) fn room(&self, slot: &Slot) -> Room {
-        match (self.keep_bytes, self.disk_free) {
-            (Some(limit), _) => Room::Limit {
-                limit,
-                left: slot
-                    .safe_bytes
-                    .unwrap_or(limit.saturating_sub(slot.kept_bytes)),
-            },
-            (None, Some(free)) => Room::Disk { free },
-            (None, None) => Room::Unknown,
+        let (limit, free) = (self.keep_bytes, self.disk_free);
+        let Some(bound) = limit else {
+            return free.map_or(Room::Unknown, |free| Room::Disk { free, limit });
+        };
+        let unused = bound.saturating_sub(slot.kept_bytes);
+        let left = slot.safe_bytes.unwrap_or(unused);
+        match free {
+            // A bound that the disk has no room for protects nothing.
+            Some(free) if free < left => Room::Disk { free, limit },
+            _ => Room::Limit { limit: bound, left },
         }
     }
 
@@ -129,5 +130,47 @@ pub(crate) fn last_words(info: &ConnectInfo, generation: u32) -> String {
                 retention.outlook(slot)
             ),
         },
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn whichever_is_full_first_counts() {
+        const GIB: u64 = 1 << 30;
+        let slot = Slot {
+            name: "tailrace_5".to_owned(),
+            kind: Kind::Anchor { generation: 0 },
+            database: "app".to_owned(),
+            is_active: false,
+            kept_bytes: GIB,
+            window_bytes: 0,
+            status: "reserved".to_owned(),
+            lost_because: None,
+            safe_bytes: None,
+        };
+        let room = |keep_bytes, disk_free| {
+            let retention = Retention {
+                slots: Vec::new(),
+                rate: Rate::default(),
+                keep_bytes,
+                disk_free,
+                database: "app".to_owned(),
+            };
+            retention.room(&slot)
+        };
+        let (limit, left) = (10 * GIB, 9 * GIB);
+        let bounded = Room::Limit { limit, left };
+        assert_eq!(room(Some(limit), Some(20 * GIB)), bounded);
+        assert_eq!(room(Some(limit), None), bounded);
+        let disk = |limit| Room::Disk {
+            free: 2 * GIB,
+            limit,
+        };
+        assert_eq!(room(Some(limit), Some(2 * GIB)), disk(Some(limit)));
+        assert_eq!(room(None, Some(2 * GIB)), disk(None));
+        assert_eq!(room(None, None), Room::Unknown);
     }
 }

@@ -12,8 +12,8 @@ const DAY_SECONDS: f64 = 86_400.0;
 pub(crate) enum Room {
     /// `max_slot_wal_keep_size`: beyond it the slot is given up.
     Limit { limit: u64, left: u64 },
-    /// The disk.
-    Disk { free: u64 },
+    /// The disk, which is full before the limit is reached, where there is one.
+    Disk { free: u64, limit: Option<u64> },
     /// Nothing bounds it, and nobody says how large the disk is.
     Unknown,
 }
@@ -39,16 +39,22 @@ pub(crate) fn outlook(kept: u64, room: Room, per_second: f64) -> String {
                 ),
             }
         }
-        Room::Disk { free } => {
+        Room::Disk { free, limit } => {
             let free_text = human_bytes(free);
+            let bound = match limit {
+                None => "nothing bounds it but the disk".to_owned(),
+                Some(limit) => format!(
+                    "the disk is full before max_slot_wal_keep_size, {}, bounds it",
+                    human_bytes(limit)
+                ),
+            };
             match is_still {
                 true => format!(
-                    "holds back {kept} of the write-ahead log, which does not grow now; nothing bounds it \
-                     but the disk, which has {free_text} free"
+                    "holds back {kept} of the write-ahead log, which does not grow now; {bound}: \
+                     {free_text} are free"
                 ),
                 false => format!(
-                    "holds back {kept} of the write-ahead log, and nothing bounds it but the disk: \
-                     {free_text} are free, which at the present rate, {rate}, last {}",
+                    "holds back {kept} of the write-ahead log, and {bound}: {free_text} are free, which at the present rate, {rate}, last {}",
                     lasts(free)
                 ),
             }
@@ -88,8 +94,17 @@ mod tests {
 
     #[test]
     fn without_a_bound_the_disk_counts() {
-        let text = outlook(MIB, Room::Disk { free: 86_400 * MIB }, MIB as f64);
+        let disk = |limit| Room::Disk {
+            free: 86_400 * MIB,
+            limit,
+        };
+        let text = outlook(MIB, disk(None), MIB as f64);
         assert!(text.contains("84.4 GiB a day, last 24 h"), "{text}");
+        let text = outlook(MIB, disk(Some(100_000 * MIB)), MIB as f64);
+        assert!(
+            text.contains("full before max_slot_wal_keep_size, 97.7 GiB") && text.contains("24 h"),
+            "{text}"
+        );
         let text = outlook(MIB, Room::Unknown, MIB as f64);
         assert!(
             text.contains("84.4 GiB a day") && text.contains("cannot be seen"),
