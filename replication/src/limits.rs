@@ -67,7 +67,10 @@ pub const SERVER_TEXT_BYTES_MAX: usize = 500;
 pub const BACK_OFF_MS: (u64, u64) = (500, 5_000);
 
 /// What `wal_sender_timeout` is set to, in milliseconds: the server drops us after that silence.
-pub const WAL_SENDER_TIMEOUT_MS: u64 = 15_000;
+///
+/// Within a large transaction the server looks at what we send only every half of it, which has to be
+/// less than [`SILENCE_MS`]: our question would else be answered after we took it for dead.
+pub const WAL_SENDER_TIMEOUT_MS: u64 = 12_000;
 
 /// How often a status goes out unasked, in milliseconds: three within the server's patience.
 pub const STATUS_MS: u64 = WAL_SENDER_TIMEOUT_MS / 3;
@@ -82,8 +85,13 @@ pub const PROGRESS_MS: u64 = 1_000;
 /// much it is taken for dead.
 pub const SILENCE_MS: u64 = 7_000;
 
-/// How long the questions before streaming may take, in milliseconds, all together.
+/// How long the questions before streaming may take, in milliseconds, all together but for the copy.
 pub const PREPARATION_MS_MAX: u64 = 60_000;
+
+/// How long making the copy of the anchor may take, in milliseconds: the server reads its log again
+/// from the oldest transaction that was open there. One that is given up keeps its slot until it is
+/// done, so that trying again and again would use up all there are.
+pub const COPY_MS_MAX: u64 = 600_000;
 
 /// How long the creation of the anchor waits for open transactions, in milliseconds, before it is
 /// tried anew: it holds back vacuum while it waits.
@@ -120,4 +128,4 @@ pub const WATCH_PAUSE_MS: u64 = 1_000;
 /// milliseconds.
 pub const WATCH_LAG_MS: i64 = 2_000;
 
-const _: () = assert!(SILENCE_MS < WAL_SENDER_TIMEOUT_MS);
+const _: () = assert!(SILENCE_MS < WAL_SENDER_TIMEOUT_MS && WAL_SENDER_TIMEOUT_MS / 2 < SILENCE_MS);

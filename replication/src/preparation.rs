@@ -3,7 +3,7 @@
 //!
 //! ```text
 //! Identify ─► [History] ─► Survey ─► Tables ─► [[Drop] ─► LockTimeout ─► Create ─► Unlock ─► Advance] ─► Copy
-//!                            │          └─► LockTimeout ─► CreateTemporary                          ─► START
+//!                            │          └─► LockTimeout ─► CreateTemporary ─► UnlockTemporary ───────► START
 //!                            └─► Candidates ─► an obstacle that says what to do
 //! ```
 //!
@@ -44,6 +44,8 @@ pub(crate) struct Preparation {
     anchor_lost: Option<&'static str>,
     copy: String,
     created: bool,
+    /// Where the temporary slot begins that is read instead of a copy.
+    created_at: Lsn,
     tables: Tables,
 }
 
@@ -73,6 +75,7 @@ enum Step {
     LockTimeout,
     Create,
     CreateTemporary,
+    UnlockTemporary,
     Unlock,
     Advance,
     Copy,
@@ -136,6 +139,7 @@ impl Preparation {
             anchor_lost: None,
             copy: String::new(),
             created: false,
+            created_at: Lsn(0),
             tables: Tables::new(),
         };
         (preparation, "IDENTIFY_SYSTEM".to_owned())
@@ -165,10 +169,16 @@ impl Preparation {
                 | Step::LockTimeout
                 | Step::Create
                 | Step::CreateTemporary
+                | Step::UnlockTemporary
                 | Step::Unlock
                 | Step::Advance
                 | Step::Copy
         )
+    }
+
+    /// Whether it waits for the copy, for which the server may have to read much of its log again.
+    pub(crate) fn is_copying(&self) -> bool {
+        self.step == Step::Copy
     }
 
     /// Takes the answer to the last question. `token` makes the copy's name its own.
@@ -212,20 +222,19 @@ impl Preparation {
                 let [[_, Some(position), _, _]] = fields(&rows)? else {
                     return Err(unexpected());
                 };
-                self.finish(&position, config)
+                self.created_at = position.parse().map_err(|_| unexpected())?;
+                // What streams may wait for a lock: its end would be a gap.
+                Ok(self.ask(Step::UnlockTemporary, "SET lock_timeout = 0".to_owned()))
             }
+            Step::UnlockTemporary => Ok(Next::Stream(self.plan(self.created_at, config))),
             Step::Copy => {
                 let [[Some(position)]] = fields(&rows)? else {
                     return Err(unexpected());
                 };
-                self.finish(&position, config)
+                let position = position.parse().map_err(|_| unexpected())?;
+                Ok(Next::Stream(self.plan(position, config)))
             }
         }
-    }
-
-    fn finish(&self, position: &str, config: &Config) -> Result<Next, Obstacle> {
-        let position = position.parse().map_err(|_| unexpected())?;
-        Ok(Next::Stream(self.plan(position, config)))
     }
 
     fn ask(&mut self, step: Step, sql: String) -> Next {

@@ -4,6 +4,7 @@
 //! Parameters that other tools put into their URLs are set aside, so that one URL serves the
 //! application and the node.
 
+mod error;
 mod pooler;
 mod tls;
 mod url;
@@ -14,6 +15,7 @@ use std::net::IpAddr;
 use std::path::PathBuf;
 use std::str::FromStr;
 
+pub use error::ConnectInfoError;
 pub use tls::{ChannelBinding, Roots, Tls, Verify};
 
 /// The parameters that count here, and the variables that give them where the URL does not.
@@ -30,6 +32,9 @@ const PARAMETERS: [(&str, &str); 11] = [
     ("channel_binding", "PGCHANNELBINDING"),
     ("options", "PGOPTIONS"),
 ];
+
+/// Parameters of libpq's without which a connection would be less strict than its owner meant.
+const STRICTER: [&str; 3] = ["require_auth", "sslcrl", "sslcrldir"];
 
 /// The variables that say by themselves that a database is meant.
 const NAMING_VARIABLES: [&str; 3] = ["PGHOST", "PGHOSTADDR", "PGDATABASE"];
@@ -137,7 +142,10 @@ impl ConnectInfo {
                         .entry("sslmode")
                         .or_insert_with(|| "verify-full".to_owned());
                 }
-                None => ignored.push(name),
+                None => match STRICTER.into_iter().find(|known| *known == name) {
+                    Some(name) => return Err(ConnectInfoError::Unsupported(name)),
+                    None => ignored.push(name),
+                },
             }
         }
         let has_host = texts.contains_key("host") || texts.contains_key("hostaddr");
@@ -233,85 +241,6 @@ impl FromStr for ConnectInfo {
         Self::read(Some(url), |_| None).map(|info| info.expect("there is a URL"))
     }
 }
-
-/// Why a text is no connection URL. The text itself is never shown: it may hold a password.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum ConnectInfoError {
-    /// It does not begin with `postgresql://` or `postgres://`.
-    Scheme,
-    /// More than one host, or an address with an unclosed bracket.
-    Host,
-    /// The port is no number from 1 to 65535.
-    Port,
-    /// A `%` is not followed by two hexadecimal digits, or the result is no UTF-8 or holds a NUL.
-    Encoding,
-    /// An `@` behind the host, which was none: the password holds a raw `/` or `?`.
-    Reserved,
-    /// The host is a connection pooler.
-    Pooled {
-        /// The host and the port.
-        host: String,
-        /// The direct connection, as far as it can be told.
-        direct: String,
-    },
-    /// `sslmode` is no mode.
-    Mode,
-    /// `sslmode` leaves it to chance whether the connection is encrypted.
-    WeakMode,
-    /// The system's authorities with a mode that does not look at the host's name.
-    SystemRoots,
-    /// `sslnegotiation` is neither `postgres` nor `direct`, or direct without TLS.
-    Negotiation,
-    /// `channel_binding` is none of its values.
-    ChannelBinding,
-}
-
-impl fmt::Display for ConnectInfoError {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(match self {
-            Self::Scheme => "a connection URL begins with postgresql:// or postgres://",
-            Self::Host => {
-                "the connection URL must name one host, the primary's, and an IPv6 address in \
-                 brackets; hostaddr is an address"
-            }
-            Self::Port => "the port in the connection URL must be a number from 1 to 65535",
-            Self::Encoding => {
-                "a % in the connection URL must be followed by two hexadecimal digits (a raw % in a \
-                 password is written %25)"
-            }
-            Self::Reserved => {
-                "a raw / or ? in the user or the password of the connection URL ends it: write %2F or \
-                 %3F (and %40 for an @ behind the host)"
-            }
-            Self::Pooled { host, direct } => {
-                return write!(
-                    f,
-                    "{host} is a connection pooler, which carries no replication: put the URL of the \
-                     direct connection (host {direct}) into TAILRACE_DATABASE_URL, or into DIRECT_URL \
-                     beside DATABASE_URL"
-                );
-            }
-            Self::Mode => "sslmode must be disable, require, verify-ca or verify-full",
-            Self::WeakMode => {
-                "sslmode=allow and sslmode=prefer leave it to whoever is in between whether the \
-                 connection is encrypted: write verify-full, or require, or disable where the network \
-                 is private"
-            }
-            Self::SystemRoots => {
-                "the system's authorities sign for anybody, so that the host's name must be looked \
-                 at: say sslmode=verify-full, or name the server's authority with \
-                 sslrootcert=/path/to/ca.pem"
-            }
-            Self::Negotiation => {
-                "sslnegotiation must be postgres or direct, and direct needs an sslmode of require, \
-                 verify-ca or verify-full"
-            }
-            Self::ChannelBinding => "channel_binding must be disable, prefer or require",
-        })
-    }
-}
-
-impl std::error::Error for ConnectInfoError {}
 
 fn host(text: String) -> Result<Host, ConnectInfoError> {
     match text.as_bytes() {
@@ -423,6 +352,10 @@ mod tests {
             assert_eq!(error(url), ConnectInfoError::Encoding, "{url}");
         }
         assert_eq!(error("postgres:///x?hostaddr=h"), ConnectInfoError::Host);
+        assert_eq!(
+            error("postgres://h/x?require_auth=scram-sha-256"),
+            ConnectInfoError::Unsupported("require_auth")
+        );
     }
 
     #[test]

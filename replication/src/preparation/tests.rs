@@ -229,6 +229,7 @@ fn without_an_anchor_a_temporary_slot_is_all_there_is() {
     let begins = [
         "SET lock_timeout = 4000",
         "CREATE_REPLICATION_SLOT \"tailrace_16384_00000000000000ab\" TEMPORARY LOGICAL pgoutput",
+        "SET lock_timeout = 0",
     ];
     assert_begin(&about_slot(&asked), &begins);
     let plan = plan.unwrap();

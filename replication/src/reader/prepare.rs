@@ -8,6 +8,7 @@ use super::{Mark, Reader, State, waiting};
 use crate::SlotMode;
 use crate::anchor::SlotStatus;
 use crate::feed::Feed;
+use crate::limits::COPY_MS_MAX;
 use crate::notice::Notice;
 use crate::preparation::{Known, Next, Plan, Preparation};
 use crate::publication::Publication;
@@ -62,7 +63,12 @@ impl Reader {
                 },
                 Event::Answer(answer),
             ) => match preparation.handle_answer(answer, &self.config, self.random.next()) {
-                Ok(Next::Ask(sql)) => session.ask(&sql),
+                Ok(Next::Ask(sql)) => {
+                    session.ask(&sql);
+                    if preparation.is_copying() {
+                        *until_ms = now_ms + COPY_MS_MAX;
+                    }
+                }
                 Ok(Next::Stream(plan)) => {
                     session.ask(&plan.sql);
                     let until_ms = *until_ms;
