@@ -159,10 +159,19 @@ fn wait_streaming(wal: &Wal) -> Instant {
     Instant::now()
 }
 
-/// Waits until no walsender is left, so that the postmaster has counted what the last one took.
+/// Waits until no walsender is left, and the postmaster has counted what the last one took.
 fn wait_alone(wal: &Wal) {
-    let is_alone = || wal.walsenders("true") == 0;
+    let is_alone = || wal.walsenders("true") == 0 && !has_ended_children(wal.postmaster);
     wait_until("the walsenders have ended", PATIENCE, is_alone);
+}
+
+/// Whether a child has ended that is not counted yet: such a one has no command line any more.
+fn has_ended_children(process: Pid) -> bool {
+    let children = fs::read_to_string(format!("/proc/{process}/task/{process}/children"));
+    let children = children.expect("the server runs");
+    children
+        .split_whitespace()
+        .any(|child| fs::read(format!("/proc/{child}/cmdline")).is_ok_and(|line| line.is_empty()))
 }
 
 /// What the threads of a node took, in seconds.
