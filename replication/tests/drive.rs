@@ -149,6 +149,11 @@ impl Drive {
         });
     }
 
+    /// The frames as they are sent.
+    pub(crate) fn bytes(&self) -> Vec<&[u8]> {
+        self.frames.iter().map(|frame| &frame.bytes()[..]).collect()
+    }
+
     /// The events of an organisation, as JSON.
     pub(crate) fn events(&self, organisation: &str) -> Vec<Value> {
         let topic = Topic::Organisation(self.keys.organisation(organisation));

@@ -175,14 +175,7 @@ fn many_changes_of_a_type_are_few_events_with_every_change() {
     assert_eq!(changes(one, "acme"), changes(single, "acme"));
     assert_eq!(changes(one, "acme").len(), 6_020);
     // Every node makes the same ones, in the order of their ids.
-    let bytes = |drive: &Drive| -> Vec<_> {
-        drive
-            .frames
-            .iter()
-            .map(|frame| frame.bytes().clone())
-            .collect()
-    };
-    assert_eq!(bytes(one), bytes(two));
+    assert_eq!(one.bytes(), two.bytes());
     assert!(
         one.frames
             .iter()
@@ -213,14 +206,7 @@ fn a_break_in_the_midst_of_a_transaction_makes_no_other_batches() {
     broken.set_full(false);
     broken.catch_up(&cluster);
     assert_eq!(broken.status().reconnects, 1);
-    let bytes = |drive: &Drive| -> Vec<_> {
-        drive
-            .frames
-            .iter()
-            .map(|frame| frame.bytes().clone())
-            .collect()
-    };
-    assert_eq!(bytes(&broken), bytes(&whole));
+    assert_eq!(broken.bytes(), whole.bytes());
     let events = whole.events("acme");
     assert!(
         events

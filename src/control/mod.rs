@@ -223,7 +223,10 @@ impl Control {
                 Some(Ok((connection, response, code))) = self.routed.join_next() => {
                     self.answer(connection, response, code);
                 }
-                Some(notice) = downlink.notices.recv() => self.on_notice(notice),
+                Some(notice) = downlink.notices.recv() => {
+                    self.on_notice(notice);
+                    self.on_notices(&mut downlink);
+                }
                 Some(request) = downlink.requests.recv() => {
                     self.on_requests(*request, &mut downlink);
                 }
@@ -240,15 +243,20 @@ impl Control {
         let mut left = REQUESTS_MAX;
         while let Some(request) = next {
             // Those that ended before it are counted no more.
-            while let Ok(notice) = downlink.notices.try_recv() {
-                self.on_notice(notice);
-            }
+            self.on_notices(downlink);
             self.on_request(request);
             left -= 1;
             next = (left > 0)
                 .then(|| downlink.requests.try_recv().ok())
                 .flatten()
                 .map(|next| *next);
+        }
+    }
+
+    /// Takes all that are there.
+    fn on_notices(&mut self, downlink: &mut Downlink) {
+        while let Ok(notice) = downlink.notices.try_recv() {
+            self.on_notice(notice);
         }
     }
 
