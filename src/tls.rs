@@ -57,7 +57,7 @@ impl ServerTls {
             return Ok(None);
         };
         let name = ServerName::try_from(host.clone()).map_err(|_| TlsError::Name)?;
-        let provider = Arc::new(rustls::crypto::ring::default_provider());
+        let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
         let algorithms = provider.signature_verification_algorithms;
         let (store, named) = match (verify, roots) {
             (Verify::Nothing, _) => (RootCertStore::empty(), Vec::new()),

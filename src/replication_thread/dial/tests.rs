@@ -103,7 +103,7 @@ impl Authority {
         let file = std::env::temp_dir().join(format!("tailrace-ca-{number:x}.pem"));
         std::fs::write(&file, certificate.pem()).unwrap();
         let key = PrivateKeyDer::try_from(key.serialize_der()).unwrap();
-        let provider = Arc::new(rustls::crypto::ring::default_provider());
+        let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
         let mut server = ServerConfig::builder_with_provider(provider)
             .with_safe_default_protocol_versions()
             .unwrap()
