@@ -1,14 +1,17 @@
 //! The metrics page: what was counted, as Prometheus reads it (text exposition format 0.0.4). Pure:
 //! whoever serves the page takes the snapshot.
 
-use std::collections::VecDeque;
-use std::fmt::{Display, Write as _};
+mod feed;
+mod log_span;
+mod page;
 
 use engine::{Counters, ResetReason};
 use wire::CloseReason;
 use wire::http::RefusalCode;
 
 use crate::replication_thread::FeedStatus;
+pub(crate) use log_span::LogSpan;
+use page::Page;
 
 /// Everything the page says, at one moment.
 pub(crate) struct Snapshot<'a> {
@@ -31,7 +34,7 @@ pub(crate) fn render(snapshot: &Snapshot<'_>) -> String {
     node(&mut page, snapshot);
     streams(&mut page, snapshot);
     events(&mut page, snapshot);
-    replication(&mut page, snapshot.feed);
+    feed::replication(&mut page, snapshot.feed);
     page.text
 }
 
@@ -194,219 +197,9 @@ fn delivery_histogram(page: &mut Page, engines: &[Counters]) {
     page.suffixed("_count", &[], cumulative);
 }
 
-fn replication(page: &mut Page, feed: &FeedStatus) {
-    page.family(
-        "tailrace_wal_lag_bytes",
-        "gauge",
-        "WAL the server has and the node has not read.",
-    );
-    page.sample(&[], feed.lag_bytes);
-    page.family(
-        "tailrace_wal_lag_seconds",
-        "gauge",
-        "How old the newest WAL that was read is.",
-    );
-    page.sample(&[], feed.lag_seconds);
-    page.family(
-        "tailrace_gaps_total",
-        "counter",
-        "Times changes may have been missed.",
-    );
-    page.sample(&[], feed.gaps);
-    page.family(
-        "tailrace_replayed_total",
-        "counter",
-        "Transactions received again and dropped.",
-    );
-    page.sample(&[], feed.replayed);
-    page.family(
-        "tailrace_reconnects_total",
-        "counter",
-        "Replication connections made again.",
-    );
-    page.sample(&[], feed.reconnects);
-    tables(page, feed);
-    slot(page, feed);
-}
-
-fn tables(page: &mut Page, feed: &FeedStatus) {
-    page.family(
-        "tailrace_published",
-        "gauge",
-        "Whether the publication is there.",
-    );
-    page.sample(&[], u64::from(feed.published));
-    page.family(
-        "tailrace_unpublished_tables",
-        "gauge",
-        "Tables that have left the publication, or that a route names and it lacks.",
-    );
-    page.sample(&[], feed.unpublished.len());
-    page.family(
-        "tailrace_unroutable_total",
-        "counter",
-        "Changes that name no organisation.",
-    );
-    for (table, count) in &feed.unroutable {
-        page.sample(&[("table", table)], count);
-    }
-    page.family(
-        "tailrace_unscoped_updates_total",
-        "counter",
-        "Updates whose old row does not say which organisation it belonged to.",
-    );
-    for (table, count) in &feed.unscoped {
-        page.sample(&[("table", table)], count);
-    }
-    page.family(
-        "tailrace_refused_messages_total",
-        "counter",
-        "Application messages that were dropped.",
-    );
-    for (reason, count) in &feed.refused_messages {
-        page.sample(&[("reason", reason)], count);
-    }
-    page.family(
-        "tailrace_withheld_columns",
-        "gauge",
-        "Columns that are withheld, by table.",
-    );
-    for (table, columns) in &feed.withheld {
-        page.sample(
-            &[("table", table), ("columns", &columns.join(","))],
-            columns.len(),
-        );
-    }
-}
-
-fn slot(page: &mut Page, feed: &FeedStatus) {
-    page.family(
-        "tailrace_anchors_lost_total",
-        "counter",
-        "Times the slot that holds the history was lost.",
-    );
-    page.sample(&[], feed.anchors_lost);
-    let Some(slot) = &feed.slot else { return };
-    page.family(
-        "tailrace_slot_state",
-        "gauge",
-        "The server's word for how safe the slot is.",
-    );
-    let state = slot.wal_status.as_deref().unwrap_or("missing");
-    page.sample(&[("slot", &slot.name), ("state", state)], 1);
-    page.family(
-        "tailrace_slot_retained_bytes",
-        "gauge",
-        "WAL the server keeps because of the slot.",
-    );
-    page.sample(&[], slot.retained_bytes);
-    page.family(
-        "tailrace_slot_before_window_bytes",
-        "gauge",
-        "Of that, what transactions need that are older than the window.",
-    );
-    page.sample(&[], slot.before_window_bytes);
-    if let Some(safe_bytes) = slot.safe_bytes {
-        page.family(
-            "tailrace_slot_safe_bytes",
-            "gauge",
-            "WAL that may yet be written before the server gives the slot up.",
-        );
-        page.sample(&[], safe_bytes);
-    }
-    if let Some(age_s) = slot.oldest_transaction_s {
-        page.family(
-            "tailrace_oldest_transaction_seconds",
-            "gauge",
-            "Age of the oldest open transaction that writes.",
-        );
-        page.sample(&[], age_s);
-    }
-}
-
 /// Milliseconds as seconds, without a detour over floating point.
 fn seconds(ms: u64) -> String {
     format!("{}.{:03}", ms / 1_000, ms % 1_000)
-}
-
-#[derive(Default)]
-struct Page {
-    text: String,
-    family: &'static str,
-}
-
-impl Page {
-    fn family(&mut self, name: &'static str, kind: &str, help: &str) {
-        self.family = name;
-        // Writing to a `String` cannot fail.
-        let _ = writeln!(self.text, "# HELP {name} {help}\n# TYPE {name} {kind}");
-    }
-
-    fn sample(&mut self, labels: &[(&str, &str)], value: impl Display) {
-        self.suffixed("", labels, value);
-    }
-
-    fn suffixed(&mut self, suffix: &str, labels: &[(&str, &str)], value: impl Display) {
-        self.text.push_str(self.family);
-        self.text.push_str(suffix);
-        for (at, (name, label)) in labels.iter().enumerate() {
-            let label = label
-                .replace('\\', "\\\\")
-                .replace('"', "\\\"")
-                .replace('\n', "\\n");
-            let open = if at == 0 { '{' } else { ',' };
-            let _ = write!(self.text, "{open}{name}=\"{label}\"");
-        }
-        let close = if labels.is_empty() { "" } else { "}" };
-        let _ = writeln!(self.text, "{close} {value}");
-    }
-}
-
-/// How far back the log reaches in time, told from counts alone: which event was the newest at which
-/// time.
-#[derive(Default)]
-pub(crate) struct LogSpan {
-    /// Times and how many events had been taken by then, oldest first.
-    samples: VecDeque<(u64, u64)>,
-}
-
-/// The most samples. When they are as many, every other one is dropped: the far past is told less
-/// exactly.
-const SAMPLES_MAX: usize = 1024;
-
-impl LogSpan {
-    /// Notes how many events have been taken by now, and how many of them are in the log.
-    pub(crate) fn observe(&mut self, now_ms: u64, events: u64, log_events: u64) {
-        if self
-            .samples
-            .back()
-            .is_none_or(|(_, newest)| *newest < events)
-        {
-            self.samples.push_back((now_ms, events));
-        }
-        let evicted = events.saturating_sub(log_events);
-        while self
-            .samples
-            .front()
-            .is_some_and(|(_, newest)| *newest <= evicted)
-        {
-            self.samples.pop_front();
-        }
-        if self.samples.len() > SAMPLES_MAX {
-            let mut keep = false;
-            self.samples.retain(|_| {
-                keep = !keep;
-                keep
-            });
-        }
-    }
-
-    /// How long ago the oldest event of the log was taken, to the next sample.
-    pub(crate) fn span_ms(&self, now_ms: u64) -> u64 {
-        self.samples
-            .front()
-            .map_or(0, |(at_ms, _)| now_ms.saturating_sub(*at_ms))
-    }
 }
 
 #[cfg(test)]
@@ -473,20 +266,5 @@ mod tests {
                 .filter(is_sample)
                 .all(|line| line.split(' ').count() == 2)
         );
-    }
-
-    #[test]
-    fn the_log_reaches_back_to_its_oldest_event() {
-        let mut span = LogSpan::default();
-        span.observe(1_000, 10, 10);
-        span.observe(2_000, 20, 20);
-        span.observe(3_000, 20, 20);
-        assert_eq!(span.span_ms(5_000), 4_000);
-        span.observe(6_000, 30, 15);
-        assert_eq!(span.span_ms(6_000), 4_000, "the first ten are evicted");
-        span.observe(7_000, 30, 0);
-        assert_eq!(span.span_ms(9_000), 0, "the log is empty");
-        (0..10_000).for_each(|n| span.observe(n, 31 + n, 31 + n));
-        assert!(span.samples.len() <= SAMPLES_MAX);
     }
 }
