@@ -30,6 +30,7 @@ mod slots;
 mod slow_reader;
 mod start;
 mod support;
+mod tenancy;
 mod tidy;
 mod unfit;
 mod workspace;

@@ -21,6 +21,7 @@ const HEAD_BYTES_MAX: usize = 16 * 1024;
 pub(crate) struct Request {
     line: String,
     fields: Vec<(String, String)>,
+    body: Vec<u8>,
 }
 
 impl Request {
@@ -42,6 +43,7 @@ impl Request {
         Self {
             line: line.into(),
             fields: Vec::new(),
+            body: Vec::new(),
         }
     }
 
@@ -67,6 +69,19 @@ impl Request {
         self.field("last-event-id", id)
     }
 
+    /// With this body and its length.
+    pub(crate) fn body(self, body: &str) -> Self {
+        let mut request = self.field("content-length", &body.len().to_string());
+        request.body = body.into();
+        request
+    }
+
+    /// With this JSON as its body.
+    pub(crate) fn with_json(self, value: &Value) -> Self {
+        self.field("content-type", "application/json")
+            .body(&value.to_string())
+    }
+
     /// Its bytes.
     pub(crate) fn bytes(&self) -> Vec<u8> {
         let mut head = format!("{}\r\n", self.line);
@@ -74,7 +89,9 @@ impl Request {
             head.push_str(&format!("{name}: {value}\r\n"));
         }
         head.push_str("\r\n");
-        head.into_bytes()
+        let mut bytes = head.into_bytes();
+        bytes.extend_from_slice(&self.body);
+        bytes
     }
 
     /// Sends it on a connection of its own and reads the whole response.

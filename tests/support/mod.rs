@@ -10,6 +10,7 @@ pub(crate) mod http;
 pub(crate) mod metrics;
 pub(crate) mod nginx;
 pub(crate) mod node;
+pub(crate) mod pair;
 pub(crate) mod ports;
 pub(crate) mod position;
 pub(crate) mod postgres;
@@ -26,6 +27,7 @@ pub(crate) use config::Config;
 pub(crate) use files::files;
 pub(crate) use http::Request;
 pub(crate) use node::{Node, World};
+pub(crate) use pair::Pair;
 pub(crate) use postgres::Database;
 pub(crate) use sse::{End, Stream};
 
