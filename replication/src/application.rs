@@ -1,4 +1,5 @@
-//! Application messages: what `pg_logical_emit_message` brings, checked.
+//! Application messages: what `pg_logical_emit_message` brings, checked. The publish endpoint reads its
+//! entries by the same rules before they are written, so that nothing is taken that would be dropped.
 //!
 //! Any role of the database may emit one, so the prefix is an address and no proof. What is not
 //! addressed to us is none of our business; what is, but cannot be meant, is refused and counted.
@@ -7,37 +8,44 @@ use std::borrow::Cow;
 
 use serde::Deserialize;
 use serde_json::value::RawValue;
-use wire::{Audience, Keys, Name, Topic};
+use wire::{Audience, Key, Keys, Name, NameError, Topic};
 
 use crate::event_types::is_reserved;
-use crate::limits::{APPLICATION_BYTES_MAX, NAME_BYTES_MAX};
+use crate::limits::{APPLICATION_BYTES_MAX, ID_BYTES_MAX, NAME_BYTES_MAX};
 use crate::routing::Destination;
 
 /// The prefix of messages that are meant for us.
-pub(crate) const PREFIX: &str = "tailrace";
+pub const PREFIX: &str = "tailrace";
+
+/// The channel of an event for everybody, where its publisher names none.
+const GLOBAL_CHANNEL: &str = "global";
 
 /// An event as the application says it.
 #[derive(Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
 struct Said<'a> {
+    /// Of two messages with one id, for the same audience within the window, the first counts.
+    #[serde(borrow)]
+    id: Option<Cow<'a, str>>,
     #[serde(rename = "type", borrow)]
     event_type: Cow<'a, str>,
     #[serde(borrow)]
     channel: Option<Cow<'a, str>>,
-    #[serde(rename = "organizationId", borrow)]
+    #[serde(rename = "organizationId", alias = "tenantId", borrow)]
     organisation: Option<Cow<'a, str>>,
     #[serde(rename = "userId", borrow)]
     user: Option<Cow<'a, str>>,
     /// Everybody, which nobody may mean by leaving something out.
     #[serde(default)]
     global: bool,
-    #[serde(borrow)]
+    #[serde(alias = "payload", borrow)]
     data: Option<&'a RawValue>,
 }
 
 /// An event of the application's own.
 #[derive(Debug)]
 pub(crate) struct Application<'a> {
+    pub(crate) id: Option<Cow<'a, str>>,
     pub(crate) event_type: Name,
     pub(crate) channel: Name,
     pub(crate) destination: Destination<'a>,
@@ -60,6 +68,17 @@ pub(crate) enum Refused {
     Name,
     /// It says neither an organisation nor a user nor `"global": true`, or a name that nobody has.
     Nobody,
+    /// Its id is empty or too long.
+    Id,
+    /// One with its id was seen within the window.
+    Repeated,
+}
+
+/// A refusal with its words, for the person who wrote the message.
+#[derive(Debug)]
+pub(crate) struct Objection {
+    pub(crate) reason: Refused,
+    pub(crate) message: String,
 }
 
 impl Refused {
@@ -72,49 +91,63 @@ impl Refused {
             Self::Malformed => "malformed",
             Self::Name => "name",
             Self::Nobody => "nobody",
+            Self::Id => "id",
+            Self::Repeated => "repeated",
+        }
+    }
+
+    fn because(self, message: impl Into<String>) -> Objection {
+        let message = message.into();
+        Objection {
+            reason: self,
+            message,
         }
     }
 }
 
 impl<'a> Application<'a> {
     /// Reads the content of a message with our prefix.
-    pub(crate) fn parse(content: &'a [u8]) -> Result<Self, Refused> {
+    pub(crate) fn parse(content: &'a [u8]) -> Result<Self, Objection> {
         if content.len() > APPLICATION_BYTES_MAX {
-            return Err(Refused::TooLong);
+            let message = format!("longer than {APPLICATION_BYTES_MAX} bytes");
+            return Err(Refused::TooLong.because(message));
         }
-        let said: Said<'a> = serde_json::from_slice(content).map_err(|_| Refused::Malformed)?;
-        let name = |text: &str| Name::new(text).map_err(|_| Refused::Name);
-        let event_type = name(&said.event_type)?;
+        let said: Said<'a> = serde_json::from_slice(content)
+            .map_err(|error| Refused::Malformed.because(error.to_string()))?;
+        let event_type = name_of("type", &said.event_type)?;
         if is_reserved(event_type.as_str()) {
-            return Err(Refused::Name);
+            let message = format!(
+                "\"type\": {:?} is an event of the stream itself; choose another type",
+                event_type.as_str()
+            );
+            return Err(Refused::Name.because(message));
         }
-        let channel = match &said.channel {
-            Some(channel) => name(channel)?,
-            // `property.viewed` and `property:viewed` belong to `property`.
-            None => name(said.event_type.split(['.', ':']).next().unwrap_or_default())?,
-        };
-        let is_too_long = |text: &Option<Cow<'_, str>>| {
-            text.as_ref()
-                .is_some_and(|text| text.len() > NAME_BYTES_MAX)
-        };
-        if is_too_long(&said.organisation) || is_too_long(&said.user) {
-            return Err(Refused::Nobody);
+        let is_id = |id: &Cow<'_, str>| (1..=ID_BYTES_MAX).contains(&id.len());
+        if !said.id.as_ref().is_none_or(is_id) {
+            let message = format!("\"id\": write 1 to {ID_BYTES_MAX} bytes, or leave it out");
+            return Err(Refused::Id.because(message));
         }
-        let somebody = |text: &Cow<'_, str>| !text.is_empty();
+        let channel = said.channel(&event_type)?;
         let destination = Destination {
-            organisation: said.organisation.filter(somebody),
-            user: said.user.filter(somebody),
+            organisation: somebody("organizationId", said.organisation)?,
+            user: somebody("userId", said.user)?,
         };
         let addressed = destination.organisation.is_some() || destination.user.is_some();
         if addressed == said.global {
-            return Err(Refused::Nobody);
+            let message = match addressed {
+                true => "\"global\" is everybody: leave out \"organizationId\" and \"userId\"",
+                false => {
+                    "nobody is addressed: say \"organizationId\", \"userId\" or \"global\": true"
+                }
+            };
+            return Err(Refused::Nobody.because(message));
         }
-        let data = said.data.map_or("null", RawValue::get);
         Ok(Self {
+            id: said.id,
             event_type,
             channel,
             destination,
-            data,
+            data: said.data.map_or("null", RawValue::get),
         })
     }
 
@@ -135,6 +168,53 @@ impl<'a> Application<'a> {
             (None, None) => Audience::of(Topic::Global),
         }
     }
+
+    /// What a message that is sent again has in common with the first: its id and its audience. Two
+    /// organisations may use one id.
+    pub(crate) fn key(&self, keys: &Keys) -> Option<Key> {
+        self.id.as_deref().map(|id| self.key_of(keys, id))
+    }
+
+    /// The key of something that is named within the audience.
+    pub(crate) fn key_of(&self, keys: &Keys, text: &str) -> Key {
+        let Destination { organisation, user } = &self.destination;
+        keys.message(organisation.as_deref(), user.as_deref(), text)
+    }
+}
+
+impl Said<'_> {
+    fn channel(&self, event_type: &Name) -> Result<Name, Objection> {
+        match (&self.channel, &self.user) {
+            (Some(channel), _) => name_of("channel", channel),
+            (None, Some(user)) => Ok(Name::channel_of_user(user)),
+            (None, None) if self.global => name_of("channel", GLOBAL_CHANNEL),
+            // `property.viewed` and `property:viewed` belong to `property`.
+            (None, None) => {
+                let channel = event_type.as_str().split(['.', ':']).next();
+                name_of("type", channel.unwrap_or_default())
+            }
+        }
+    }
+}
+
+fn name_of(member: &str, text: &str) -> Result<Name, Objection> {
+    let said = |error: NameError| Refused::Name.because(format!("{member:?}: {error}"));
+    Name::new(text).map_err(said)
+}
+
+/// A name of a user or an organisation. One that is empty is a mistake: taken for nobody's, it would
+/// widen the audience.
+fn somebody<'a>(
+    member: &str,
+    name: Option<Cow<'a, str>>,
+) -> Result<Option<Cow<'a, str>>, Objection> {
+    match &name {
+        Some(text) if text.is_empty() || text.len() > NAME_BYTES_MAX => {
+            let message = format!("{member:?}: write 1 to {NAME_BYTES_MAX} bytes");
+            Err(Refused::Nobody.because(message))
+        }
+        _ => Ok(name),
+    }
 }
 
 #[cfg(test)]
@@ -142,7 +222,7 @@ mod tests {
     use super::*;
 
     fn parsed(content: &str) -> Result<Application<'_>, Refused> {
-        Application::parse(content.as_bytes())
+        Application::parse(content.as_bytes()).map_err(|objection| objection.reason)
     }
 
     #[test]
@@ -179,6 +259,42 @@ mod tests {
     }
 
     #[test]
+    fn the_channel_is_that_of_whom_it_is_for_unless_it_is_named() {
+        for (members, channel) in [
+            (r#""organizationId":"o""#, "horse"),
+            (r#""tenantId":"o""#, "horse"),
+            (r#""userId":"42""#, "user:42"),
+            (r#""userId":"42","organizationId":"o""#, "user:42"),
+            (r#""userId":"4,2""#, "user"),
+            (r#""global":true"#, "global"),
+            (r#""global":true,"channel":"news""#, "news"),
+            (r#""userId":"42","channel":"horses""#, "horses"),
+        ] {
+            let content = format!(r#"{{"type":"horse:shared:twice",{members}}}"#);
+            assert_eq!(parsed(&content).unwrap().channel.as_str(), channel);
+        }
+    }
+
+    #[test]
+    fn an_id_is_one_among_those_for_the_same_audience() {
+        let keys = Keys::new([1; 16]);
+        let key = |members: &str| {
+            let content = format!(r#"{{"type":"a",{members}}}"#);
+            parsed(&content).unwrap().key(&keys)
+        };
+        let one = key(r#""id":"1","organizationId":"o""#);
+        assert!(one.is_some());
+        assert_eq!(one, key(r#""tenantId":"o","payload":7,"id":"1""#));
+        assert_ne!(one, key(r#""id":"1","organizationId":"p""#));
+        assert_ne!(one, key(r#""id":"1","organizationId":"o","userId":"u""#));
+        assert_eq!(key(r#""organizationId":"o""#), None);
+        for id in [String::new(), "x".repeat(ID_BYTES_MAX + 1)] {
+            let content = format!(r#"{{"type":"a","organizationId":"o","id":"{id}"}}"#);
+            assert_eq!(parsed(&content).unwrap_err(), Refused::Id);
+        }
+    }
+
+    #[test]
     fn everybody_has_to_be_said() {
         assert_eq!(
             parsed(r#"{"type":"a","data":1}"#).unwrap_err(),
@@ -186,6 +302,11 @@ mod tests {
         );
         assert_eq!(
             parsed(r#"{"type":"a","organizationId":""}"#).unwrap_err(),
+            Refused::Nobody
+        );
+        // Not everywhere, where the organisation's name is lost.
+        assert_eq!(
+            parsed(r#"{"type":"a","organizationId":"","userId":"u"}"#).unwrap_err(),
             Refused::Nobody
         );
         let both = r#"{"type":"a","organizationId":"o","global":true}"#;
@@ -204,6 +325,8 @@ mod tests {
             r#"{"data":1}"#,
             r#"{"type":1}"#,
             r#"{"type":"a","organizationId":7}"#,
+            r#"{"type":"a","organizationId":"o","tenantId":"o"}"#,
+            r#"{"type":"a","organizationId":"o","data":1,"payload":1}"#,
             // A name that is nearly right must not widen the audience to all of a user's streams.
             r#"{"type":"a","organisationId":"o","userId":"u"}"#,
             "{\"type\":\"a\"}x",
@@ -215,7 +338,8 @@ mod tests {
             assert_eq!(parsed(&content).unwrap_err(), Refused::Name, "{text}");
         }
         let long = vec![b' '; APPLICATION_BYTES_MAX + 1];
-        assert_eq!(Application::parse(&long).unwrap_err(), Refused::TooLong);
+        let refused = Application::parse(&long).unwrap_err();
+        assert_eq!(refused.reason, Refused::TooLong);
         let name = "x".repeat(NAME_BYTES_MAX + 1);
         let content = format!(r#"{{"type":"a","organizationId":"{name}"}}"#);
         assert_eq!(parsed(&content).unwrap_err(), Refused::Nobody);

@@ -65,7 +65,8 @@ impl EventWriter {
         let begin = |frame: &mut FrameWriter| {
             let event_type = plan.event_type(change.action);
             let Place { id, commit_ms } = place;
-            frame.begin(id, event_type, &plan.channel, commit_ms, Source::Postgres);
+            let channel = plan.channel(destination);
+            frame.begin(id, event_type, &channel, commit_ms, Source::Postgres);
         };
         let whole = Payload {
             table,

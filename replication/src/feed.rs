@@ -7,7 +7,8 @@ use std::collections::VecDeque;
 use std::sync::Arc;
 
 use wire::{
-    Batch, CloseReason, Commit, EventId, Frame, Keys, Lineage, Lsn, Revocation, RevocationScope,
+    Batch, CloseReason, Commit, EventId, Frame, Key, Keys, Lineage, Lsn, Revocation,
+    RevocationScope,
 };
 
 use crate::batches::Batches;
@@ -71,6 +72,17 @@ impl Feed {
         }
     }
 
+    /// Honours the ids of application messages for so long; without this, not at all.
+    pub(crate) fn remember_ids(&mut self, window_ms: u64) {
+        self.router.seen.set_window(window_ms);
+    }
+
+    /// The event that an application message with this id has become within the window, handed over or
+    /// not.
+    pub(crate) fn event_of(&self, message: Key) -> Option<EventId> {
+        self.router.seen.event(message)
+    }
+
     /// A new connection begins to stream at [`Self::resume`], of a cluster whose history may have
     /// grown.
     pub(crate) fn on_reconnect(&mut self, lineage: Lineage) {
@@ -90,6 +102,7 @@ impl Feed {
         self.on_reconnect(lineage);
         self.interrupted = None;
         self.progress = None;
+        self.router.seen.clear();
         self.handed.clear();
         self.emitted = self.lineage.position(floor, 0);
         self.resume = floor;

@@ -3,10 +3,12 @@
 
 use wire::{Batch, Format, Frame, Keys, Lineage, Lsn};
 
+use crate::application::Application;
+use crate::events::{EventWriter, Place};
 use crate::feed::Feed;
 use crate::protocol::backend::{Inbox, Message};
 use crate::protocol::stream::{self, Streamed};
-use crate::{Config, ConnectInfo, Line, LineAction, Protection, Reader, Rules};
+use crate::{Config, ConnectInfo, Line, LineAction, Protection, Reader, Rules, limits, publishing};
 
 /// Reads the bytes as a server's stream, from its framing to the batches, cut in two at every one of
 /// a few places: nothing may panic, and where the cut is may make no difference.
@@ -53,6 +55,31 @@ fn session(bytes: &[u8], cut: usize) -> Vec<String> {
 pub fn connect_info(bytes: &[u8]) {
     if let Ok(text) = std::str::from_utf8(bytes) {
         let _ = text.parse::<ConnectInfo>();
+    }
+}
+
+/// Reads the bytes as the body of a publication. What is accepted is taken by the reader of the log as
+/// well, and no byte of it ends a line or a block of the stream.
+pub fn publication(bytes: &[u8]) {
+    let keys = Keys::new([0; 16]);
+    let Ok(entries) = publishing::entries(bytes, "an id", &keys) else {
+        return;
+    };
+    assert!((1..=limits::PUBLICATION_EVENTS_MAX).contains(&entries.len()));
+    for (entry, index) in entries.iter().zip(1..) {
+        let application = Application::parse(&entry.content).expect("it was read before");
+        assert_eq!(application.key(&keys), Some(entry.key));
+        let id = Lineage::new(1, Vec::new(), 1).position(Lsn(7), index);
+        let place = Place { id, commit_ms: 5 };
+        let audience = application.audience(&keys);
+        let frame = EventWriter::new(0).application(place, &application, audience);
+        for (format, lines) in [(Format::Event, 4), (Format::Data, 4), (Format::Named, 5)] {
+            let mut block = Vec::new();
+            frame.write(format, &mut block);
+            let ends = block.iter().filter(|byte| **byte == b'\n').count();
+            assert_eq!(ends + 1, lines, "{:?}", String::from_utf8_lossy(&block));
+            assert!(block.ends_with(b"\n\n") && !block.contains(&b'\r'));
+        }
     }
 }
 
@@ -130,9 +157,9 @@ mod tests {
 
     use super::*;
 
-    /// The seeds that are committed: streams and messages of a real server, and broken ones.
-    fn corpus() -> Vec<(PathBuf, Vec<u8>)> {
-        let folder = concat!(env!("CARGO_MANIFEST_DIR"), "/../fuzz/corpus/pgoutput");
+    /// The seeds that are committed: streams and messages of a real server, bodies, and broken ones.
+    fn corpus(target: &str) -> Vec<(PathBuf, Vec<u8>)> {
+        let folder = format!("{}/../fuzz/corpus/{target}", env!("CARGO_MANIFEST_DIR"));
         let entries = std::fs::read_dir(folder).expect("the corpus is committed");
         let paths = entries.map(|entry| entry.unwrap().path());
         paths
@@ -143,16 +170,30 @@ mod tests {
     // Case: 8
     #[test]
     fn the_corpus_finds_nothing() {
-        let corpus = corpus();
+        let corpus = corpus("pgoutput");
         assert!(corpus.len() >= 10, "the corpus has lost its seeds");
         corpus.iter().for_each(|(_, bytes)| pgoutput(bytes));
+    }
+
+    #[test]
+    fn the_corpus_of_publications_finds_nothing() {
+        let corpus = corpus("publication");
+        assert!(corpus.len() >= 8, "the corpus has lost its seeds");
+        for (path, bytes) in &corpus {
+            publication(bytes);
+            let is_read = publishing::entries(bytes, "an id", &Keys::new([0; 16])).is_ok();
+            let is_broken = path
+                .file_name()
+                .is_some_and(|it| it.to_string_lossy().contains("broken"));
+            assert_eq!(is_read, !is_broken, "{}", path.display());
+        }
     }
 
     // Case: 5
     #[test]
     fn wherever_a_stream_is_cut_it_reads_the_same() {
         const SEED_BYTES_MAX: usize = 2_000;
-        let small = corpus()
+        let small = corpus("pgoutput")
             .into_iter()
             .filter(|(_, bytes)| bytes.len() <= SEED_BYTES_MAX);
         let mut events = 0;
@@ -168,7 +209,7 @@ mod tests {
 
     #[test]
     fn wherever_a_whole_session_is_cut_its_events_are_the_same() {
-        let (_, bytes) = corpus()
+        let (_, bytes) = corpus("pgoutput")
             .into_iter()
             .find(|(path, _)| path.ends_with("whole-session"))
             .expect("the seed is committed");

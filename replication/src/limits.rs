@@ -41,6 +41,16 @@ pub const APPLICATION_BYTES_MAX: usize = 64 * 1024;
 /// stream could say a longer one.
 pub const NAME_BYTES_MAX: usize = 8 * 1024;
 
+/// The longest id of an application message, in bytes: room for any scheme of ids, and little to hash.
+pub const ID_BYTES_MAX: usize = 256;
+
+/// How many ids of application messages are remembered within the window, the newest: some 400 a second
+/// over five minutes, in about 10 MiB.
+pub const SEEN_IDS_MAX: usize = 131_072;
+
+/// The most events of one publication.
+pub const PUBLICATION_EVENTS_MAX: usize = 100;
+
 /// How many tables, and how many types, are remembered: more than any schema has.
 pub const RELATIONS_MAX: usize = 100_000;
 

@@ -12,6 +12,7 @@ use crate::limits::REFUSED_MS;
 use crate::notice::Notice;
 use crate::pgoutput::{Old, Tuple};
 use crate::routing::{Destination, Road, Table};
+use crate::seen::Seen;
 use crate::tally::Tally;
 use crate::{Action, Rules};
 
@@ -29,6 +30,7 @@ pub(crate) struct Router {
     keys: Keys,
     events: EventWriter,
     pub(crate) tally: Tally,
+    pub(crate) seen: Seen,
     /// At most a few for each table.
     notices: VecDeque<Notice>,
     /// What is to be said of refused messages, by reason.
@@ -47,6 +49,7 @@ struct Refusals {
 impl Router {
     pub(crate) fn new(rules: Rules, keys: Keys) -> Self {
         Self {
+            seen: Seen::default(),
             events: EventWriter::new(rules.event_bytes_max),
             rules,
             keys,
@@ -139,10 +142,17 @@ impl Router {
         }
         let said = match (Application::parse(content), place) {
             (Ok(said), Some(place)) => (said, place),
-            (Err(reason), Some(_)) => return self.refuse(reason),
+            (Err(objection), Some(_)) => return self.refuse(objection.reason),
             (_, None) => return self.refuse(Refused::NotTransactional),
         };
         let (said, place) = said;
+        if let Some(id) = said.key(&self.keys)
+            && !self.seen.is_first(id, place.id, place.commit_ms)
+        {
+            // Whoever sent it again meant the first; nothing is wrong with it.
+            self.tally.on_refused(Refused::Repeated);
+            return None;
+        }
         let audience = said.audience(&self.keys);
         Some(self.events.application(place, &said, audience))
     }

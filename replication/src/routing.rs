@@ -54,10 +54,19 @@ pub(crate) enum Road {
 #[derive(Clone, Debug)]
 pub(crate) struct Plan {
     types: [Name; 4],
-    pub(crate) channel: Name,
+    channel: Channel,
     organisation: Home,
     user: Option<usize>,
     roles: Option<Arc<[Name]>>,
+}
+
+/// Which channel a row's events have.
+#[derive(Clone, Debug, PartialEq, Eq)]
+enum Channel {
+    /// The same for all.
+    Fixed(Name),
+    /// Each its user's: the route names a user and no channel.
+    OfUser,
 }
 
 /// Where the organisation of a row comes from.
@@ -199,7 +208,10 @@ impl Plan {
             return None;
         }
         let table = relation.name.to_lowercase();
-        let channel = match route.and_then(|route| route.channel.clone()) {
+        let named = route.and_then(|route| route.channel.clone());
+        let is_of_user = user.is_some() && named.is_none();
+        // In a type, `{channel}` is the table where the channels are the users'.
+        let channel = match named {
             Some(channel) => channel,
             None => Name::new(&table).ok()?,
         };
@@ -222,11 +234,26 @@ impl Plan {
             .map(Arc::from);
         Some(Self {
             types,
-            channel,
+            channel: if is_of_user {
+                Channel::OfUser
+            } else {
+                Channel::Fixed(channel)
+            },
             organisation,
             user,
             roles,
         })
+    }
+
+    /// The channel of the events of a destination.
+    pub(crate) fn channel(&self, destination: &Destination<'_>) -> Cow<'_, Name> {
+        match &self.channel {
+            Channel::Fixed(channel) => Cow::Borrowed(channel),
+            // A table that is emptied has no one user: the name stands for the channels of all.
+            Channel::OfUser => Cow::Owned(Name::channel_of_user(
+                destination.user.as_deref().unwrap_or_default(),
+            )),
+        }
     }
 
     /// The type of an event.
@@ -378,7 +405,7 @@ mod tests {
             panic!("a road")
         };
         assert_eq!(plan.organisation, Home::Column(2));
-        assert_eq!(plan.channel.as_str(), "property");
+        assert_eq!(plan.channel, Channel::Fixed(Name::new("property").unwrap()));
         assert_eq!(plan.event_type(Action::Update).as_str(), "property.update");
     }
 
@@ -429,6 +456,35 @@ mod tests {
             (labels(&routed), routed.withheld),
             (vec!["\"token\"".into()], vec!["secret".into()])
         );
+    }
+
+    #[test]
+    fn what_is_one_users_has_that_users_channel_unless_the_route_names_one() {
+        let relation = relation("Horse", &["id*", "userId*"]);
+        let mut rules = Rules::default();
+        rules.routes.push(Route {
+            user: Some("userId".to_owned()),
+            types: EventTypes::uniform("{channel}:{created|updated|deleted}".parse().unwrap()),
+            ..Route::new("Horse")
+        });
+        let channel_and_type = |rules: &Rules, user: Option<&str>| {
+            let Road::Open(plan) = table(rules, &relation).road else {
+                panic!("a road")
+            };
+            let destination = Destination {
+                organisation: None,
+                user: user.map(Cow::Borrowed),
+            };
+            let channel = plan.channel(&destination).as_str().to_owned();
+            (channel, plan.event_type(Action::Insert).as_str().to_owned())
+        };
+        let said = |channel: &str, ty: &str| (channel.to_owned(), ty.to_owned());
+        let of_42 = channel_and_type(&rules, Some("42"));
+        assert_eq!(of_42, said("user:42", "horse:created"));
+        assert_eq!(channel_and_type(&rules, None).0, "user");
+        rules.routes[0].channel = Some(Name::new("horses").unwrap());
+        let named = channel_and_type(&rules, Some("42"));
+        assert_eq!(named, said("horses", "horses:created"));
     }
 
     #[test]

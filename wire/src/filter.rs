@@ -1,5 +1,6 @@
 //! What of its topics a connection wants, and in which shape.
 
+use crate::name::USER_CHANNEL;
 use crate::{Frame, Name};
 
 /// The part of its topics that a connection receives: channels, types, and the roles it has.
@@ -52,10 +53,19 @@ impl Filter {
 
     /// Whether the frame passes.
     pub fn admits(&self, frame: &Frame) -> bool {
-        let channel = frame.channel();
-        (self.channels.is_empty() || self.channels.iter().any(|name| name.as_str() == channel))
+        (self.channels.is_empty() || self.has_channel(frame.channel()))
             && (self.types.is_empty() || self.types.iter().any(|ty| ty.admits(frame.event_type())))
             && self.has_role(frame.audience().roles.as_deref())
+    }
+
+    /// Whether a channel is one of those that are named. `user` stands for every `user:<id>`: whose
+    /// they are is for the topic to say.
+    fn has_channel(&self, channel: &str) -> bool {
+        let of_user = channel
+            .split_once(':')
+            .is_some_and(|(kind, _)| kind == USER_CHANNEL);
+        let mut names = self.channels.iter().map(Name::as_str);
+        names.any(|name| name == channel || (of_user && name == USER_CHANNEL))
     }
 
     fn has_role(&self, roles: Option<&[Name]>) -> bool {
@@ -126,6 +136,17 @@ mod tests {
         assert!(!pattern("property.*").admits("properties.insert"));
         assert!(pattern("*").admits("anything"));
         assert!(!pattern("a.*.b").admits("a.x.b"));
+    }
+
+    #[test]
+    fn the_channel_user_stands_for_those_of_all_users() {
+        let filter = |name| Filter::new(vec![Name::new(name).unwrap()], vec![], vec![]);
+        assert!(filter("user").has_channel("user:42"));
+        assert!(filter("user").has_channel("user"));
+        assert!(filter("user:42").has_channel("user:42"));
+        assert!(!filter("user:42").has_channel("user:421"));
+        assert!(!filter("user").has_channel("users:42"));
+        assert!(!filter("stable").has_channel("stable:42"));
     }
 
     #[test]

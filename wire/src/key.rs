@@ -51,6 +51,23 @@ impl Keys {
         self.key(b's', name)
     }
 
+    /// The key of an application message: of its id, among those for the same organisation and user.
+    pub fn message(&self, organisation: Option<&str>, user: Option<&str>, id: &str) -> Key {
+        let mut hasher = SipHasher24::new_with_key(&self.secret);
+        hasher.write_u8(b'm');
+        for name in [organisation, user] {
+            // With its length, so that no two sequences of names are the same bytes.
+            hasher.write_u64(name.map_or(u64::MAX, |name| name.len() as u64));
+            hasher.write(name.unwrap_or_default().as_bytes());
+        }
+        hasher.write(id.as_bytes());
+        let hash = hasher.finish128();
+        Key {
+            high: hash.h1,
+            low: hash.h2,
+        }
+    }
+
     /// The kind goes into the hash, so that a user called like an organisation has another key.
     fn key(&self, kind: u8, name: &str) -> Key {
         let mut hasher = SipHasher24::new_with_key(&self.secret);
@@ -75,5 +92,22 @@ mod tests {
         assert_ne!(keys.user("a"), keys.user("b"));
         assert_ne!(keys.user("a"), keys.organisation("a"));
         assert_ne!(keys.user("a"), Keys::new([2; 16]).user("a"));
+    }
+
+    #[test]
+    fn a_message_is_another_one_for_anybody_else() {
+        let keys = Keys::new([1; 16]);
+        let mut all = vec![
+            keys.message(Some("a"), None, "b"),
+            keys.message(None, Some("a"), "b"),
+            keys.message(Some("a"), Some("b"), ""),
+            keys.message(Some("ab"), None, ""),
+            keys.message(Some(""), None, "ab"),
+            keys.message(None, None, "ab"),
+        ];
+        assert_eq!(all[0], keys.message(Some("a"), None, "b"));
+        all.sort_unstable();
+        all.dedup();
+        assert_eq!(all.len(), 6);
     }
 }

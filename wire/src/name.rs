@@ -36,11 +36,23 @@ impl Name {
         }
     }
 
+    /// The channel of an event for one user, where nobody names another: `user:<id>`. An id that cannot
+    /// be part of a name leaves it at `user`.
+    pub fn channel_of_user(user: &str) -> Self {
+        match Self::new(&format!("{USER_CHANNEL}:{user}")) {
+            Ok(channel) if !user.is_empty() => channel,
+            _ => Self(Arc::from(USER_CHANNEL)),
+        }
+    }
+
     /// The text.
     pub fn as_str(&self) -> &str {
         &self.0
     }
 }
+
+/// The channel that every `user:<id>` is part of.
+pub(crate) const USER_CHANNEL: &str = "user";
 
 impl fmt::Display for Name {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -94,6 +106,14 @@ mod tests {
             &"x".repeat(128),
         ] {
             assert_eq!(Name::new(text).unwrap().as_str(), text);
+        }
+    }
+
+    #[test]
+    fn the_channel_of_a_user_is_a_name_whatever_the_user_is_called() {
+        assert_eq!(Name::channel_of_user("42").as_str(), "user:42");
+        for user in ["", "a,b", "a\"b", "a\nb", &"x".repeat(124)] {
+            assert_eq!(Name::channel_of_user(user).as_str(), "user");
         }
     }
 

@@ -126,7 +126,9 @@ impl Reader {
         match (&mut self.feed, gap) {
             (None, _) => {
                 let (rules, keys) = (self.config.rules.clone(), self.config.keys.clone());
-                self.feed = Some(Feed::new(rules, keys, lineage.clone(), *from));
+                let mut feed = Feed::new(rules, keys, lineage.clone(), *from);
+                feed.remember_ids(self.config.window_ms);
+                self.feed = Some(feed);
             }
             (Some(feed), None) => feed.on_reconnect(lineage.clone()),
             (Some(feed), Some(reason)) => {

@@ -1,6 +1,6 @@
 //! What the reader says about itself, for `/readyz`, the metrics and the logs.
 
-use wire::Lsn;
+use wire::{EventId, Key, Lsn};
 
 use super::{Reader, State};
 use crate::Status;
@@ -51,6 +51,14 @@ impl Reader {
             reconnects: self.reconnects,
             gaps: self.gaps,
         }
+    }
+
+    /// The event that an application message became, by its [`crate::Entry::key`], once every engine was
+    /// handed it: of one that was sent again within the window, the first.
+    pub fn published(&self, message: Key) -> Option<EventId> {
+        let applied = self.applied?.position;
+        let event = self.feed.as_ref()?.event_of(message)?;
+        (event <= applied).then_some(event)
     }
 
     /// Whether it streams, and every engine knows.
