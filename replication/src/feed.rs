@@ -14,6 +14,7 @@ use wire::{
 use crate::batches::Batches;
 use crate::events::Place;
 use crate::limits::PROGRESS_MS;
+use crate::membership::Rights;
 use crate::notice::Notice;
 use crate::pgoutput::Message;
 use crate::planted;
@@ -29,6 +30,7 @@ use crate::{Action, Rules};
 #[derive(Debug)]
 pub(crate) struct Feed {
     router: Router,
+    rights: Rights,
     relations: Relations,
     transaction: Option<Transaction>,
     /// The transaction in which the last connection broke.
@@ -58,8 +60,11 @@ pub(crate) struct Handed {
 impl Feed {
     /// A feed that begins at a position.
     pub(crate) fn new(rules: Rules, keys: Keys, lineage: Lineage, floor: Lsn) -> Self {
+        let mut rights = Rights::new(rules.identity.clone(), keys.clone());
+        rights.begin(lineage.position(floor, 0));
         Self {
             router: Router::new(rules, keys),
+            rights,
             relations: Relations::default(),
             transaction: None,
             interrupted: None,
@@ -105,6 +110,7 @@ impl Feed {
         self.router.seen.clear();
         self.handed.clear();
         self.emitted = self.lineage.position(floor, 0);
+        self.rights.begin(self.emitted);
         self.resume = floor;
     }
 
@@ -172,6 +178,7 @@ impl Feed {
     /// Has what is due said by [`Self::poll_notice`].
     pub(crate) fn handle_timeout(&mut self, now_ms: u64) {
         self.router.handle_timeout(now_ms);
+        self.rights.handle_timeout(now_ms);
     }
 
     /// What has to be handed over next.
@@ -225,6 +232,10 @@ impl Feed {
         self.transaction
             .as_ref()
             .map(|transaction| transaction.commit_ms)
+    }
+
+    pub(crate) fn rights(&self) -> &Rights {
+        &self.rights
     }
 
     pub(crate) fn tally(&self) -> &Tally {
@@ -361,11 +372,13 @@ impl Feed {
         let frames = transaction.flush(false);
         self.emit_part(frames, place.commit_ms);
         self.emitted = place.id;
+        let revocation = Revocation {
+            scope: RevocationScope::Everybody,
+            reason: CloseReason::MembershipRevoked,
+        };
+        self.rights.on_revoked(&revocation, place.id);
         self.handed.push_back(Handed {
-            batch: Batch::Revoke(Revocation {
-                scope: RevocationScope::Everybody,
-                reason: CloseReason::MembershipRevoked,
-            }),
+            batch: Batch::Revoke(revocation),
             position: place.id,
             commit_ms: place.commit_ms,
         });

@@ -20,6 +20,7 @@ mod events;
 mod feed;
 pub mod fuzzing;
 pub mod limits;
+mod membership;
 mod notice;
 mod pgoutput;
 mod planted;
@@ -56,6 +57,10 @@ pub use connect_info::{
 };
 pub use counts::Status;
 pub use event_types::{Action, EventTypes, Template};
+pub use membership::{
+    Admission, Claim, Identity, MembershipSource, MembershipStatus, MembershipTable,
+    OrganisationTable, Place, Question, REVOCATION_TABLE, SessionTable, UserTable, Wanted,
+};
 pub use notice::Notice;
 pub use provider::{Provider, RDS_REPLICATION};
 pub use publishing::{Entry, PublishError, entries};

@@ -139,3 +139,11 @@ pub const WATCH_PAUSE_MS: u64 = 1_000;
 pub const WATCH_LAG_MS: i64 = 2_000;
 
 const _: () = assert!(SILENCE_MS < WAL_SENDER_TIMEOUT_MS && WAL_SENDER_TIMEOUT_MS / 2 < SILENCE_MS);
+
+/// How many revocations of sessions and users are remembered, to find credentials that were judged before
+/// them.
+pub const REVOCATIONS_REMEMBERED_MAX: usize = 65_536;
+
+/// How long after a commit was sent to us others may still not see it, in milliseconds: PostgreSQL lets a
+/// walsender have it before it takes the transaction out of the list of those that run.
+pub const VISIBILITY_MS: u64 = 1_000;

@@ -7,7 +7,7 @@ use std::fmt;
 
 use wire::{Name, NameError};
 
-use crate::{EventTypes, Style};
+use crate::{EventTypes, Identity, Style};
 
 /// What may leave, and to whom.
 #[derive(Clone, Debug)]
@@ -20,9 +20,9 @@ pub struct Rules {
     /// Tables, beside the well-known ones, that identity is read from: their rows leave only by a
     /// route that names the columns one by one.
     pub identity_tables: Vec<String>,
-    /// The table that says who belongs to which organisation, with or without its schema: where it is
-    /// emptied, every stream closes.
-    pub membership: Option<String>,
+    /// Where the rights of users come from: of none of these tables do rows leave but by a route that
+    /// names the columns.
+    pub identity: Identity,
     /// A column whose name contains one of these words is withheld, unless a route's `columns` names
     /// it. Compared without regard to case and underscores.
     pub withheld: Vec<String>,
@@ -48,7 +48,7 @@ impl Default for Rules {
             ]),
             routes: Vec::new(),
             identity_tables: Vec::new(),
-            membership: None,
+            identity: Identity::default(),
             withheld: words(&[
                 "password",
                 "passwd",
@@ -157,15 +157,20 @@ impl Rules {
         IDENTITY_TABLES.contains(&name.as_str())
             || name.ends_with("member")
             || name.ends_with("membership")
-            || self.identity_tables.iter().any(|configured| {
-                singular(configured.rsplit('.').next().unwrap_or(configured)) == name
-            })
+            || self
+                .identity_tables
+                .iter()
+                .map(String::as_str)
+                .chain(self.identity.tables())
+                .any(|configured| {
+                    singular(configured.rsplit('.').next().unwrap_or(configured)) == name
+                })
     }
 
     /// Whether the table is the one of memberships.
     pub(crate) fn is_membership(&self, schema: &str, table: &str) -> bool {
-        let name = self.membership.as_deref();
-        name.is_some_and(|name| is_named(name, schema, table))
+        let members = self.identity.members();
+        members.is_some_and(|members| is_named(&members.table, schema, table))
     }
 
     /// Whether a column of this name is withheld where no route names it.
@@ -256,7 +261,7 @@ const IDENTITY_TABLES: [&str; 22] = [
 ];
 
 /// Whether a name, with or without a schema, is that of a table.
-fn is_named(name: &str, schema: &str, table: &str) -> bool {
+pub(crate) fn is_named(name: &str, schema: &str, table: &str) -> bool {
     let within = name
         .strip_prefix(schema)
         .and_then(|rest| rest.strip_prefix('.'));

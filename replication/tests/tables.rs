@@ -1,6 +1,6 @@
 //! Tables that are emptied, divided, altered, or published in part.
 
-use replication::{Organisation, Route, Rules};
+use replication::{Identity, MembershipSource, MembershipTable, Organisation, Route, Rules};
 use serde_json::{Value, json};
 use wire::{Batch, RevocationScope, Topic};
 
@@ -85,11 +85,18 @@ fn a_table_that_is_emptied_is_an_event_to_all_who_hear_of_it() {
 fn memberships_that_are_emptied_close_every_stream_at_their_place() {
     let cluster = Cluster::start(
         r#"CREATE TABLE horse (id int PRIMARY KEY, tenant_id text);
-           CREATE TABLE "Member" (id int PRIMARY KEY, tenant_id text);
+           CREATE TABLE "Member" (id int PRIMARY KEY, tenant_id text, user_id text);
            CREATE PUBLICATION tailrace FOR TABLE horse, "Member""#,
     );
     let rules = Rules {
-        membership: Some("public.Member".to_owned()),
+        identity: Identity {
+            membership: MembershipSource::Table(MembershipTable::new(
+                "public.Member",
+                "user_id",
+                "tenant_id",
+            )),
+            ..Identity::default()
+        },
         ..Rules::default()
     };
     let mut drive = Drive::streaming(&cluster, rules.clone());

@@ -4,7 +4,8 @@
 use std::str::FromStr as _;
 
 use replication::{
-    Column, EventTypes, Numbers, Organisation, Route, Rules, Style, Template, Timestamps,
+    Column, EventTypes, Identity, MembershipSource, MembershipTable, Numbers, Organisation, Route,
+    Rules, Style, Template, Timestamps,
 };
 use wire::Name;
 
@@ -28,7 +29,7 @@ pub(super) fn rules(raw: &Raw) -> Result<Rules, ConfigError> {
         organisation_columns: raw.organization.columns.clone(),
         routes: raw.route.iter().map(route).collect::<Result<_, _>>()?,
         identity_tables,
-        membership: Some(raw.membership.table.clone()).filter(|table| !table.is_empty()),
+        identity: identity(raw),
         style: style(&raw.payload)?,
         event_bytes_max: event_bytes_max(&raw.payload.max_event_bytes, &raw.history.max_bytes)?,
         batch_over: raw.batch.over,
@@ -38,6 +39,21 @@ pub(super) fn rules(raw: &Raw) -> Result<Rules, ConfigError> {
         .check()
         .map_err(|error| ConfigError::about("[[route]]", error.to_string()))?;
     Ok(rules)
+}
+
+/// Where the rights of users come from.
+fn identity(raw: &Raw) -> Identity {
+    let membership = match &raw.membership {
+        none if none.table.is_empty() => MembershipSource::None,
+        members => MembershipSource::Table(MembershipTable {
+            role: Some(members.role.clone()).filter(|role| !role.is_empty()),
+            ..MembershipTable::new(&members.table, &members.user, &members.organization)
+        }),
+    };
+    Identity {
+        membership,
+        ..Identity::default()
+    }
 }
 
 fn style(raw: &raw::Payload) -> Result<Style, ConfigError> {

@@ -252,7 +252,10 @@ fn payloads_and_batches_are_as_the_file_says() {
     let rules = load(LEAST).unwrap().rules;
     assert_eq!(rules.style, replication::Style::default());
     assert_eq!((rules.event_bytes_max, rules.batch_over), (1 << 20, 0));
-    assert_eq!(rules.membership.as_deref(), Some("OrganizationMember"));
+    let replication::MembershipSource::Table(members) = rules.identity.membership else {
+        panic!("a table of memberships");
+    };
+    assert_eq!(members.table, "OrganizationMember");
     let more = "[payload]\nnumbers = \"number\"\ntimestamps = \"local\"\nmax_event_bytes = \"8KiB\"\n\
                 [batch]\nover = 50";
     let rules = load(&format!("{LEAST}{more}")).unwrap().rules;

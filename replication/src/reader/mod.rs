@@ -16,6 +16,7 @@
 mod prepare;
 mod read;
 mod report;
+mod rights;
 mod visits;
 
 use std::collections::VecDeque;

@@ -1,0 +1,160 @@
+//! The ring: what was revoked lately, so that a credential that was judged before is judged again.
+//!
+//! Of each session and user only the last revocation counts. What has been forgotten may have concerned
+//! anybody.
+
+use std::collections::{BTreeMap, VecDeque};
+
+use wire::{EventId, Key, RevocationScope};
+
+use crate::limits::{REVOCATIONS_REMEMBERED_MAX, VISIBILITY_MS};
+
+/// The last revocations.
+#[derive(Debug, Default)]
+pub(crate) struct Ring {
+    /// The last of each scope.
+    last: BTreeMap<Scope, Mark>,
+    /// In the order of the log.
+    order: VecDeque<(Mark, Scope)>,
+    /// The newest that was forgotten.
+    forgotten: Option<Mark>,
+}
+
+/// Whose credential has to be judged again.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+enum Scope {
+    Session(Key),
+    User(Key),
+    Everybody,
+}
+
+/// A place in the log, and when it was read here.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Mark {
+    pub(crate) position: EventId,
+    pub(crate) at_ms: u64,
+}
+
+impl Ring {
+    /// Remembers a revocation. Those of memberships are not remembered: of them the map knows.
+    pub(crate) fn push(&mut self, scope: RevocationScope, mark: Mark) {
+        let scope = match scope {
+            RevocationScope::Session(session) => Scope::Session(session),
+            RevocationScope::User(user) => Scope::User(user),
+            RevocationScope::Everybody => Scope::Everybody,
+            RevocationScope::Member { .. } | RevocationScope::Organisation(_) => return,
+        };
+        if self.order.len() >= REVOCATIONS_REMEMBERED_MAX
+            && let Some((oldest, scope)) = self.order.pop_front()
+        {
+            if self.last.get(&scope) == Some(&oldest) {
+                self.last.remove(&scope);
+            }
+            self.forgotten = Some(oldest);
+        }
+        self.last.insert(scope, mark);
+        self.order.push_back((mark, scope));
+    }
+
+    /// Positions before this one mean nothing any more.
+    pub(crate) fn begin(&mut self, position: EventId) {
+        *self = Self {
+            forgotten: Some(Mark { position, at_ms: 0 }),
+            ..Self::default()
+        };
+    }
+
+    /// Whether a credential that was judged at this mark has to be judged again.
+    pub(crate) fn is_stale(&self, judged: Mark, user: Key, session: Key) -> bool {
+        let scopes = [Scope::Session(session), Scope::User(user), Scope::Everybody];
+        let last = scopes.iter().filter_map(|scope| self.last.get(scope));
+        last.chain(&self.forgotten)
+            .any(|mark| mark.is_after(judged))
+    }
+}
+
+impl Mark {
+    /// Whether what was read here was not seen by whoever judged there. PostgreSQL shows a commit to
+    /// others a moment after it may have sent it to us, so that who judges in that moment sees a row that
+    /// is gone.
+    fn is_after(&self, judged: Self) -> bool {
+        let is_another_history = judged.position.epoch != self.position.epoch;
+        is_another_history
+            || self.position > judged.position
+            || self.at_ms + VISIBILITY_MS > judged.at_ms
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use wire::{Keys, Lsn};
+
+    use super::*;
+
+    fn mark(lsn: u64, at_ms: u64) -> Mark {
+        let position = EventId {
+            epoch: 1,
+            timeline: 1,
+            lsn: Lsn(lsn),
+            index: 1,
+        };
+        Mark { position, at_ms }
+    }
+
+    fn key(name: &str) -> Key {
+        Keys::new([1; 16]).user(name)
+    }
+
+    const LATER_MS: u64 = 1_000_000;
+
+    #[test]
+    fn who_was_judged_before_a_revocation_is_judged_again() {
+        let mut ring = Ring::default();
+        ring.push(RevocationScope::User(key("ada")), mark(50, 0));
+        ring.push(RevocationScope::Session(key("s")), mark(60, 0));
+        let is_stale =
+            |lsn, user, session| ring.is_stale(mark(lsn, LATER_MS), key(user), key(session));
+        assert!(is_stale(49, "ada", "-") && !is_stale(50, "ada", "-"));
+        assert!(is_stale(59, "bob", "s") && !is_stale(60, "bob", "s"));
+        assert!(!is_stale(1, "bob", "-"));
+        ring.push(RevocationScope::Everybody, mark(70, 0));
+        let is_stale = |lsn| ring.is_stale(mark(lsn, LATER_MS), key("bob"), key("-"));
+        assert!(is_stale(69) && !is_stale(70));
+    }
+
+    #[test]
+    fn a_commit_that_others_may_not_see_yet_counts_as_later() {
+        let mut ring = Ring::default();
+        ring.push(RevocationScope::User(key("ada")), mark(50, 5_000));
+        let is_stale = |at_ms| ring.is_stale(mark(99, at_ms), key("ada"), key("-"));
+        assert!(is_stale(5_000) && is_stale(5_000 + VISIBILITY_MS - 1));
+        assert!(!is_stale(5_000 + VISIBILITY_MS));
+    }
+
+    #[test]
+    fn what_was_forgotten_may_have_concerned_anybody() {
+        let mut ring = Ring::default();
+        let max = REVOCATIONS_REMEMBERED_MAX as u64;
+        for lsn in 1..=max {
+            ring.push(RevocationScope::User(key(&lsn.to_string())), mark(lsn, 0));
+        }
+        let is_stale = |ring: &Ring, lsn| ring.is_stale(mark(lsn, LATER_MS), key("-"), key("-"));
+        assert!(!is_stale(&ring, 0));
+        ring.push(RevocationScope::User(key("one more")), mark(max + 1, 0));
+        assert!(is_stale(&ring, 0) && !is_stale(&ring, 1));
+        assert_eq!(ring.order.len(), REVOCATIONS_REMEMBERED_MAX);
+        assert_eq!(ring.last.len(), REVOCATIONS_REMEMBERED_MAX);
+    }
+
+    #[test]
+    fn a_position_of_another_history_says_nothing() {
+        let mut ring = Ring::default();
+        ring.push(RevocationScope::Everybody, mark(500, 0));
+        ring.begin(mark(100, 0).position);
+        assert!(!ring.is_stale(mark(100, LATER_MS), key("-"), key("-")));
+        assert!(ring.is_stale(mark(99, LATER_MS), key("-"), key("-")));
+        let mut judged = mark(999, LATER_MS);
+        judged.position.epoch = 2;
+        assert!(ring.is_stale(judged, key("-"), key("-")));
+    }
+}
