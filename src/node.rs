@@ -324,6 +324,7 @@ fn engine_config(config: &Config, secrets: &Secrets, engine: u16) -> engine::Con
         heartbeat_ms: milliseconds(config.http.heartbeat),
         log_bytes_max: config.history.max_bytes,
         reset_spread_ms: RESET_SPREAD_MS,
+        idle_close_ms: 0,
         resume_wait_ms: RESUME_WAIT_MS,
     }
 }

@@ -56,6 +56,7 @@ impl World {
             heartbeat_ms: 25_000,
             log_bytes_max: LOG_BYTES_MAX,
             reset_spread_ms: 10_000,
+            idle_close_ms: 0,
             resume_wait_ms: 15_000,
         };
         let lineage = Lineage::new(1, Vec::new(), 1);
@@ -107,6 +108,7 @@ impl World {
             resume: Resume::Live,
             head: wire::http::stream_head(""),
             about: bytes::Bytes::from_static(b"\"organizationId\":\"acme\""),
+            purpose: wire::Purpose::Stream,
         })));
     }
 

@@ -46,6 +46,7 @@ pub(super) fn serve(role: &str) {
         heartbeat_ms: HEARTBEAT_MS,
         log_bytes_max: LOG_BYTES_MAX,
         reset_spread_ms: 10_000,
+        idle_close_ms: 0,
         resume_wait_ms: 15_000,
     };
     let (sender, requests) = sync_channel(REQUESTS_MAX);
@@ -128,6 +129,7 @@ impl Control {
             resume: Resume::Live,
             head: wire::http::stream_head(""),
             about: Bytes::from(about),
+            purpose: wire::Purpose::Stream,
         })));
     }
 

@@ -55,6 +55,7 @@ fn serve_until_it_panics(choice: Choice) -> ! {
         heartbeat_ms: 15_000,
         log_bytes_max: 1 << 20,
         reset_spread_ms: 1_000,
+        idle_close_ms: 0,
         resume_wait_ms: 1_000,
     };
     let engines = driver::start(&options, config, |_| Box::new(Panics)).unwrap();

@@ -64,19 +64,17 @@ impl Engine {
             format: grant.format,
         };
         self.attach(slot, key);
-        let expires = grant.expires_ms.map_or(Tick::NEVER, |expires_ms| {
-            Tick::after(now, expires_ms.saturating_sub(now.wall_ms))
-        });
         let record = &mut self.table[slot];
         record.user = grant.user.unwrap_or(Key::NOBODY);
         record.session = grant.session.map_or(0, Key::hash64);
         record.opened = Tick::at(now.monotonic_ms);
-        record.expires = expires;
+        record.expires = Self::expiry(now, grant.expires_ms);
         record.events = 0;
         record.bits.set(Bits::GRANTED, true);
         if grant.user.is_some() {
             self.users.insert(&mut self.table, slot);
         }
+        self.quiet_open(now, slot);
         self.counters.streams += 1;
         let mut opening = self.opening(slot, &grant);
         match start {
@@ -247,8 +245,7 @@ impl Engine {
         let record = &mut self.table[slot];
         record.state = State::Behind;
         record.side = self.behind.insert(Behind::new(opening.into(), cursor)) as u32;
-        let deadline = Tick::after(now, self.config.heartbeat_ms).min(record.expires);
-        self.table.set_deadline(slot, deadline);
+        self.set_deadline_of(now, slot, self.config.heartbeat_ms);
         self.say_opened(slot, verdict);
         self.make_ready(slot);
     }
@@ -257,8 +254,7 @@ impl Engine {
         let record = &mut self.table[slot];
         record.state = State::Held;
         record.side = self.behind.insert(Behind::new(opening.into(), 0)) as u32;
-        let deadline = Tick::after(now, self.config.resume_wait_ms).min(record.expires);
-        self.table.set_deadline(slot, deadline);
+        self.set_deadline_of(now, slot, self.config.resume_wait_ms);
         let is_ours = held.awaited != Awaited::Resumed;
         self.held.insert((id, slot), held);
         self.held_for.insert(slot, id);
@@ -314,8 +310,7 @@ impl Engine {
         self.append_pending(slot, &out);
         let side = self.table[slot].side as usize;
         self.behind[side].cursor = cursor;
-        let deadline = Tick::after(now, self.config.heartbeat_ms).min(self.table[slot].expires);
-        self.table.set_deadline(slot, deadline);
+        self.set_deadline_of(now, slot, self.config.heartbeat_ms);
         self.make_ready(slot);
     }
 

@@ -4,6 +4,8 @@
 
 use bytes::Bytes;
 
+use crate::time::Tick;
+
 /// A connection that is not where its class is: its cursor, and what is half sent.
 #[derive(Debug, Default)]
 pub(crate) struct Behind {
@@ -15,6 +17,8 @@ pub(crate) struct Behind {
     pub(crate) partial: Option<Partial>,
     /// The socket is full and its watch is armed.
     pub(crate) is_blocked: bool,
+    /// When that has lasted for too long; meant only while it is blocked.
+    pub(crate) stalled: Tick,
     /// It stands in the queue of those that may be sent to.
     pub(crate) is_ready: bool,
     /// It stands among those that wait for its class.

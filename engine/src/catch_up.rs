@@ -62,6 +62,12 @@ impl Engine {
             if !self.take_ready(slot) {
                 continue;
             }
+            if self.is_open_stream(slot) && self.has_expired(now, slot) {
+                // Nothing is sent after the end of a session, whenever the socket takes it. It stands
+                // in the queue again, for its last words.
+                self.end_stream(now, slot, CloseReason::SessionExpired);
+                continue;
+            }
             self.render_due(now, slot);
             match self.fill(slot, &mut scratch, &mut parts) {
                 // What was put together for it by then is in nobody's range.
@@ -141,7 +147,8 @@ impl Engine {
         let is_open = record.bye.is_none()
             && record.reset.is_none()
             && !record.bits.has(Bits::PARKED)
-            && !record.bits.has(Bits::SUBSCRIPTION);
+            && !record.bits.has(Bits::SUBSCRIPTION)
+            && !record.bits.has(Bits::AUTH);
         if is_open {
             if self.log.has_lost(reading, place) {
                 return Err(TooSlow);
@@ -247,6 +254,7 @@ impl Engine {
                 behind.partial = None;
                 record.events = record.events.wrapping_add(1);
                 self.counters.deliveries += 1;
+                Self::quiet_sent(&mut self.quiet, now, slot);
                 continue;
             }
             // Nothing follows a piece; all of it may have been taken.

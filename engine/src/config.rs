@@ -17,6 +17,9 @@ pub struct Config {
     pub log_bytes_max: usize,
     /// Over how long resets of many streams are spread, in milliseconds.
     pub reset_spread_ms: u64,
+    /// After how long without a data event a stream is closed, in milliseconds
+    /// (`limits.idle_close`); 0 is never. Heartbeats are no data events.
+    pub idle_close_ms: u64,
     /// How long a client that is ahead of this node is held, in milliseconds.
     pub resume_wait_ms: u64,
 }

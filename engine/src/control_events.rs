@@ -20,6 +20,7 @@ impl Engine {
         let mut out = Vec::new();
         let (reset, bye) = (record.reset, record.bye);
         let has_subscribed = record.bits.has(Bits::SUBSCRIPTION);
+        let is_warned = record.bits.has(Bits::AUTH);
         if let Some(reason) = reset.filter(|_| bye.is_none() && !record.bits.has(Bits::PARKED)) {
             // It goes on from the very position that its client is told.
             self.behind[record.side as usize].cursor = self.log.head();
@@ -29,6 +30,10 @@ impl Engine {
         if has_subscribed && bye.is_none() {
             self.table[slot].bits.set(Bits::SUBSCRIPTION, false);
             self.write_subscription(slot, &mut out);
+        }
+        if is_warned && bye.is_none() {
+            self.table[slot].bits.set(Bits::AUTH, false);
+            self.write_auth(now, slot, &mut out);
         }
         if let Some(reason) = bye {
             self.write_bye(slot, reason, &mut out);
@@ -85,6 +90,14 @@ impl Engine {
     pub(crate) fn write_heartbeat(&self, now: Now, out: &mut Vec<u8>) {
         let data = format!("{{\"timestamp\":{}}}", now.wall_ms);
         sse::event(out, Some("heartbeat"), Some(self.applied()), &data);
+    }
+
+    /// `auth`: the session of the stream is about to end.
+    fn write_auth(&self, now: Now, slot: u32, out: &mut Vec<u8>) {
+        let left_ms = self.table[slot].expires.start_ms();
+        let left_ms = left_ms.saturating_sub(now.monotonic_ms);
+        let data = format!("{{\"expiresAt\":{}}}", now.wall_ms + left_ms);
+        sse::event(out, Some("auth"), None, &data);
     }
 
     /// A number between the two, the same for one connection, and spread over all of them.

@@ -59,9 +59,16 @@ impl Engine {
 
     /// A stream in step has perhaps been silent for long, or its session has ended.
     fn check_silence(&mut self, now: Now, slot: u32, silent: &mut ArrayVec<u32, GROUP_MAX>) {
-        let record = &self.table[slot];
-        if record.expires <= Tick::at(now.monotonic_ms) {
+        if self.has_expired(now, slot) {
             self.end_stream(now, slot, CloseReason::SessionExpired);
+            return;
+        }
+        let Some(left_ms) = self.close_idle(now, slot) else {
+            return;
+        };
+        self.warn_of_expiry(now, slot);
+        let record = &self.table[slot];
+        if record.state != State::InStep {
             return;
         }
         let class = &self.classes[record.class as usize];
@@ -76,10 +83,7 @@ impl Engine {
             silent.push(slot);
             heartbeat_ms
         };
-        self.table.set_deadline(
-            slot,
-            Tick::after(now, delay_ms).min(self.table[slot].expires),
-        );
+        self.set_deadline_of(now, slot, delay_ms.min(left_ms));
     }
 
     fn send_heartbeats(&mut self, now: Now, slots: &[u32], driver: &mut dyn Driver) {
@@ -114,10 +118,17 @@ impl Engine {
         }
     }
 
+    /// Whether a stream has taken nothing for too long.
+    fn has_stalled(&self, slot: u32, tick: Tick) -> bool {
+        let behind = &self.behind[self.table[slot].side as usize];
+        behind.is_blocked && behind.stalled <= tick
+    }
+
     /// A connection that is not in step has overrun its deadline.
     fn overrun(&mut self, now: Now, slot: u32, driver: &mut dyn Driver) {
         let record = &self.table[slot];
-        let has_expired = record.expires <= Tick::at(now.monotonic_ms);
+        let tick = Tick::at(now.monotonic_ms);
+        let has_expired = record.expires <= tick;
         match record.state {
             State::Reading if record.side == NONE => {
                 // It never said anything: there is nobody to answer.
@@ -151,14 +162,12 @@ impl Engine {
             State::Behind if has_expired => {
                 self.end_stream(now, slot, CloseReason::SessionExpired);
             }
-            State::Behind | State::Held
-                if self.behind[self.table[slot].side as usize].is_blocked =>
-            {
+            State::Behind if self.has_stalled(slot, tick) => {
                 self.close(now, slot, CloseReason::TooSlow, Close::Reset, driver);
             }
             State::Behind | State::Held => {
-                let deadline = Tick::after(now, SCAN_MS).min(record.expires);
-                self.table.set_deadline(slot, deadline);
+                self.warn_of_expiry(now, slot);
+                self.set_deadline_of(now, slot, SCAN_MS);
             }
             State::Finishing => {
                 self.close(now, slot, CloseReason::TooSlow, Close::Reset, driver);

@@ -129,6 +129,24 @@ pub enum Notice {
     /// Somebody wants to go on from a position this engine has not reached: the engine asks for
     /// the server's flushed WAL position (`Command::Flushed`).
     Held,
+    /// What came of a command or a renewal that has a ticket. Exactly one for each.
+    Answered {
+        /// The ticket.
+        ticket: u64,
+        /// What came of it.
+        outcome: TicketOutcome,
+    },
+}
+
+/// What came of a request about a stream that is open.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum TicketOutcome {
+    /// It was done.
+    Done,
+    /// The stream is gone, or ends.
+    NotFound,
+    /// The stream is somebody else's, and was left as it is.
+    Foreign,
 }
 
 /// How a stream began.

@@ -2,7 +2,7 @@
 //!
 //! The verbs are elsewhere: `request` reads, `admit` opens streams, `intake` takes batches, `sweep`
 //! and `catch_up` send, `step` moves connections between the two, `deadlines` and `pacing` do what
-//! time asks for, `closing` ends.
+//! time asks for, `session` and `subscription` change streams that are open, `closing` ends.
 
 use std::collections::{BTreeMap, VecDeque};
 
@@ -15,6 +15,7 @@ use crate::class::Class;
 use crate::log::{Log, Reading};
 use crate::pacing::Pace;
 use crate::request::Input;
+use crate::session::Quiet;
 use crate::table::Table;
 use crate::users::Users;
 use crate::{Command, Config, Counters, Driver, Handle, Next, Notice, Now, limits};
@@ -48,6 +49,7 @@ pub struct Engine {
     /// `Notice::Held` was said and not yet answered.
     pub(crate) has_asked_flushed: bool,
     pub(crate) pace: Option<Pace>,
+    pub(crate) quiet: Quiet,
     pub(crate) scan: Scan,
     /// Sweeps that ended in the last turn, by the time their oldest frame was taken: observed at the
     /// next turn, whose clock was read after their last send.
@@ -99,6 +101,7 @@ impl Engine {
             held_for: BTreeMap::new(),
             has_asked_flushed: false,
             pace: None,
+            quiet: Quiet::default(),
             scan: Scan {
                 at: None,
                 next_ms: now.monotonic_ms + limits::SCAN_MS,
@@ -169,7 +172,18 @@ impl Engine {
                 self.respond_to(now, connection, response);
             }
             Command::Flushed(lsn) => self.judge_held(now, lsn),
-            Command::Subscribe { connection, filter } => self.subscribe(connection, filter),
+            Command::Subscribe {
+                ticket,
+                connection,
+                owner,
+                change,
+            } => self.subscribe(ticket, connection, owner, change),
+            Command::End {
+                ticket,
+                connection,
+                owner,
+                reason,
+            } => self.end_own(now, ticket, connection, owner, reason),
             Command::Close { connection, reason } => {
                 if let Some(slot) = self.table.find_id(connection) {
                     self.end_stream(now, slot, reason);

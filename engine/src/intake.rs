@@ -55,6 +55,8 @@ impl Engine {
             Batch::Gap(gap) => self.reset_all(now, &gap),
             Batch::Grant(grant) => self.admit(now, *grant, driver),
             Batch::Refuse(refuse) => self.refuse(now, *refuse),
+            Batch::Renew(renewal) => self.renew(now, &renewal),
+            Batch::Extend(extension) => self.extend(now, &extension),
         }
     }
 
@@ -176,14 +178,14 @@ impl Engine {
     }
 
     /// Every stream for which something holds.
-    fn streams(&self, holds: impl Fn(&Self, u32) -> bool) -> Vec<u32> {
+    pub(crate) fn streams(&self, holds: impl Fn(&Self, u32) -> bool) -> Vec<u32> {
         let slots = 0..self.table.end();
         slots
             .filter(|slot| self.table[*slot].is_stream() && holds(self, *slot))
             .collect()
     }
 
-    fn slots_of(&self, user: Key) -> Vec<u32> {
+    pub(crate) fn slots_of(&self, user: Key) -> Vec<u32> {
         let first = Some(self.users.first(&self.table, user)).filter(|slot| *slot != NONE);
         let next = |slot: &u32| Some(self.table[*slot].next).filter(|next| *next != NONE);
         std::iter::successors(first, next).collect()

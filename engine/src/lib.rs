@@ -21,7 +21,8 @@
 //! # Where things are
 //!
 //! `engine` is the face and the order of work; each verb has a file: `request`, `admit`, `intake`,
-//! `sweep`, `catch_up`, `step`, `deadlines`, `pacing`, `closing`, `control_events`. What they work
+//! `sweep`, `catch_up`, `step`, `session`, `subscription`, `deadlines`, `pacing`, `closing`,
+//! `control_events`. What they work
 //! on: `table` and `record` (connections), `users`, `log`, `class`, `behind`.
 
 #![forbid(unsafe_code)]
@@ -45,7 +46,9 @@ mod log;
 mod pacing;
 mod record;
 mod request;
+mod session;
 mod step;
+mod subscription;
 mod sweep;
 mod table;
 #[cfg(test)]
@@ -53,9 +56,11 @@ mod testing;
 mod time;
 mod users;
 
-pub use command::Command;
+pub use command::{Command, SubscriptionChange};
 pub use config::{Config, StreamPath};
 pub use counters::{Counters, ResetReason};
-pub use driver::{Close, Driver, Handle, Notice, Outcome, Overloaded, Transmit, Verdict, Watch};
+pub use driver::{
+    Close, Driver, Handle, Notice, Outcome, Overloaded, TicketOutcome, Transmit, Verdict, Watch,
+};
 pub use engine::Engine;
 pub use time::{Next, Now};

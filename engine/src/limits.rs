@@ -34,6 +34,10 @@ pub const STALL_MS: u64 = 30_000;
 /// How long last words may take to be written, in milliseconds.
 pub const LAST_WORDS_MS: u64 = 10_000;
 
+/// How long before the end of its session a stream is told of it, in milliseconds: time for a page to
+/// fetch a fresh one and to renew.
+pub const AUTH_NOTICE_MS: u64 = 60_000;
+
 /// The size of a connection's record: one cache line.
 pub const RECORD_BYTES: usize = 64;
 

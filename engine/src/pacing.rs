@@ -95,9 +95,7 @@ impl Engine {
             return;
         }
         record.bits.set(Bits::PARKED, false);
-        let deadline = crate::time::Tick::after(now, self.config.heartbeat_ms);
-        self.table
-            .set_deadline(slot, deadline.min(self.table[slot].expires));
+        self.set_deadline_of(now, slot, self.config.heartbeat_ms);
         self.make_ready(slot);
     }
 }

@@ -42,7 +42,7 @@ pub(crate) enum State {
     Held,
     /// A stream that is not where its class is. `side` is its `Behind`.
     Behind,
-    /// A stream that is where its class is, at the index `member`.
+    /// A stream that is where its class is. `side` is its index among the members.
     InStep,
     /// All is written and our direction ended. Waits for: the end of the input.
     Lingering,
@@ -61,12 +61,13 @@ pub(crate) struct Record {
     /// How often the slot was used before: 24 bits.
     pub(crate) generation: u32,
     pub(crate) class: u32,
-    /// The index among the members of the class, while in step.
-    pub(crate) member: u32,
-    /// The entry in the side table that goes with the state.
+    /// The entry in the side table that goes with the state; in step, the index among the members of
+    /// the class.
     pub(crate) side: u32,
     /// The next connection of the same user; among free slots, the next free one.
     pub(crate) next: u32,
+    /// The connection of the same user before it.
+    pub(crate) previous: u32,
     /// Frames sent whole; while in step, less those the class had been offered when it joined. For
     /// a lingering connection, the bytes it still sent.
     pub(crate) events: u32,
@@ -100,6 +101,10 @@ impl Bits {
     pub(crate) const PARKED: Self = Self(8);
     /// A temporary refusal is written as an event stream.
     pub(crate) const SOFT: Self = Self(16);
+    /// An `auth` event is due.
+    pub(crate) const AUTH: Self = Self(32);
+    /// The `auth` event before this end of the session has been due.
+    pub(crate) const WARNED: Self = Self(64);
 
     /// Whether all these bits are set.
     pub(crate) fn has(self, bits: Self) -> bool {
@@ -125,9 +130,9 @@ impl Record {
             descriptor: -1,
             generation,
             class: NONE,
-            member: NONE,
             side: NONE,
             next,
+            previous: NONE,
             events: 0,
             opened: Tick(0),
             expires: Tick::NEVER,
@@ -135,6 +140,15 @@ impl Record {
             bits: Bits::default(),
             bye: None,
             reset: None,
+        }
+    }
+
+    /// When its session asks for something: for the `auth` event first, then for the end.
+    pub(crate) fn session_due(&self) -> Tick {
+        if self.expires == Tick::NEVER || self.bits.has(Bits::WARNED) {
+            self.expires
+        } else {
+            self.expires.before_ms(limits::AUTH_NOTICE_MS)
         }
     }
 

@@ -3,13 +3,12 @@
 //! These are rules 2 and 3 of the log: a stream that leaves takes its exact place in the log with
 //! it, is never sent anything beyond its class, and comes back only where both stand at one place.
 
-use wire::{ConnectionId, Filter, Format, Frame, Key, Scope};
+use wire::{Format, Frame, Key, Scope};
 
 use crate::Engine;
 use crate::behind::Behind;
 use crate::class::{Class, ClassKey};
 use crate::record::{Bits, NONE, State};
-use crate::time::Tick;
 use crate::{Now, limits};
 
 impl Engine {
@@ -53,7 +52,9 @@ impl Engine {
             record.state == State::InStep,
             "only a stream in step is pulled"
         );
-        let member = std::mem::replace(&mut record.member, NONE);
+        let member = record.side;
+        self.quiet_pull(slot);
+        let record = &mut self.table[slot];
         let class = &mut self.classes[record.class as usize];
         let cursor = class.place_of(member, self.log.head());
         record.events = record.events.wrapping_add(class.events_of(member));
@@ -88,8 +89,10 @@ impl Engine {
         }
         let class = &self.classes[record.class as usize];
         let boundary = class.boundary(self.log.head());
-        let is_due =
-            record.bye.is_some() || record.reset.is_some() || record.bits.has(Bits::SUBSCRIPTION);
+        let is_due = record.bye.is_some()
+            || record.reset.is_some()
+            || record.bits.has(Bits::SUBSCRIPTION)
+            || record.bits.has(Bits::AUTH);
         if is_due || behind.cursor < boundary {
             self.make_ready(slot);
         } else if self.can_rejoin(slot) {
@@ -141,29 +144,6 @@ impl Engine {
         is_admitted(key, frame)
     }
 
-    /// Changes what a stream receives, from its exact place in the log on.
-    pub(crate) fn subscribe(&mut self, connection: ConnectionId, filter: Filter) {
-        let Some(slot) = self.table.find_id(connection) else {
-            return;
-        };
-        if !self.table[slot].is_stream() {
-            return;
-        }
-        if self.table[slot].state == State::InStep {
-            self.pull(slot);
-        }
-        let key = self.classes[self.table[slot].class as usize].key.clone();
-        // Attached before it is detached, so that an organisation's topic is not dropped between.
-        let old = self.table[slot].class;
-        self.attach(slot, ClassKey { filter, ..key });
-        let new = std::mem::replace(&mut self.table[slot].class, old);
-        self.detach(slot);
-        self.table[slot].class = new;
-        self.table[slot].bits.set(Bits::SUBSCRIPTION, true);
-        self.behind[self.table[slot].side as usize].is_waiting = false;
-        self.make_ready(slot);
-    }
-
     fn can_rejoin(&self, slot: u32) -> bool {
         let record = &self.table[slot];
         let class = &self.classes[record.class as usize];
@@ -183,11 +163,11 @@ impl Engine {
         self.behind.remove(record.side as usize);
         let class = &mut self.classes[record.class as usize];
         record.events = record.events.wrapping_sub(class.events);
-        record.side = NONE;
         record.state = State::InStep;
-        record.member = class.join(slot);
-        let deadline = Tick::after(now, self.config.heartbeat_ms).min(record.expires);
-        self.table.set_deadline(slot, deadline);
+        record.side = class.join(slot);
+        self.quiet_join(now, slot);
+        let left_ms = self.quiet_left_ms(now, slot).unwrap_or_default();
+        self.set_deadline_of(now, slot, self.config.heartbeat_ms.min(left_ms));
     }
 
     fn find_class(&self, classes: &[u32], key: &ClassKey) -> Option<u32> {

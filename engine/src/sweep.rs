@@ -220,7 +220,7 @@ impl Engine {
             class.members.shrink_to(class.members.len() + 4);
         }
         for (index, member) in (0..).zip(&class.members) {
-            self.table[*member].member = index;
+            self.table[*member].side = index;
         }
     }
 
@@ -300,13 +300,14 @@ impl Engine {
     pub(crate) fn block(&mut self, now: Now, slot: u32, driver: &mut dyn Driver) {
         self.counters.short_sends += 1;
         let record = &self.table[slot];
-        self.behind[record.side as usize].is_blocked = true;
+        let behind = &mut self.behind[record.side as usize];
+        behind.is_blocked = true;
+        behind.stalled = Tick::after(now, STALL_MS);
         driver.watch(self.table.handle(slot), Watch::Writable);
         // Last words, and a stream that is held, keep the deadline they have: taking a byte now and
         // then must not move it.
         if record.state == State::Behind && record.bye.is_none() {
-            let deadline = Tick::after(now, STALL_MS).min(record.expires);
-            self.table.set_deadline(slot, deadline);
+            self.set_deadline_of(now, slot, STALL_MS);
         }
     }
 

@@ -131,6 +131,11 @@ impl Table {
         self.chunks[slot as usize / CHUNK].deadlines[slot as usize % CHUNK] = deadline;
     }
 
+    /// The deadline of a slot.
+    pub(crate) fn deadline(&self, slot: u32) -> Tick {
+        self.chunks[slot as usize / CHUNK].deadlines[slot as usize % CHUNK]
+    }
+
     /// The first slot from `from` on whose deadline has come.
     pub(crate) fn next_due(&self, from: u32, now: Tick) -> Option<u32> {
         let mut start = from as usize % CHUNK;

@@ -20,7 +20,7 @@ pub enum Next {
 
 /// A deadline as the table keeps it, 4 bytes: tenths of a second of the monotonic clock, which
 /// last for 13 years.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) struct Tick(pub(crate) u32);
 
 impl Tick {
@@ -39,6 +39,14 @@ impl Tick {
             u32::try_from(ticks)
                 .unwrap_or(u32::MAX - 1)
                 .min(u32::MAX - 1),
+        )
+    }
+
+    /// The tick that lies so much earlier, the first one at most.
+    pub(crate) fn before_ms(self, ms: u64) -> Self {
+        Self(
+            self.0
+                .saturating_sub(u32::try_from(ms / 100).unwrap_or(u32::MAX)),
         )
     }
 

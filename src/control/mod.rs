@@ -273,6 +273,8 @@ impl Control {
                 audience::leave(connection, scope);
                 self.log.disconnected(wall_ms(), &notice.notice);
             }
+            // Nothing that was sent so far has a ticket.
+            Notice::Answered { .. } => {}
             Notice::Held if self.held.waiting.contains(&notice.engine) => {}
             Notice::Held => self.held.waiting.push(notice.engine),
         }

@@ -102,6 +102,7 @@ impl Admission {
             since: None,
             resume: wanted.resume,
             head: stream_head(wanted.manner.fields.as_str()),
+            purpose: wire::Purpose::Stream,
         }
     }
 

@@ -3,7 +3,7 @@
 
 use std::sync::Arc;
 
-use crate::{CloseReason, EventId, Frame, Grant, Key, Lineage, Lsn, Refuse};
+use crate::{CloseReason, EventId, Extension, Frame, Grant, Key, Lineage, Lsn, Refuse, Renewal};
 
 /// One thing the replication thread hands over.
 #[derive(Clone, Debug)]
@@ -22,6 +22,10 @@ pub enum Batch {
     Grant(Box<Grant>),
     /// A connection is refused.
     Refuse(Box<Refuse>),
+    /// A stream goes on under a fresh session; judged like a grant, and in the same order.
+    Renew(Box<Renewal>),
+    /// A session's end has moved, and with it that of its streams.
+    Extend(Extension),
 }
 
 /// The stream of changes starts, or starts again.

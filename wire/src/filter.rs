@@ -41,6 +41,27 @@ impl Filter {
         }
     }
 
+    /// The same rights, with other channels and types.
+    pub fn with_subscription(&self, channels: Vec<Name>, types: Vec<TypePattern>) -> Self {
+        Self {
+            every_role: self.every_role,
+            ..Self::new(channels, types, self.roles.clone())
+        }
+    }
+
+    /// The same filter that admits these channels and types too. Where all are admitted already, all
+    /// stay; where none is named, none is added.
+    pub fn with_added(&self, channels: Vec<Name>, types: Vec<TypePattern>) -> Self {
+        fn join<T: Clone>(old: &[T], new: Vec<T>) -> Vec<T> {
+            if old.is_empty() || new.is_empty() {
+                old.to_vec()
+            } else {
+                old.iter().cloned().chain(new).collect()
+            }
+        }
+        self.with_subscription(join(&self.channels, channels), join(&self.types, types))
+    }
+
     /// The channels, sorted; none means all.
     pub fn channels(&self) -> &[Name] {
         &self.channels
@@ -155,5 +176,25 @@ mod tests {
         let one = Filter::new(names(&["b", "a"]), vec![], vec![]);
         let two = Filter::new(names(&["a", "b", "a"]), vec![], vec![]);
         assert_eq!(one, two);
+    }
+
+    #[test]
+    fn what_is_added_widens_a_filter_and_never_narrows_it() {
+        let names = |list: &[&str]| list.iter().map(|name| Name::new(name).unwrap()).collect();
+        let types = |list: &[&str]| list.iter().map(|text| pattern(text)).collect();
+        let filter = Filter::new(names(&["a"]), vec![], names(&["owner"]));
+        let added = filter.with_added(names(&["b"]), types(&["x.*"]));
+        assert_eq!(
+            added,
+            Filter::new(names(&["a", "b"]), vec![], names(&["owner"]))
+        );
+        assert_eq!(added.with_added(vec![], vec![]), added);
+        let replaced = added.with_subscription(vec![], types(&["y"]));
+        assert_eq!(
+            replaced,
+            Filter::new(vec![], types(&["y"]), names(&["owner"]))
+        );
+        let all = Filter::new(vec![], vec![], vec![]).with_every_role();
+        assert_eq!(all.with_added(names(&["a"]), vec![]), all);
     }
 }

@@ -29,11 +29,85 @@ pub struct Grant {
     pub since: Option<EventId>,
     /// From where the client wants to go on.
     pub resume: Resume,
-    /// The response head, complete with its blank line.
+    /// For a stream: the response head, complete with its blank line. For a page: the fields that
+    /// every answer to this client has (CORS), each `name: value\r\n`; the engine writes the rest.
     pub head: Bytes,
     /// JSON members for the `connected` event: `"userId":…,"organizationId":…` and so on, without
-    /// braces, never empty, escaped.
+    /// braces, never empty, escaped. A page has no such event, and nothing here.
     pub about: Bytes,
+    /// What was asked for.
+    pub purpose: Purpose,
+}
+
+/// What a grant lets a connection have.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Purpose {
+    /// An event stream.
+    Stream,
+    /// One page of what happened: a JSON array.
+    Page(PageRequest),
+}
+
+impl Purpose {
+    /// Whether it holds a connection for longer than an answer takes: such a grant counts as one of
+    /// its user's connections, and an engine says once that it ended.
+    pub fn is_counted(&self) -> bool {
+        match self {
+            Self::Stream => true,
+            Self::Page(request) => request.wait_ms > 0,
+        }
+    }
+}
+
+/// What a page of history is to hold.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct PageRequest {
+    /// From where on.
+    pub since: PageSince,
+    /// The most events.
+    pub limit: u16,
+    /// How long to wait for the first event where there is none yet, in milliseconds; 0 answers at
+    /// once.
+    pub wait_ms: u32,
+}
+
+/// From where on a page of history is read.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum PageSince {
+    /// None was named: the newest events, as many as the page holds.
+    Newest,
+    /// After this position, which has the form of one of ours.
+    After(EventId),
+    /// Committed at this time or later, in milliseconds since 1970.
+    At(i64),
+    /// An id that is none of ours: what followed it cannot be told.
+    Unknown,
+}
+
+/// A stream goes on under a fresh session of the same user.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Renewal {
+    /// The stream.
+    pub connection: ConnectionId,
+    /// By which the answer is found again; every renewal gets exactly one.
+    pub ticket: u64,
+    /// The user of the fresh session: a stream of another is left as it is.
+    pub user: Key,
+    /// The fresh session, by which the stream is revoked from now on.
+    pub session: Key,
+    /// When it ends, in milliseconds since 1970.
+    pub expires_ms: Option<u64>,
+}
+
+/// A session lasts longer, or shorter, than was known: its streams live until then.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Extension {
+    /// The session.
+    pub session: Key,
+    /// Its user where that is known, by whom its streams are found without looking at all.
+    pub user: Option<Key>,
+    /// When it ends, in milliseconds since 1970.
+    pub expires_ms: u64,
 }
 
 /// Which organisations' topics a connection is in.

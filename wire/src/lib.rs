@@ -30,7 +30,9 @@ pub use close::CloseReason;
 pub use connection::ConnectionId;
 pub use filter::{Filter, Format, TypePattern};
 pub use frame::{Audience, Frame, FrameWriter, Source, Topic};
-pub use grant::{Grant, Refuse, Resume, Scope};
+pub use grant::{
+    Extension, Grant, PageRequest, PageSince, Purpose, Refuse, Renewal, Resume, Scope,
+};
 pub use id::{EventId, Lsn, ParseIdError};
 pub use key::{Key, Keys};
 pub use lineage::Lineage;

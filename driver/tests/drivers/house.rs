@@ -59,6 +59,7 @@ impl Plan {
             heartbeat_ms: self.heartbeat_ms,
             log_bytes_max: self.log_bytes_max,
             reset_spread_ms: 1_000,
+            idle_close_ms: 0,
             resume_wait_ms: 1_000,
         };
         let uplink = |_| -> Box<dyn Uplink> {
@@ -178,6 +179,7 @@ impl House {
             resume: Resume::Live,
             head: "HTTP/1.1 200 OK\r\ncontent-type: text/event-stream\r\n\r\n".into(),
             about: "\"organizationId\":\"acme\"".into(),
+            purpose: wire::Purpose::Stream,
         };
         let port = &self.engines.ports()[usize::from(connection.engine)];
         hand_over(port, Batch::Grant(Box::new(grant)));

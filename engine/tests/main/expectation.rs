@@ -98,7 +98,7 @@ impl Said {
                         *count.or_default() += 1;
                     }
                 }
-                Notice::Held => {}
+                Notice::Held | Notice::Answered { .. } => {}
             }
         }
         said

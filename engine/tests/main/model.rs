@@ -8,11 +8,11 @@ mod trouble;
 
 use std::collections::BTreeMap;
 
-use engine::{Close, Command, Counters, ResetReason};
+use engine::{Close, Command, Counters, ResetReason, SubscriptionChange};
 use wire::{Audience, Batch, CloseReason, EventId, Frame, Resume, Scope, Topic};
 
 use crate::expectation::{Client, EVERYTHING, Item, Said, Told, blocks, filter_of, follow};
-use crate::world::{World, commit, frame, grant, key, organisation, position};
+use crate::world::{World, commit, frame, grant, key, name, organisation, position};
 
 const CHANNELS: [&str; 3] = ["x", "y", "z"];
 const ORGANISATIONS: [&str; 2] = ["acme", "globex"];
@@ -103,6 +103,8 @@ struct Run {
     last_ids: Vec<(&'static str, &'static str, EventId)>,
     /// How many grants each connection was handed, by its name.
     grants: BTreeMap<String, usize>,
+    /// The last ticket that was given out.
+    ticket: u64,
     cut_off: usize,
     resets: usize,
 }
@@ -120,6 +122,7 @@ impl Run {
             next_descriptor: 0,
             last_ids: Vec::new(),
             grants: BTreeMap::new(),
+            ticket: 0,
             cut_off: 0,
             resets: 0,
         }
@@ -267,11 +270,18 @@ impl Run {
         if told + 1 != client.filters.len() || is_over {
             return;
         }
+        let owner = Some(client.user_key);
         let filter = self.filter();
         let connection = self.world.id_of(descriptor);
+        self.ticket += 1;
         self.world.command(Command::Subscribe {
+            ticket: self.ticket,
             connection,
-            filter: filter_of(filter),
+            owner,
+            change: SubscriptionChange::Replace {
+                channels: filter.map(name).into_iter().collect(),
+                types: Vec::new(),
+            },
         });
         self.clients
             .get_mut(&descriptor)

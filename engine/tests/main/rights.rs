@@ -110,6 +110,7 @@ fn a_stream_ends_with_its_session() {
             commit 20 acme:one
             < a one e.1.20.1
             tick 59s
+            < a auth
             < a heartbeat e.1.21.0
             < a heartbeat e.1.21.0
             tick 3s

@@ -10,7 +10,9 @@
 //! | `past 40` | the stream of changes starts again, with the past up to there to be read |
 //! | `progress 20`, `gap 50`, `revoke alice acme`, `flushed 20` | what the names say |
 //! | `takes a 10`, `takes a all` | how much more the socket of `a` takes |
-//! | `hangup a`, `subscribe a x,y`, `close-all draining 10s`, `tick 30s` | what the names say |
+//! | `subscribe a alice x,y`, `add a alice x`, `end a alice` | what the user asks of a stream |
+//! | `renew a alice fresh 60s`, `extend alice 60s` | a fresh session, a session that lasts longer |
+//! | `hangup a`, `close-all draining 10s`, `tick 30s` | what the names say |
 //!
 //! Every event a client receives is a line `< a <event> <id>`; what lies after the last whole event
 //! is `< a … n bytes`.
@@ -18,11 +20,11 @@
 use std::collections::BTreeMap;
 use std::fmt::Write as _;
 
-use engine::{Close, Command, Notice};
+use engine::{Close, Command, Notice, SubscriptionChange};
 use expect_test::Expect;
 use wire::{
-    Audience, Batch, CloseReason, Filter, Gap, GapReason, Lsn, Resume, Revocation, RevocationScope,
-    Scope, Start, Topic,
+    Audience, Batch, CloseReason, Extension, Filter, Gap, GapReason, Lsn, Name, Renewal, Resume,
+    Revocation, RevocationScope, Scope, Start, Topic,
 };
 
 use crate::world::{World, commit, frame, grant, key, name, organisation, position};
@@ -117,13 +119,34 @@ impl Play {
             }
             ["hangup", client] => self.world.hang_up(self.clients[client].0),
             ["eof", client] => self.world.bytes(self.clients[client].0, b""),
-            ["subscribe", client, channels] => {
-                let connection = self.world.id_of(self.clients[client].0);
+            ["subscribe" | "add", client, user, channels] => {
                 let channels = channels.split(',').map(name).collect();
-                let filter = Filter::new(channels, Vec::new(), Vec::new());
-                self.world
-                    .command(Command::Subscribe { connection, filter });
+                self.subscribe(client, user, channels, words[0] == "add");
             }
+            ["end", client, user] => {
+                let connection = self.world.id_of(self.clients[client].0);
+                self.world.command(Command::End {
+                    ticket: 2,
+                    connection,
+                    owner: Some(key(user)),
+                    reason: CloseReason::Done,
+                });
+            }
+            ["renew", client, user, session, time] => {
+                let renewal = Renewal {
+                    connection: self.world.id_of(self.clients[client].0),
+                    ticket: 3,
+                    user: key(user),
+                    session: key(session),
+                    expires_ms: Some(self.world.now.wall_ms + seconds(time) * 1000),
+                };
+                self.world.batch(Batch::Renew(Box::new(renewal)));
+            }
+            ["extend", user, time] => self.world.batch(Batch::Extend(Extension {
+                session: key(&format!("session of {user}")),
+                user: None,
+                expires_ms: self.world.now.wall_ms + seconds(time) * 1000,
+            })),
             ["close-all", "draining", time] => {
                 let (reason, spread_ms) = (CloseReason::Draining, seconds(time) * 1000);
                 self.world.command(Command::CloseAll { reason, spread_ms });
@@ -167,6 +190,21 @@ impl Play {
         }
         grant.filter = Filter::new(channels, Vec::new(), Vec::new());
         self.world.batch(Batch::Grant(Box::new(grant)));
+    }
+
+    fn subscribe(&mut self, client: &str, user: &str, channels: Vec<Name>, is_added: bool) {
+        let types = Vec::new();
+        let change = match is_added {
+            true => SubscriptionChange::Add { channels, types },
+            false => SubscriptionChange::Replace { channels, types },
+        };
+        let connection = self.world.id_of(self.clients[client].0);
+        self.world.command(Command::Subscribe {
+            ticket: 1,
+            connection,
+            owner: Some(key(user)),
+            change,
+        });
     }
 
     fn commit(&mut self, lsn: &str, words: &[&str]) {
@@ -216,6 +254,9 @@ impl Play {
                     .unwrap();
                 }
                 Notice::Held => writeln!(self.out, "  held").unwrap(),
+                Notice::Answered { ticket, outcome } => {
+                    writeln!(self.out, "  ticket {ticket}: {outcome:?}").unwrap();
+                }
             }
         }
         self.told_notices = self.world.kernel.notices.len();

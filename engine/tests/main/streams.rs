@@ -111,7 +111,7 @@ fn a_subscription_changes_at_its_exact_place() {
         "
         stream a acme alice channel=one
         commit 20 acme:one acme:two
-        subscribe a two
+        subscribe a alice two
         commit 30 acme:one acme:two
         ",
         expect![[r#"
@@ -120,8 +120,9 @@ fn a_subscription_changes_at_its_exact_place() {
             < a connected live e.1.0.0
             commit 20 acme:one acme:two
             < a one e.1.20.1
-            subscribe a two
+            subscribe a alice two
             < a subscription
+              ticket 1: Done
             commit 30 acme:one acme:two
             < a two e.1.30.2
         "#]],

@@ -147,6 +147,7 @@ impl World {
             heartbeat_ms: 25_000,
             log_bytes_max,
             reset_spread_ms: 10_000,
+            idle_close_ms: 0,
             resume_wait_ms: 15_000,
         };
         let now = Now {
@@ -333,6 +334,7 @@ pub(crate) fn grant(connection: ConnectionId, organisation: &str, user: &str) ->
         resume: Resume::Live,
         head: Bytes::from_static(b"HTTP/1.1 200 OK\r\ncontent-type: text/event-stream\r\n\r\n"),
         about: Bytes::from(format!("\"organizationId\":\"{organisation}\"")),
+        purpose: wire::Purpose::Stream,
     }
 }
 
