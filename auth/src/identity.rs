@@ -1,150 +1,185 @@
-//! From a credential to who presents it.
-
-use std::fmt;
+//! Who presents a credential, and how that is read from the claims of a token or a session's row.
 
 use serde_json::Value;
-use sha2::{Digest as _, Sha256};
 
-use crate::Secret;
-use crate::jwt::{self, JwtError};
-
-/// The longest name of a user.
-const USER_BYTES_MAX: usize = 512;
-
-/// Which sessions are accepted.
-#[derive(Clone)]
-pub struct Policy {
-    /// The secrets of HS256, each tried in turn.
-    pub secrets: Vec<Secret>,
-    /// The claim that names the user, usually `sub`.
-    pub user_claim: String,
-    /// Whether a session without an end is refused.
-    pub require_exp: bool,
-}
+use crate::jwt::{self, Claims};
+use crate::limits::{NAME_BYTES_MAX, ORGANISATIONS_MAX};
+use crate::{Fingerprint, IdentityError, json};
 
 /// Who presents a credential.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Identity {
     /// The user's id, as the application has it.
     pub user: String,
-    /// By what the session is revoked: the token's `jti`, or a hash of the credential.
+    /// By what the session is revoked: the id of its row, the `sid`, `session_id` or `jti` of its
+    /// token, or a hash of the credential.
     pub session: String,
+    /// When the session was issued, in milliseconds since 1970.
+    pub issued_ms: Option<u64>,
     /// When the session ends, in milliseconds since 1970.
     pub expires_ms: Option<u64>,
+    /// The organisation that the session has chosen: a hint, which proves nothing.
+    pub active_organisation: Option<String>,
+    /// The organisations that the session itself claims; `None` where no claim of that kind is
+    /// configured.
+    pub organisations: Option<Vec<OrganisationClaim>>,
 }
 
-/// Why a credential names nobody.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum IdentityError {
-    /// The token is not accepted.
-    Token(JwtError),
-    /// The token has no such claim, or it is no text: the existence of a token alone proves nothing.
-    NoUser,
+/// A membership that stands in the session.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct OrganisationClaim {
+    /// The organisation.
+    pub organisation: String,
+    /// The role in it.
+    pub role: Option<String>,
 }
 
-impl Policy {
-    /// Who presents this token.
+/// The row of a session, as the database has it now.
+#[derive(Clone, Debug)]
+pub struct SessionRow {
+    /// The id of the row.
+    pub id: String,
+    /// The user.
+    pub user: String,
+    /// When it ends, in milliseconds since 1970; `None` where the table has no such column.
+    pub expires_ms: Option<u64>,
+    /// The organisation that the session has chosen.
+    pub active_organisation: Option<String>,
+}
+
+/// What is read from claims, and what is demanded of them.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ClaimRules {
+    /// The places that may name the user; the first that a session has counts. Usually `sub`.
+    pub users: Vec<String>,
+    /// Whether a session without an end is refused.
+    pub require_exp: bool,
+    /// The place of the organisations, where membership is a claim of the session.
+    pub organisations: Option<String>,
+    /// The place of the role, where the organisations' place names but one and no role.
+    pub role: Option<String>,
+}
+
+impl Default for ClaimRules {
+    fn default() -> Self {
+        Self {
+            users: vec!["sub".to_owned()],
+            require_exp: true,
+            organisations: None,
+            role: None,
+        }
+    }
+}
+
+impl SessionRow {
+    /// Who presents the session of this row.
     ///
     /// # Errors
     ///
-    /// Where the token is not accepted, or names nobody.
-    pub fn identify(&self, token: &str, now_ms: u64) -> Result<Identity, IdentityError> {
-        let claims = jwt::verify_hs256(token, &self.secrets).map_err(IdentityError::Token)?;
-        let expires_ms =
-            jwt::check_times(&claims, now_ms, self.require_exp).map_err(IdentityError::Token)?;
-        let user = claims.get(&self.user_claim).and_then(Value::as_str);
-        let user = user.filter(|user| !user.is_empty() && user.len() <= USER_BYTES_MAX);
+    /// Where the session has ended, or names nobody.
+    pub fn identity(self, now_ms: u64) -> Result<Identity, IdentityError> {
+        if self
+            .expires_ms
+            .is_some_and(|expires_ms| expires_ms <= now_ms)
+        {
+            return Err(IdentityError::NoSession);
+        }
         Ok(Identity {
-            user: user.ok_or(IdentityError::NoUser)?.to_owned(),
-            session: match claims.get("jti").and_then(Value::as_str) {
-                Some(jti) => jti.to_owned(),
-                None => fingerprint(token),
-            },
-            expires_ms,
+            user: Some(self.user)
+                .filter(|user| is_id(user))
+                .ok_or(IdentityError::NoUser)?,
+            session: self.id,
+            issued_ms: None,
+            expires_ms: self.expires_ms,
+            active_organisation: self.active_organisation.filter(|id| is_id(id)),
+            organisations: None,
         })
     }
 }
 
-impl fmt::Display for IdentityError {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::Token(error) => error.fmt(f),
-            Self::NoUser => f.write_str("the session names no user"),
+impl ClaimRules {
+    /// Who presents a token with these claims, whose signature is right.
+    pub(crate) fn identity(
+        &self,
+        claims: &Claims,
+        credential: &Fingerprint,
+        now_ms: u64,
+    ) -> Result<Identity, IdentityError> {
+        let times = jwt::check_times(claims, now_ms, self.require_exp)?;
+        Ok(Identity {
+            user: self.user(claims).ok_or(IdentityError::NoUser)?,
+            session: session(claims, &["sid", "session_id", "jti"], credential),
+            issued_ms: times.issued_ms,
+            expires_ms: times.expires_ms,
+            active_organisation: None,
+            organisations: self.organisations(claims),
+        })
+    }
+
+    /// The user that the first of the places names.
+    pub(crate) fn user(&self, claims: &Claims) -> Option<String> {
+        let mut places = self.users.iter();
+        let (place, value) =
+            places.find_map(|place| json::at(claims, place).map(|value| (place, value)))?;
+        // `sub` is text by its definition (RFC 7519, 4.1.2); a number there is somebody's mistake.
+        match place == "sub" || place.ends_with(".sub") {
+            true => value.as_str().filter(|text| is_id(text)).map(str::to_owned),
+            false => id(value),
         }
+    }
+
+    /// The organisations that the session claims. A claim that is not there claims none.
+    pub(crate) fn organisations(&self, claims: &Claims) -> Option<Vec<OrganisationClaim>> {
+        let place = self.organisations.as_ref()?;
+        let role = self.role.as_ref().and_then(|role| json::at(claims, role));
+        Some(match json::at(claims, place) {
+            None => Vec::new(),
+            Some(Value::Array(entries)) => entries
+                .iter()
+                .take(ORGANISATIONS_MAX)
+                .filter_map(|entry| organisation(entry, None))
+                .collect(),
+            Some(entry) => organisation(entry, role).into_iter().collect(),
+        })
     }
 }
 
-impl std::error::Error for IdentityError {}
-
-/// A hash that stands for a credential, so that the credential itself is not kept.
-fn fingerprint(token: &str) -> String {
-    let hash = Sha256::digest(token.as_bytes());
-    hash.iter().fold(String::from("sha256:"), |mut text, byte| {
-        text.push_str(&format!("{byte:02x}"));
-        text
-    })
+/// By what the session is revoked: what the first of the places names, else the credential's hash.
+pub(crate) fn session(claims: &Claims, places: &[&str], credential: &Fingerprint) -> String {
+    let mut named = places.iter().filter_map(|place| json::at(claims, place));
+    named.find_map(id).unwrap_or_else(|| credential.to_string())
 }
 
-#[cfg(test)]
-mod tests {
-    use super::*;
+/// A name: text, or an integer in its decimal digits.
+pub(crate) fn id(value: &Value) -> Option<String> {
+    let text = match value {
+        Value::String(text) => text.clone(),
+        Value::Number(number) if number.is_u64() || number.is_i64() => number.to_string(),
+        _ => return None,
+    };
+    is_id(&text).then_some(text)
+}
 
-    const NOW_MS: u64 = 1_800_000_000_000;
+fn is_id(text: &str) -> bool {
+    !text.is_empty() && text.len() <= NAME_BYTES_MAX
+}
 
-    fn policy(user_claim: &str) -> Policy {
-        Policy {
-            secrets: vec![Secret::new("secret")],
-            user_claim: user_claim.to_owned(),
-            require_exp: false,
-        }
-    }
-
-    fn identify(claims: &str, user_claim: &str) -> Result<Identity, IdentityError> {
-        let policy = policy(user_claim);
-        let claims = serde_json::from_str(claims).unwrap();
-        policy.identify(&jwt::sign_hs256(&claims, &policy.secrets[0]), NOW_MS)
-    }
-
-    #[test]
-    fn the_session_is_the_jti_or_a_hash_of_the_credential() {
-        let named = identify(r#"{"sub":"ada","jti":"s1","exp":1900000000}"#, "sub").unwrap();
-        let expires_ms = Some(1_900_000_000_000);
-        assert_eq!(
-            named,
-            Identity {
-                user: "ada".into(),
-                session: "s1".into(),
-                expires_ms
-            }
-        );
-        let hashed = identify(r#"{"sub":"ada"}"#, "sub").unwrap();
-        assert!(hashed.session.starts_with("sha256:") && hashed.session.len() == 7 + 64);
-        assert_eq!(hashed, identify(r#"{"sub":"ada"}"#, "sub").unwrap());
-    }
-
-    #[test]
-    fn a_token_that_names_nobody_is_nobody() {
-        let long = format!(r#"{{"sub":"{}"}}"#, "a".repeat(USER_BYTES_MAX + 1));
-        for claims in [
-            "{}",
-            r#"{"sub":42}"#,
-            r#"{"sub":""}"#,
-            r#"{"sub":null}"#,
-            &long,
-        ] {
-            assert_eq!(
-                identify(claims, "sub"),
-                Err(IdentityError::NoUser),
-                "{claims}"
-            );
-        }
-        assert_eq!(
-            identify(r#"{"userId":"bob"}"#, "userId").unwrap().user,
-            "bob"
-        );
-        assert_eq!(
-            identify(r#"{"sub":"bob"}"#, "userId"),
-            Err(IdentityError::NoUser)
-        );
-    }
+/// An organisation as the libraries write one: its id, or an object with the id and the role in it
+/// (Clerk's `o` has `id` and `rol`).
+fn organisation(entry: &Value, role: Option<&Value>) -> Option<OrganisationClaim> {
+    let member = |names: &[&str]| {
+        let object = entry.as_object()?;
+        names.iter().find_map(|name| object.get(*name))
+    };
+    let organisation = match entry {
+        Value::Object(_) => id(member(&[
+            "id",
+            "organizationId",
+            "organization_id",
+            "tenantId",
+        ])?)?,
+        _ => id(entry)?,
+    };
+    let role = member(&["role", "rol"]).or(role).and_then(id);
+    Some(OrganisationClaim { organisation, role })
 }

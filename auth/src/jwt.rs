@@ -1,105 +1,126 @@
-//! JSON web tokens: compact JWS with HS256 (RFC 7515, RFC 7519), strictly.
+//! JSON web tokens: compact JWS (RFC 7515, RFC 7519), strictly, and the times in their claims.
 //!
 //! Accepted is one spelling only: three parts of base64url without padding and without stray bits.
-//! The algorithm is ours to name; whatever else a header says about keys is not looked at. Which
-//! claim is the user is decided in `identity`.
-
-use std::fmt;
+//! The algorithm is the key's to name, never the token's: what the header says about it must agree,
+//! and whatever else it says about keys (`jwk`, `jku`, `x5u`, `x5c`) is not looked at. Keys in sets
+//! are in `jwks.rs`; which claim is the user is decided in `claims.rs`.
 
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use serde_json::{Map, Value};
 
-use crate::Secret;
+use crate::limits::{SKEW_MS, TIME_MS_MAX, TOKEN_BYTES_MAX};
 use crate::secret::is_equal;
-
-/// The longest token that is looked at.
-pub const TOKEN_BYTES_MAX: usize = 16 * 1024;
-
-/// How far the clocks of the application and of this node may differ, in milliseconds: what Auth.js,
-/// Better Auth and Auth0 allow.
-pub const SKEW_MS: u64 = 15_000;
+use crate::{Secret, TokenError, json};
 
 /// The claims of a token whose signature is right. Nothing else about them has been checked.
 pub type Claims = Map<String, Value>;
 
-/// Why a token is not accepted.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum JwtError {
-    /// Not three parts of canonical base64url, of which the first two are JSON objects, or too long.
-    Malformed,
-    /// Another algorithm than HS256.
-    Algorithm,
-    /// The header demands an extension that is not known here (RFC 7515, 4.1.11).
-    Critical,
-    /// No secret made this signature.
-    Signature,
-    /// The token has ended, or its end is no number.
-    Expired,
-    /// The token has no end, and one is required.
-    NoExpiry,
-    /// The token is not valid yet, or its beginning is no number.
-    NotYet,
+/// A token that is well formed; nothing about it is proved.
+pub(crate) struct Jws<'a> {
+    /// The algorithm that its header names.
+    pub(crate) algorithm: String,
+    /// The key that its header names.
+    pub(crate) kid: Option<String>,
+    /// What is signed: the header and the payload as they came.
+    pub(crate) signed: &'a str,
+    /// The signature.
+    pub(crate) signature: Vec<u8>,
+    payload: &'a str,
+}
+
+impl<'a> Jws<'a> {
+    /// Reads a token.
+    pub(crate) fn parse(token: &'a str) -> Result<Self, TokenError> {
+        if token.len() > TOKEN_BYTES_MAX {
+            return Err(TokenError::Malformed);
+        }
+        let (signed, signature) = token.rsplit_once('.').ok_or(TokenError::Malformed)?;
+        let (header, payload) = signed.split_once('.').ok_or(TokenError::Malformed)?;
+        if payload.contains('.') {
+            return Err(TokenError::Malformed);
+        }
+        let header = object(header)?;
+        check_extensions(&header)?;
+        Ok(Self {
+            algorithm: text(&header, "alg")?.ok_or(TokenError::Algorithm)?,
+            kid: text(&header, "kid")?,
+            signed,
+            signature: bytes(signature)?,
+            payload,
+        })
+    }
+
+    /// The claims, for whoever has checked the signature, or only wants to know whether that is worth
+    /// the trouble.
+    pub(crate) fn claims(&self) -> Result<Claims, TokenError> {
+        object(self.payload)
+    }
+
+    /// Checks that one of these secrets made the signature, with HS256.
+    pub(crate) fn check_hs256(&self, secrets: &[Secret]) -> Result<(), TokenError> {
+        if self.algorithm != "HS256" {
+            return Err(TokenError::Algorithm);
+        }
+        // Every secret is tried, so that the time says nothing about which of them it was.
+        let is_signed = secrets.iter().fold(false, |found, secret| {
+            is_equal(&secret.hmac_sha256(self.signed.as_bytes()), &self.signature) | found
+        });
+        is_signed.then_some(()).ok_or(TokenError::Signature)
+    }
 }
 
 /// Checks the form and the signature of a token against each secret, and gives its claims.
 ///
 /// # Errors
 ///
-/// As [`JwtError`] says; the claims are not looked at.
-pub fn verify_hs256(token: &str, secrets: &[Secret]) -> Result<Claims, JwtError> {
-    if token.len() > TOKEN_BYTES_MAX {
-        return Err(JwtError::Malformed);
-    }
-    let (signed, signature) = token.rsplit_once('.').ok_or(JwtError::Malformed)?;
-    let (header, payload) = signed.split_once('.').ok_or(JwtError::Malformed)?;
-    if payload.contains('.') {
-        return Err(JwtError::Malformed);
-    }
-    check_header(&object(header)?)?;
-    let signature = URL_SAFE_NO_PAD
-        .decode(signature)
-        .map_err(|_| JwtError::Malformed)?;
-    // Every secret is tried, so that the time says nothing about which of them it was.
-    let is_signed = secrets.iter().fold(false, |found, secret| {
-        is_equal(&secret.hmac_sha256(signed.as_bytes()), &signature) | found
-    });
-    if is_signed {
-        object(payload)
-    } else {
-        Err(JwtError::Signature)
-    }
+/// As [`TokenError`] says; the claims are not looked at.
+pub fn verify_hs256(token: &str, secrets: &[Secret]) -> Result<Claims, TokenError> {
+    let token = Jws::parse(token)?;
+    token.check_hs256(secrets)?;
+    token.claims()
 }
 
-/// Checks `exp` and `nbf` (RFC 7519, 4.1) with [`SKEW_MS`], and gives the end, in milliseconds since
-/// 1970; `None` for a token that has none, where that is allowed.
+/// When a token was issued and when it ends, in milliseconds since 1970, where it says so.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Times {
+    /// `iat`.
+    pub issued_ms: Option<u64>,
+    /// `exp`.
+    pub expires_ms: Option<u64>,
+}
+
+/// Checks `exp`, `nbf` and `iat` (RFC 7519, 4.1) with [`SKEW_MS`].
 ///
 /// # Errors
 ///
-/// `Expired`, `NoExpiry` or `NotYet`.
-pub fn check_times(
-    claims: &Claims,
-    now_ms: u64,
-    require_exp: bool,
-) -> Result<Option<u64>, JwtError> {
-    if let Some(not_before) = claims.get("nbf") {
-        let not_before_ms = milliseconds(not_before).ok_or(JwtError::NotYet)?;
-        if not_before_ms > now_ms.saturating_add(SKEW_MS) {
-            return Err(JwtError::NotYet);
-        }
-    }
-    let Some(expiry) = claims.get("exp") else {
-        return if require_exp {
-            Err(JwtError::NoExpiry)
-        } else {
-            Ok(None)
-        };
+/// `Expired`, `NoExpiry`, `NotYet` or `Issued`.
+pub fn check_times(claims: &Claims, now_ms: u64, require_exp: bool) -> Result<Times, TokenError> {
+    let latest_ms = now_ms.saturating_add(SKEW_MS);
+    let not_later = |name: &str, error: TokenError| match claims.get(name) {
+        None => Ok(None),
+        Some(value) => match milliseconds(value) {
+            Some(ms) if ms <= latest_ms => Ok(Some(ms)),
+            _ => Err(error),
+        },
     };
-    let expiry_ms = milliseconds(expiry).ok_or(JwtError::Expired)?;
-    if expiry_ms.saturating_add(SKEW_MS) <= now_ms {
-        return Err(JwtError::Expired);
-    }
-    Ok(Some(expiry_ms))
+    not_later("nbf", TokenError::NotYet)?;
+    let issued_ms = not_later("iat", TokenError::Issued)?;
+    let expires_ms = match claims.get("exp") {
+        None if require_exp => return Err(TokenError::NoExpiry),
+        None => None,
+        Some(value) => {
+            let ms = milliseconds(value).ok_or(TokenError::Expired)?;
+            if ms.saturating_add(SKEW_MS) <= now_ms {
+                return Err(TokenError::Expired);
+            }
+            Some(ms)
+        }
+    };
+    Ok(Times {
+        issued_ms,
+        expires_ms,
+    })
 }
 
 /// Makes a token: these claims, signed.
@@ -111,45 +132,42 @@ pub fn sign_hs256(claims: &Claims, secret: &Secret) -> String {
     format!("{signed}.{signature}")
 }
 
-impl fmt::Display for JwtError {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(match self {
-            Self::Malformed => "the session is no token as this server reads it",
-            Self::Algorithm => "the session's token is signed with an algorithm other than HS256",
-            Self::Critical => "the session's token demands an extension that is not known",
-            Self::Signature => "the session's token was not signed with a secret of this server",
-            Self::Expired => "the session has ended",
-            Self::NoExpiry => "the session's token has no end (exp)",
-            Self::NotYet => "the session is not valid yet",
-        })
+/// An extension that must be understood is not (RFC 7515, 4.1.11): there is none that we know.
+pub(crate) fn check_extensions(header: &Map<String, Value>) -> Result<(), TokenError> {
+    match header.contains_key("crit") {
+        true => Err(TokenError::Critical),
+        false => Ok(()),
     }
 }
 
-impl std::error::Error for JwtError {}
+/// A member of a header that is text, if it is there.
+pub(crate) fn text(header: &Map<String, Value>, name: &str) -> Result<Option<String>, TokenError> {
+    match header.get(name) {
+        None => Ok(None),
+        Some(Value::String(text)) => Ok(Some(text.clone())),
+        Some(_) => Err(TokenError::Malformed),
+    }
+}
 
-fn check_header(header: &Map<String, Value>) -> Result<(), JwtError> {
-    if header.contains_key("crit") {
-        return Err(JwtError::Critical);
-    }
-    match header.get("alg").and_then(Value::as_str) {
-        Some("HS256") => Ok(()),
-        _ => Err(JwtError::Algorithm),
-    }
+/// Decodes a part that is an object.
+pub(crate) fn object(part: &str) -> Result<Map<String, Value>, TokenError> {
+    json::object(&bytes(part)?).ok_or(TokenError::Malformed)
 }
 
 /// Decodes a part. The decoder refuses padding and stray bits: a token has one spelling.
-fn object(part: &str) -> Result<Map<String, Value>, JwtError> {
-    let json = URL_SAFE_NO_PAD
+pub(crate) fn bytes(part: &str) -> Result<Vec<u8>, TokenError> {
+    URL_SAFE_NO_PAD
         .decode(part)
-        .map_err(|_| JwtError::Malformed)?;
-    serde_json::from_slice(&json).map_err(|_| JwtError::Malformed)
+        .map_err(|_| TokenError::Malformed)
 }
 
 /// A `NumericDate` (RFC 7519, 2): seconds since 1970, possibly with a fraction.
 fn milliseconds(value: &Value) -> Option<u64> {
     let ms = value.as_f64()? * 1_000.0;
-    // The cast saturates, which for a time beyond all times is as good.
-    (ms >= 0.0).then_some(ms as u64)
+    // The cast drops a fraction of a millisecond and nothing else within these bounds.
+    (0.0..=TIME_MS_MAX as f64)
+        .contains(&ms)
+        .then_some(ms as u64)
 }
 
 #[cfg(test)]
@@ -168,8 +186,8 @@ mod tests {
         let claims = claims(r#"{"sub":"ada","exp":1}"#);
         let token = sign_hs256(&claims, &old);
         assert_eq!(verify_hs256(&token, &[new.clone(), old]), Ok(claims));
-        assert_eq!(verify_hs256(&token, &[new]), Err(JwtError::Signature));
-        assert_eq!(verify_hs256(&token, &[]), Err(JwtError::Signature));
+        assert_eq!(verify_hs256(&token, &[new]), Err(TokenError::Signature));
+        assert_eq!(verify_hs256(&token, &[]), Err(TokenError::Signature));
     }
 
     #[test]
@@ -212,36 +230,40 @@ mod tests {
     fn times_are_heeded_with_a_skew() {
         let at = |offset_s: i64| NOW_MS as i64 / 1_000 + offset_s;
         let check = |name: &str, offset_s: i64| {
-            check_times(
-                &claims(&format!(r#"{{"{name}":{}}}"#, at(offset_s))),
-                NOW_MS,
-                false,
-            )
+            let json = format!(r#"{{"{name}":{}}}"#, at(offset_s));
+            let times = check_times(&claims(&json), NOW_MS, false)?;
+            Ok((times.issued_ms, times.expires_ms))
         };
-        assert_eq!(check("exp", 60), Ok(Some(NOW_MS + 60_000)));
-        assert_eq!(check("exp", -14), Ok(Some(NOW_MS - 14_000)));
-        assert_eq!(check("exp", -15), Err(JwtError::Expired));
-        assert_eq!(check("nbf", 15), Ok(None));
-        assert_eq!(check("nbf", 16), Err(JwtError::NotYet));
+        assert_eq!(check("exp", 60), Ok((None, Some(NOW_MS + 60_000))));
+        assert_eq!(check("exp", -14), Ok((None, Some(NOW_MS - 14_000))));
+        assert_eq!(check("exp", -15), Err(TokenError::Expired));
+        assert_eq!(check("nbf", 15), Ok((None, None)));
+        assert_eq!(check("nbf", 16), Err(TokenError::NotYet));
+        assert_eq!(check("iat", 15), Ok((Some(NOW_MS + 15_000), None)));
+        assert_eq!(check("iat", 16), Err(TokenError::Issued));
     }
 
     #[test]
     fn times_of_another_type_are_refused() {
-        for text in [r#""4102444800""#, "null", "true", "-1", "[]"] {
-            let exp = claims(&format!(r#"{{"exp":{text}}}"#));
-            assert_eq!(
-                check_times(&exp, NOW_MS, false),
-                Err(JwtError::Expired),
-                "{text}"
-            );
-            let nbf = claims(&format!(r#"{{"nbf":{text}}}"#));
-            assert_eq!(
-                check_times(&nbf, NOW_MS, false),
-                Err(JwtError::NotYet),
-                "{text}"
-            );
+        for text in [
+            r#""4102444800""#,
+            "null",
+            "true",
+            "-1",
+            "[]",
+            "1e300",
+            "253402300800",
+            "9007199254740991",
+        ] {
+            for (name, error) in [
+                ("exp", TokenError::Expired),
+                ("nbf", TokenError::NotYet),
+                ("iat", TokenError::Issued),
+            ] {
+                let claims = claims(&format!(r#"{{"{name}":{text}}}"#));
+                let checked = check_times(&claims, NOW_MS, false);
+                assert_eq!(checked, Err(error), "{name} {text}");
+            }
         }
-        let endless = claims(r#"{"exp":1e300}"#);
-        assert_eq!(check_times(&endless, NOW_MS, true), Ok(Some(u64::MAX)));
     }
 }

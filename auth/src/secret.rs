@@ -1,52 +1,56 @@
 //! Secrets: text that proves something. They have no `Debug` and no `Display`, so that none of them
-//! can reach a log by mistake.
+//! can reach a log by mistake, and they are overwritten when they are dropped.
 
-use hmac::{Hmac, KeyInit as _, Mac as _};
-use sha2::Sha256;
+use aws_lc_rs::{constant_time, hmac};
+use zeroize::Zeroizing;
 
-/// A secret: the key of a signature, or a bearer key.
+/// A secret: the key of a signature, a bearer key, or a credential on its way to its verifier.
 ///
 /// It is used as the UTF-8 text it is, as the libraries of the field do: text that looks like base64
 /// is not decoded.
 #[derive(Clone)]
-pub struct Secret(Box<[u8]>);
+pub struct Secret(Zeroizing<String>);
 
 impl Secret {
     /// Takes the secret.
     pub fn new(text: &str) -> Self {
-        Self(text.as_bytes().into())
+        Self(Zeroizing::new(text.to_owned()))
     }
 
     /// Whether the presented text is the secret, in a time that tells nothing about either.
     pub fn matches(&self, presented: &str) -> bool {
         // Both are hashed under the secret itself, so that the comparison of the two hashes takes
         // the same time whatever the presented text has in common with it, its length included.
-        let ours = self.hmac_sha256(&self.0);
+        let ours = self.hmac_sha256(self.bytes());
         let theirs = self.hmac_sha256(presented.as_bytes());
         is_equal(&ours, &theirs)
     }
 
     /// The text, for a client of ours that has to present it. Never for a log.
     pub fn reveal(&self) -> &str {
-        std::str::from_utf8(&self.0).expect("a secret is made from text")
+        &self.0
+    }
+
+    /// How many bytes it has; nothing else about a secret may be told.
+    pub fn len_bytes(&self) -> usize {
+        self.0.len()
+    }
+
+    /// The text as a key.
+    pub(crate) fn bytes(&self) -> &[u8] {
+        self.0.as_bytes()
     }
 
     /// HMAC-SHA256 under this secret (RFC 2104).
     pub(crate) fn hmac_sha256(&self, message: &[u8]) -> [u8; 32] {
-        let mut mac =
-            Hmac::<Sha256>::new_from_slice(&self.0).expect("HMAC takes keys of any length");
-        mac.update(message);
-        mac.finalize().into_bytes().into()
+        let tag = hmac::sign(&hmac::Key::new(hmac::HMAC_SHA256, self.bytes()), message);
+        tag.as_ref().try_into().expect("SHA-256 has 32 bytes")
     }
 }
 
-/// Compares without leaving early.
-pub(crate) fn is_equal(one: &[u8; 32], two: &[u8]) -> bool {
-    if two.len() != one.len() {
-        return false;
-    }
-    let differences = one.iter().zip(two).fold(0, |all, (a, b)| all | (a ^ b));
-    std::hint::black_box(differences) == 0
+/// Compares without leaving early; of texts of different lengths, only the lengths are compared.
+pub(crate) fn is_equal(one: &[u8], two: &[u8]) -> bool {
+    constant_time::verify_slices_are_equal(one, two).is_ok()
 }
 
 #[cfg(test)]

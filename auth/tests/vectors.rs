@@ -1,6 +1,6 @@
 //! Tokens made with the packages of the field (`vectors/jwt.json`), and what this crate says to each.
 
-use auth::jwt::JwtError;
+use auth::TokenError;
 use auth::{IdentityError, Policy, Secret};
 use serde_json::Value;
 
@@ -13,100 +13,100 @@ const VERDICTS: [(&str, Result<&str, IdentityError>); 33] = [
     ("hs256 typ JWT", Ok("user_1")),
     (
         "hs256 expired",
-        Err(IdentityError::Token(JwtError::Expired)),
+        Err(IdentityError::Token(TokenError::Expired)),
     ),
     (
         "hs256 no exp",
-        Err(IdentityError::Token(JwtError::NoExpiry)),
+        Err(IdentityError::Token(TokenError::NoExpiry)),
     ),
     (
         "hs256 nbf future",
-        Err(IdentityError::Token(JwtError::NotYet)),
+        Err(IdentityError::Token(TokenError::NotYet)),
     ),
     (
         "hs256 other secret",
-        Err(IdentityError::Token(JwtError::Signature)),
+        Err(IdentityError::Token(TokenError::Signature)),
     ),
     ("hs256 sub is a number", Err(IdentityError::NoUser)),
     ("hs256 userId claim", Err(IdentityError::NoUser)),
     ("hs256 exp as float", Ok("user_1")),
     (
         "hs256 exp as string",
-        Err(IdentityError::Token(JwtError::Expired)),
+        Err(IdentityError::Token(TokenError::Expired)),
     ),
-    ("rs256", Err(IdentityError::Token(JwtError::Algorithm))),
-    ("es256", Err(IdentityError::Token(JwtError::Algorithm))),
-    ("eddsa", Err(IdentityError::Token(JwtError::Algorithm))),
+    ("rs256", Err(IdentityError::Token(TokenError::Algorithm))),
+    ("es256", Err(IdentityError::Token(TokenError::Algorithm))),
+    ("eddsa", Err(IdentityError::Token(TokenError::Algorithm))),
     (
         "rs256 kid not in the JWKS (rotated in later)",
-        Err(IdentityError::Token(JwtError::Algorithm)),
+        Err(IdentityError::Token(TokenError::Algorithm)),
     ),
     (
         "rs256 without kid",
-        Err(IdentityError::Token(JwtError::Algorithm)),
+        Err(IdentityError::Token(TokenError::Algorithm)),
     ),
     (
         "clerk-like session token v2",
-        Err(IdentityError::Token(JwtError::Algorithm)),
+        Err(IdentityError::Token(TokenError::Algorithm)),
     ),
     (
         "clerk-like, sts pending",
-        Err(IdentityError::Token(JwtError::Algorithm)),
+        Err(IdentityError::Token(TokenError::Algorithm)),
     ),
     (
         "clerk-like, azp of another origin",
-        Err(IdentityError::Token(JwtError::Algorithm)),
+        Err(IdentityError::Token(TokenError::Algorithm)),
     ),
     (
         "supabase-like",
-        Err(IdentityError::Token(JwtError::Algorithm)),
+        Err(IdentityError::Token(TokenError::Algorithm)),
     ),
     (
         "auth0-like access token, aud array",
-        Err(IdentityError::Token(JwtError::Algorithm)),
+        Err(IdentityError::Token(TokenError::Algorithm)),
     ),
     (
         "wrong audience",
-        Err(IdentityError::Token(JwtError::Algorithm)),
+        Err(IdentityError::Token(TokenError::Algorithm)),
     ),
     (
         "issuer without trailing slash",
-        Err(IdentityError::Token(JwtError::Algorithm)),
+        Err(IdentityError::Token(TokenError::Algorithm)),
     ),
     (
         "alg confusion: HS256 keyed with the RSA public PEM",
-        Err(IdentityError::Token(JwtError::Signature)),
+        Err(IdentityError::Token(TokenError::Signature)),
     ),
-    ("alg none", Err(IdentityError::Token(JwtError::Algorithm))),
-    ("alg NonE", Err(IdentityError::Token(JwtError::Algorithm))),
+    ("alg none", Err(IdentityError::Token(TokenError::Algorithm))),
+    ("alg NonE", Err(IdentityError::Token(TokenError::Algorithm))),
     (
         "embedded jwk header",
-        Err(IdentityError::Token(JwtError::Algorithm)),
+        Err(IdentityError::Token(TokenError::Algorithm)),
     ),
     (
         "jku header points elsewhere",
-        Err(IdentityError::Token(JwtError::Algorithm)),
+        Err(IdentityError::Token(TokenError::Algorithm)),
     ),
     (
         "unknown crit",
-        Err(IdentityError::Token(JwtError::Critical)),
+        Err(IdentityError::Token(TokenError::Critical)),
     ),
     (
         "ES256 key, alg says RS256 (kid ec-1)",
-        Err(IdentityError::Token(JwtError::Algorithm)),
+        Err(IdentityError::Token(TokenError::Algorithm)),
     ),
     (
         "padding in base64url",
-        Err(IdentityError::Token(JwtError::Malformed)),
+        Err(IdentityError::Token(TokenError::Malformed)),
     ),
-    ("4 parts", Err(IdentityError::Token(JwtError::Malformed))),
+    ("4 parts", Err(IdentityError::Token(TokenError::Malformed))),
     (
         "non-canonical last base64url char (trailing bits set)",
-        Err(IdentityError::Token(JwtError::Malformed)),
+        Err(IdentityError::Token(TokenError::Malformed)),
     ),
     (
         "ES256 all-zero signature (CVE-2022-21449 shape)",
-        Err(IdentityError::Token(JwtError::Algorithm)),
+        Err(IdentityError::Token(TokenError::Algorithm)),
     ),
 ];
 

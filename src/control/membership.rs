@@ -335,6 +335,9 @@ mod tests {
                 user: String::new(),
                 session: String::new(),
                 expires_ms: None,
+                issued_ms: None,
+                active_organisation: None,
+                organisations: None,
             },
             wanted: Box::new(wanted),
         }

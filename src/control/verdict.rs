@@ -174,6 +174,9 @@ mod tests {
             user: "ADA".into(),
             session: "s1".into(),
             expires_ms: Some(7),
+            issued_ms: None,
+            active_organisation: None,
+            organisations: None,
         }
     }
 

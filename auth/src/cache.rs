@@ -1,0 +1,179 @@
+//! The cache of credentials: who presented what was verified a moment ago is not verified again, so a
+//! storm of reconnects costs no signature and no SQL.
+//!
+//! It only saves work, and it must not lengthen anything: what is remembered with an entry has to name
+//! the position before which it was judged, and whoever admits by it looks for later revocations.
+
+use std::collections::BTreeMap;
+
+use crate::Fingerprint;
+use crate::limits::CACHE_MS_MAX;
+
+/// Verdicts by the fingerprints of what they were given for, at most so many.
+pub struct Cache<T> {
+    entries: BTreeMap<Fingerprint, Entry<T>>,
+    /// The fingerprints by the order of their verdicts: the oldest makes room.
+    order: BTreeMap<u64, Fingerprint>,
+    next: u64,
+    entries_max: usize,
+}
+
+struct Entry<T> {
+    value: T,
+    number: u64,
+    checked_ms: u64,
+    ends_ms: u64,
+}
+
+impl<T> Cache<T> {
+    /// An empty cache for so many entries; for none, it remembers nothing.
+    pub fn new(entries_max: usize) -> Self {
+        Self {
+            entries: BTreeMap::new(),
+            order: BTreeMap::new(),
+            next: 0,
+            entries_max,
+        }
+    }
+
+    /// What is remembered of this credential, if it is still good.
+    pub fn get(&self, credential: &Fingerprint, now_ms: u64) -> Option<&T> {
+        let entry = self.entries.get(credential)?;
+        // A clock that was set back makes entries from the future: their age is not known.
+        let is_good = (entry.checked_ms..entry.ends_ms).contains(&now_ms);
+        is_good.then_some(&entry.value)
+    }
+
+    /// Remembers a verdict for at most `lasts_ms`, at most [`CACHE_MS_MAX`], and never beyond the end
+    /// of the session.
+    pub fn put(
+        &mut self,
+        credential: Fingerprint,
+        value: T,
+        now_ms: u64,
+        lasts_ms: u64,
+        expires_ms: Option<u64>,
+    ) {
+        let ends_ms = now_ms.saturating_add(lasts_ms.min(CACHE_MS_MAX));
+        let entry = Entry {
+            value,
+            number: self.next,
+            checked_ms: now_ms,
+            ends_ms: ends_ms.min(expires_ms.unwrap_or(u64::MAX)),
+        };
+        self.next += 1;
+        self.forget(&credential);
+        self.order.insert(entry.number, credential);
+        self.entries.insert(credential, entry);
+        self.make_room();
+    }
+
+    /// Forgets a credential: its verdict was found to be out of date.
+    pub fn forget(&mut self, credential: &Fingerprint) {
+        if let Some(entry) = self.entries.remove(credential) {
+            self.order.remove(&entry.number);
+        }
+    }
+
+    /// Forgets everything whose time is over; the node calls it now and then.
+    pub fn sweep(&mut self, now_ms: u64) {
+        self.entries
+            .retain(|_, entry| (entry.checked_ms..entry.ends_ms).contains(&now_ms));
+        let entries = &self.entries;
+        self.order.retain(|number, credential| {
+            entries
+                .get(credential)
+                .is_some_and(|entry| entry.number == *number)
+        });
+    }
+
+    /// How many verdicts are remembered, good or not.
+    pub fn len(&self) -> usize {
+        self.entries.len()
+    }
+
+    /// Whether none is.
+    pub fn is_empty(&self) -> bool {
+        self.entries.is_empty()
+    }
+
+    fn make_room(&mut self) {
+        while self.entries.len() > self.entries_max {
+            let (_, oldest) = self
+                .order
+                .pop_first()
+                .expect("every entry has its place in the order");
+            self.entries.remove(&oldest);
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn credential(number: usize) -> Fingerprint {
+        Fingerprint::of(&number.to_string())
+    }
+
+    #[test]
+    fn a_verdict_is_good_for_a_minute_and_not_beyond_the_session() {
+        let mut cache = Cache::new(10);
+        cache.put(credential(1), "ada", 1_000, u64::MAX, None);
+        cache.put(credential(2), "bob", 1_000, u64::MAX, Some(5_000));
+        cache.put(credential(3), "eve", 1_000, 30_000, Some(u64::MAX));
+        let good = |number, now_ms| cache.get(&credential(number), now_ms).copied();
+        assert_eq!(good(1, 1_000 + CACHE_MS_MAX - 1), Some("ada"));
+        assert_eq!(good(1, 1_000 + CACHE_MS_MAX), None);
+        assert_eq!((good(2, 4_999), good(2, 5_000)), (Some("bob"), None));
+        assert_eq!((good(3, 30_999), good(3, 31_000)), (Some("eve"), None));
+        assert_eq!(good(4, 1_000), None);
+    }
+
+    #[test]
+    fn a_clock_that_was_set_back_lengthens_nothing() {
+        let mut cache = Cache::new(10);
+        cache.put(credential(1), (), 1_000_000, u64::MAX, None);
+        assert!(cache.get(&credential(1), 999_999).is_none());
+    }
+
+    #[test]
+    fn the_oldest_verdict_makes_room() {
+        let mut cache = Cache::new(3);
+        for number in [0, 1, 2, 0, 3] {
+            cache.put(credential(number), number, 0, 1, None);
+        }
+        let kept: Vec<_> = (0..4)
+            .filter_map(|number| cache.get(&credential(number), 0).copied())
+            .collect();
+        assert_eq!(kept, [0, 2, 3]);
+        assert_eq!((cache.len(), cache.order.len()), (3, 3));
+    }
+
+    #[test]
+    fn what_is_put_again_and_again_takes_no_more_room() {
+        let mut cache = Cache::new(100);
+        for now_ms in 0..10_000 {
+            cache.put(credential(1), now_ms, now_ms, 1_000, None);
+        }
+        assert_eq!((cache.len(), cache.order.len()), (1, 1));
+        assert_eq!(cache.get(&credential(1), 9_999), Some(&9_999));
+        cache.forget(&credential(1));
+        assert!(cache.is_empty() && cache.order.is_empty());
+        let mut none = Cache::new(0);
+        none.put(credential(1), (), 0, 1_000, None);
+        assert!(none.is_empty());
+    }
+
+    #[test]
+    fn what_is_over_is_swept() {
+        let mut cache = Cache::new(100);
+        for number in 0..50 {
+            cache.put(credential(number), number, number as u64, 10, None);
+        }
+        cache.sweep(49);
+        assert_eq!((cache.len(), cache.order.len()), (10, 10));
+        cache.put(credential(49), 49, 49, 10, None);
+        assert_eq!((cache.len(), cache.order.len()), (10, 10));
+    }
+}
