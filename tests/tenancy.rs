@@ -4,8 +4,10 @@
 
 use serde_json::json;
 
+use crate::browser;
 use crate::support::http::Response;
-use crate::support::{Node, Pair, Request};
+use crate::support::ports::free_port;
+use crate::support::{Database, Node, Pair, Request, session};
 
 /// How a name may be written so that some reader takes it for another.
 const DISGUISES: [&str; 16] = [
@@ -111,6 +113,23 @@ fn e5_twins_of_unicode_are_two_organisations() {
 }
 
 #[test]
+fn e11_a_page_of_another_origin_gets_no_stream_with_the_users_cookie() {
+    let port = free_port();
+    let allowed = format!("[\"http://127.0.0.1:{port}\"]");
+    let pair = Pair::on(Database::new(), |config| {
+        config.set("http.allowed_origins", &allowed)
+    });
+    for node in &pair.nodes {
+        let said = browser::script("origins.mjs")
+            .env("NODE_URL", format!("http://{}", node.address()))
+            .env("ALLOWED_PORT", port.to_string())
+            .env("SESSION", session::token("alice"))
+            .run();
+        browser::show(&said);
+    }
+}
+
+#[test]
 fn e12_what_is_for_operators_is_closed_to_a_tenant() {
     let pair = Pair::new();
     for node in &pair.nodes {
@@ -125,7 +144,7 @@ fn e12_what_is_for_operators_is_closed_to_a_tenant() {
         ];
         for request in operations {
             let cookie = request.clone().user("alice");
-            let token = crate::support::session::token("alice");
+            let token = session::token("alice");
             let bearer = request
                 .clone()
                 .field("authorization", &format!("Bearer {token}"));

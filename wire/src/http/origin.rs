@@ -50,12 +50,18 @@ impl OriginPolicy {
 
     /// Judges a request. `forwarded_host` is the host that a trusted proxy was asked for.
     pub fn judge<'a>(&self, head: &'a Head, forwarded_host: Option<&str>) -> OriginVerdict<'a> {
-        // A browser leaves it out where nothing of another origin is involved; whatever is no
-        // browser may say what it likes, and has no cookie of somebody else.
+        let site = head.field("sec-fetch-site");
         let Some(origin) = head.field("origin") else {
-            return OriginVerdict::SameOrigin;
+            // A browser leaves it out where nothing of another origin is involved, and where a page
+            // asks for what it may not read: an image, a link, a fetch without CORS. Those carry the
+            // cookie too, and would take the streams that the user may have. Whatever is no browser
+            // may say what it likes, and has no cookie of somebody else.
+            return match site {
+                None | Some("same-origin" | "none") => OriginVerdict::SameOrigin,
+                Some(_) => OriginVerdict::Refused(""),
+            };
         };
-        if head.field("sec-fetch-site") == Some("same-origin") {
+        if site == Some("same-origin") {
             return OriginVerdict::SameOrigin;
         }
         // `null`, the origin of sandboxed pages and of files, has no host and is never allowed.
@@ -89,7 +95,7 @@ pub enum OriginVerdict<'a> {
     SameOrigin,
     /// A page of this origin, which is allowed.
     Allowed(&'a str),
-    /// A page of this origin, which is not.
+    /// A page of this origin, which is not; empty where the request does not name it.
     Refused(&'a str),
 }
 
@@ -337,6 +343,21 @@ mod tests {
             OriginVerdict::Refused("https://b")
         );
         assert_eq!(none.judge(&foreign, Some("b")), OriginVerdict::SameOrigin);
+    }
+
+    #[test]
+    fn a_request_without_an_origin_is_ours_unless_the_browser_says_otherwise() {
+        let policy = policy(&["https://b.example"], &[]);
+        for (fields, expected) in [
+            ("", OriginVerdict::SameOrigin),
+            ("Sec-Fetch-Site: same-origin\r\n", OriginVerdict::SameOrigin),
+            ("Sec-Fetch-Site: none\r\n", OriginVerdict::SameOrigin),
+            ("Sec-Fetch-Site: same-site\r\n", OriginVerdict::Refused("")),
+            ("Sec-Fetch-Site: cross-site\r\n", OriginVerdict::Refused("")),
+        ] {
+            let asked = head(&format!("Host: a\r\n{fields}"));
+            assert_eq!(policy.judge(&asked, None), expected, "{fields}");
+        }
     }
 
     #[test]
