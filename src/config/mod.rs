@@ -1,6 +1,6 @@
 //! The configuration of a node, checked: every value is what the node uses, none can be wrong.
 //!
-//! It is read from `tailrace.toml` and the environment (`keys.rs`), as written (`raw.rs`), and
+//! It is read from `tailrace.toml` and the environment (`keys`), as written (`raw`), and
 //! checked here, key by key. The database is not asked anything: that is `node.rs`'s business.
 
 mod database;

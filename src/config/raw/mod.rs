@@ -1,7 +1,11 @@
 //! The configuration as it is written: text, numbers and lists, with the defaults. Nothing here is
-//! checked beyond its shape; `mod.rs` turns it into what the node uses, and `keys.rs` reads it.
+//! checked beyond its shape; `config/mod.rs` turns it into what the node uses, and `keys` reads it.
 
-use std::collections::BTreeMap;
+mod identity;
+mod routes;
+
+pub(crate) use identity::{Auth, Keys, Membership};
+pub(crate) use routes::{Route, RouteColumns, RouteOrganization, RouteType};
 
 use serde::{Deserialize, Serialize};
 
@@ -146,56 +150,6 @@ impl Default for History {
     }
 }
 
-/// `[auth]`: how a session is recognised.
-#[derive(Clone, PartialEq, Deserialize, Serialize)]
-#[serde(default, deny_unknown_fields)]
-pub(crate) struct Auth {
-    pub(crate) secret: Vec<String>,
-    pub(crate) cookie: String,
-    pub(crate) user_claim: String,
-    pub(crate) require_exp: bool,
-}
-
-impl Default for Auth {
-    fn default() -> Self {
-        Self {
-            secret: Vec::new(),
-            cookie: "session".into(),
-            user_claim: "sub".into(),
-            require_exp: true,
-        }
-    }
-}
-
-/// `[keys]`: the keys of the application's own servers and operators.
-#[derive(Clone, Default, PartialEq, Deserialize, Serialize)]
-#[serde(default, deny_unknown_fields)]
-pub(crate) struct Keys {
-    pub(crate) service: String,
-    pub(crate) admin: String,
-}
-
-/// `[membership]`: the table that says who belongs to which organisation.
-#[derive(Clone, Debug, PartialEq, Deserialize, Serialize)]
-#[serde(default, deny_unknown_fields)]
-pub(crate) struct Membership {
-    pub(crate) table: String,
-    pub(crate) user: String,
-    pub(crate) organization: String,
-    pub(crate) role: String,
-}
-
-impl Default for Membership {
-    fn default() -> Self {
-        Self {
-            table: String::new(),
-            user: "userId".into(),
-            organization: "organizationId".into(),
-            role: "role".into(),
-        }
-    }
-}
-
 /// `[organization]`: how a row is told to belong to one.
 #[derive(Clone, Debug, PartialEq, Deserialize, Serialize)]
 #[serde(default, deny_unknown_fields)]
@@ -276,64 +230,4 @@ impl Stream {
     fn default_refusal() -> String {
         "soft".into()
     }
-}
-
-/// `[[route]]`: how the rows of a table leave.
-#[derive(Clone, Debug, PartialEq, Deserialize, Serialize)]
-#[serde(deny_unknown_fields)]
-pub(crate) struct Route {
-    pub(crate) table: String,
-    #[serde(rename = "type", skip_serializing_if = "Option::is_none")]
-    pub(crate) event_type: Option<RouteType>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub(crate) channel: Option<String>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub(crate) columns: Option<RouteColumns>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub(crate) organization: Option<RouteOrganization>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub(crate) user: Option<String>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub(crate) roles: Option<Vec<String>>,
-}
-
-/// The types of a route's events: one template, or one for each action.
-#[derive(Clone, Debug, PartialEq, Deserialize, Serialize)]
-#[serde(untagged)]
-pub(crate) enum RouteType {
-    Uniform(String),
-    PerAction(ActionTypes),
-}
-
-/// A template for each action; what is left out has the default.
-#[derive(Clone, Debug, PartialEq, Deserialize, Serialize)]
-#[serde(deny_unknown_fields)]
-pub(crate) struct ActionTypes {
-    pub(crate) insert: Option<String>,
-    pub(crate) update: Option<String>,
-    pub(crate) delete: Option<String>,
-    pub(crate) truncate: Option<String>,
-}
-
-/// The columns of a route: their names, or a table of name and name in the record.
-#[derive(Clone, Debug, PartialEq, Deserialize, Serialize)]
-#[serde(untagged)]
-pub(crate) enum RouteColumns {
-    Plain(Vec<String>),
-    Renamed(BTreeMap<String, String>),
-}
-
-/// The organisation of a route: a column, or one name for all rows.
-#[derive(Clone, Debug, PartialEq, Deserialize, Serialize)]
-#[serde(untagged)]
-pub(crate) enum RouteOrganization {
-    Column(String),
-    Constant(ConstantOrganization),
-}
-
-/// `{ constant = "acme" }`.
-#[derive(Clone, Debug, PartialEq, Deserialize, Serialize)]
-#[serde(deny_unknown_fields)]
-pub(crate) struct ConstantOrganization {
-    pub(crate) constant: String,
 }
