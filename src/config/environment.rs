@@ -10,6 +10,7 @@ const DATABASE_VARIABLES: [&str; 2] = ["DIRECT_URL", "DATABASE_URL"];
 
 /// The environment's name of a key.
 pub(super) fn variable(table: &str, name: &str) -> String {
+    let table = table.replace('.', "_");
     format!("TAILRACE_{}_{}", table.to_uppercase(), name.to_uppercase())
 }
 

@@ -3,39 +3,48 @@
 //! It is read from `tailrace.toml` and the environment (`keys`), as written (`raw`), and
 //! checked here, key by key. The database is not asked anything: that is `node.rs`'s business.
 
+#![allow(
+    dead_code,
+    unused_imports,
+    reason = "the control plane takes these up one by one"
+)]
+
+mod auth;
 mod database;
 mod environment;
 mod error;
 mod history;
+mod identity;
 mod keys;
+mod limits;
 mod network;
 mod raw;
+mod rights;
 mod routes;
+mod streams;
 pub(crate) mod units;
 
 use std::net::SocketAddr;
 use std::path::Path;
 use std::time::Duration;
 
-use auth::{Policy, Secret};
 use replication::Rules;
 use wire::http::OriginPolicy;
 
+pub(crate) use auth::{Auth, Introspection, JwksSource, Mode};
 use database::Database;
 pub(crate) use environment::Environment;
 pub(crate) use error::ConfigError;
 pub(crate) use history::{History, Slot};
+pub(crate) use identity::{
+    Identity, Membership, MembershipClaim, MembershipSource, OrganizationTable, SessionTable,
+    TableName, UserTable,
+};
+pub(crate) use limits::Limits;
 pub(crate) use network::Network;
 use raw::Raw;
-
-/// The shortest key for a server: anything shorter can be guessed.
-const KEY_BYTES_MIN: usize = 16;
-
-/// The shortest secret for HS256 that is as strong as its hash (RFC 7518, 3.2).
-const SECRET_BYTES_MIN: usize = 32;
-
-/// The paths of streams where the configuration names none.
-const STREAM_PATHS: [&str; 2] = ["/api/realtime/stream", "/api/stream"];
+pub(crate) use rights::{Key, Keys, Rights};
+pub(crate) use streams::Stream;
 
 /// Everything an operator decides.
 #[derive(Clone)]
@@ -58,7 +67,9 @@ pub(crate) struct Config {
     pub(crate) auth: Auth,
     /// The keys of servers.
     pub(crate) keys: Keys,
-    /// The table of memberships; `None` where only a service key opens streams.
+    /// What says who somebody is and where they belong.
+    pub(crate) identity: Identity,
+    /// The table of memberships, where one is named.
     pub(crate) membership: Option<Membership>,
     /// How the node takes its leave.
     pub(crate) drain: Drain,
@@ -83,50 +94,6 @@ pub(crate) struct Http {
     pub(crate) trusted_proxies: Vec<Network>,
 }
 
-/// `[limits]`; 0 means no limit.
-#[derive(Clone, Debug)]
-pub(crate) struct Limits {
-    /// Streams of one user.
-    pub(crate) connections_per_user: u16,
-    /// Streams of one organisation.
-    pub(crate) connections_per_organization: u32,
-    /// Streams of one address.
-    pub(crate) connections_per_address: u16,
-    /// Requests for streams, per address.
-    pub(crate) connects_per_second: u32,
-}
-
-/// `[auth]`.
-#[derive(Clone)]
-pub(crate) struct Auth {
-    /// Which sessions are accepted; without a secret, none.
-    pub(crate) policy: Policy,
-    /// The name of the session cookie.
-    pub(crate) cookie: String,
-}
-
-/// `[keys]`.
-#[derive(Clone)]
-pub(crate) struct Keys {
-    /// Opens streams of any organisation.
-    pub(crate) service: Option<Secret>,
-}
-
-/// `[membership]`: names exactly as PostgreSQL holds them.
-#[derive(Clone, Debug)]
-pub(crate) struct Membership {
-    /// The schema, where one is named.
-    pub(crate) schema: Option<String>,
-    /// The table.
-    pub(crate) table: String,
-    /// The column of the user.
-    pub(crate) user: String,
-    /// The column of the organisation.
-    pub(crate) organization: String,
-    /// The column of the role, where there is one.
-    pub(crate) role: Option<String>,
-}
-
 /// `[drain]`.
 #[derive(Clone, Debug)]
 pub(crate) struct Drain {
@@ -134,17 +101,6 @@ pub(crate) struct Drain {
     pub(crate) notice: Duration,
     /// Over how long the streams are closed.
     pub(crate) spread: Duration,
-}
-
-/// `[[stream]]`.
-#[derive(Clone, Debug)]
-pub(crate) struct Stream {
-    /// The path, without query.
-    pub(crate) path: String,
-    /// The shape of its events.
-    pub(crate) format: wire::Format,
-    /// Whether temporary refusals are short event streams with status 200.
-    pub(crate) soft_refusal: bool,
 }
 
 impl Config {
@@ -166,10 +122,11 @@ impl Config {
     ///
     /// As for [`Self::load`].
     pub(crate) fn from_text(text: &str, environment: &Environment) -> Result<Self, ConfigError> {
-        let (raw, warnings) = keys::read(text, environment)?;
-        match locked_out(&raw) {
+        let (raw, mut warnings) = keys::read(text, environment)?;
+        let people = People::check(&raw, environment, &mut warnings)?;
+        match people.locked_out() {
             Some(error) => Err(error),
-            None => Self::check(raw, environment, warnings),
+            None => Self::check(&raw, people, environment, warnings),
         }
     }
 
@@ -183,20 +140,28 @@ impl Config {
         path: Option<&Path>,
         environment: &Environment,
     ) -> Result<(Self, Option<ConfigError>), ConfigError> {
-        let (raw, warnings) = keys::read(&read_file(path)?, environment)?;
-        let locked_out = locked_out(&raw);
-        Ok((Self::check(raw, environment, warnings)?, locked_out))
+        let (raw, mut warnings) = keys::read(&read_file(path)?, environment)?;
+        let people = People::check(&raw, environment, &mut warnings)?;
+        let locked_out = people.locked_out();
+        let config = Self::check(&raw, people, environment, warnings)?;
+        Ok((config, locked_out))
     }
 
     fn check(
-        raw: Raw,
+        raw: &Raw,
+        people: People,
         environment: &Environment,
         mut warnings: Vec<String>,
     ) -> Result<Self, ConfigError> {
-        let membership = membership(&raw.membership)?;
-        let auth = auth(&raw.auth, &mut warnings)?;
-        let keys = keys_of(&raw.keys)?;
-        let limits = limits(&raw.limits)?;
+        let People {
+            auth,
+            keys,
+            identity,
+        } = people;
+        let membership = match &identity.membership {
+            Some(MembershipSource::Table(table)) => Some(table.clone()),
+            _ => None,
+        };
         Ok(Self {
             database: Database::check(&raw.database, environment, &mut warnings)?,
             slot: history::slot(&raw.slot)?,
@@ -206,7 +171,7 @@ impl Config {
                 let mend = "write \"auto\", \"uring\" or \"epoll\"";
                 ConfigError::new("engine.driver", &raw.engine.driver, mend)
             })?,
-            limits,
+            limits: limits::limits(&raw.limits)?,
             history: history::history(&raw.history)?,
             auth,
             keys,
@@ -215,10 +180,50 @@ impl Config {
                 notice: duration("drain.notice", &raw.drain.notice)?,
                 spread: duration("drain.spread", &raw.drain.spread)?,
             },
-            streams: streams(&raw.stream)?,
-            rules: routes::rules(&raw)?,
+            streams: streams::streams(&raw.stream)?,
+            rules: routes::rules(raw, &identity)?,
+            identity,
             warnings,
         })
+    }
+}
+
+/// Who may come, and by what: what decides whether anybody can.
+struct People {
+    auth: Auth,
+    keys: Keys,
+    identity: Identity,
+}
+
+impl People {
+    fn check(
+        raw: &Raw,
+        environment: &Environment,
+        warnings: &mut Vec<String>,
+    ) -> Result<Self, ConfigError> {
+        let auth = auth::auth(raw, environment, warnings)?;
+        Ok(Self {
+            keys: rights::keys(raw)?,
+            identity: identity::identity(raw, &auth.modes)?,
+            auth,
+        })
+    }
+
+    /// Why nobody could open a stream, if so.
+    fn locked_out(&self) -> Option<ConfigError> {
+        if self.auth.modes.is_empty() && self.keys.reader().is_none() {
+            let mend = "nobody could open a stream: set the secret your application signs its \
+                        sessions with, or another method of [auth], or keys.service (`openssl rand \
+                        -hex 32` makes one)";
+            return Some(ConfigError::about("auth.secret", mend));
+        }
+        if !self.auth.modes.is_empty() && self.identity.membership.is_none() {
+            let mend = "sessions need it: name the table that says who belongs to which \
+                        organisation, such as \"OrganizationMember\", or the claim of the session, \
+                        or write membership = \"none\"";
+            return Some(ConfigError::about("membership.table", mend));
+        }
+        None
     }
 }
 
@@ -232,21 +237,6 @@ fn read_file(path: Option<&Path>) -> Result<String, ConfigError> {
             ConfigError::about(path.display().to_string(), mend)
         }),
     }
-}
-
-/// Why nobody could open a stream, if so.
-fn locked_out(raw: &Raw) -> Option<ConfigError> {
-    if raw.auth.secret.is_empty() && raw.keys.service.is_empty() {
-        let mend = "nobody could open a stream: set the secret your application signs its \
-                    sessions with, or keys.service (`openssl rand -hex 32` makes one)";
-        return Some(ConfigError::about("auth.secret", mend));
-    }
-    if !raw.auth.secret.is_empty() && raw.membership.table.is_empty() {
-        let mend = "sessions need it: name the table that says who belongs to which \
-                    organisation, such as \"OrganizationMember\"";
-        return Some(ConfigError::about("membership.table", mend));
-    }
-    None
 }
 
 fn http(raw: &raw::Http) -> Result<Http, ConfigError> {
@@ -274,143 +264,6 @@ fn http(raw: &raw::Http) -> Result<Http, ConfigError> {
         origins,
         trusted_proxies: proxies.collect::<Result<_, _>>()?,
     })
-}
-
-fn limits(raw: &raw::Limits) -> Result<Limits, ConfigError> {
-    let idle_close = duration("limits.idle_close", &raw.idle_close)?;
-    if !idle_close.is_zero() {
-        let mend = "streams are not closed for idleness by this version: write \"0s\"";
-        return Err(ConfigError::new("limits.idle_close", &raw.idle_close, mend));
-    }
-    Ok(Limits {
-        connections_per_user: raw.connections_per_user,
-        connections_per_organization: raw.connections_per_organization,
-        connections_per_address: raw.connections_per_address,
-        connects_per_second: raw.connects_per_second,
-    })
-}
-
-fn auth(raw: &raw::Auth, warnings: &mut Vec<String>) -> Result<Auth, ConfigError> {
-    if raw.secret.iter().any(String::is_empty) {
-        return Err(ConfigError::about(
-            "auth.secret",
-            "an empty secret is everybody's; remove it",
-        ));
-    }
-    if raw
-        .secret
-        .iter()
-        .any(|secret| secret.len() < SECRET_BYTES_MIN)
-    {
-        let text = "auth.secret: shorter than 32 bytes, so it is weaker than HS256 itself";
-        warnings.push(text.to_owned());
-    }
-    if !auth::cookie::is_name(&raw.cookie) {
-        let mend = "write the name of the session cookie: letters, digits, '-', '_', '.'";
-        return Err(ConfigError::new("auth.cookie", &raw.cookie, mend));
-    }
-    if raw.user_claim.is_empty() {
-        let mend = "write the claim that names the user, usually \"sub\"";
-        return Err(ConfigError::new("auth.user_claim", &raw.user_claim, mend));
-    }
-    Ok(Auth {
-        policy: Policy {
-            secrets: raw
-                .secret
-                .iter()
-                .map(|secret| Secret::new(secret))
-                .collect(),
-            user_claim: raw.user_claim.clone(),
-            require_exp: raw.require_exp,
-        },
-        cookie: raw.cookie.clone(),
-    })
-}
-
-fn keys_of(raw: &raw::Keys) -> Result<Keys, ConfigError> {
-    let key = |name: &str, text: &str| match text.len() {
-        0 => Ok(None),
-        1..KEY_BYTES_MIN => {
-            let mend =
-                "too short to be safe: write at least 16 characters (`openssl rand -hex 32`)";
-            Err(ConfigError::about(name, mend))
-        }
-        _ => Ok(Some(Secret::new(text))),
-    };
-    if !raw.service.is_empty() && raw.service == raw.admin {
-        let mend = "the same as keys.service: a figure's reader would open any stream";
-        return Err(ConfigError::about("keys.admin", mend));
-    }
-    // Checked though nothing asks for it yet, so that no weak one is in use when something does.
-    key("keys.admin", &raw.admin)?;
-    Ok(Keys {
-        service: key("keys.service", &raw.service)?,
-    })
-}
-
-fn membership(raw: &raw::Membership) -> Result<Option<Membership>, ConfigError> {
-    if raw.table.is_empty() {
-        return Ok(None);
-    }
-    for (name, value) in [("user", &raw.user), ("organization", &raw.organization)] {
-        if value.is_empty() {
-            let mend = "write the name of the column, as PostgreSQL holds it";
-            return Err(ConfigError::new(format!("membership.{name}"), value, mend));
-        }
-    }
-    let (schema, table) = match raw.table.split_once('.') {
-        Some((schema, table)) => (Some(schema.to_owned()), table),
-        None => (None, raw.table.as_str()),
-    };
-    Ok(Some(Membership {
-        schema,
-        table: table.to_owned(),
-        user: raw.user.clone(),
-        organization: raw.organization.clone(),
-        role: Some(raw.role.clone()).filter(|role| !role.is_empty()),
-    }))
-}
-
-fn streams(raw: &[raw::Stream]) -> Result<Vec<Stream>, ConfigError> {
-    if raw.is_empty() {
-        let shipped = |path: &&str| Stream {
-            path: (*path).to_owned(),
-            format: wire::Format::Event,
-            soft_refusal: true,
-        };
-        return Ok(STREAM_PATHS.iter().map(shipped).collect());
-    }
-    let mut streams: Vec<Stream> = Vec::new();
-    for entry in raw {
-        let is_path = entry.path.starts_with('/')
-            && entry
-                .path
-                .bytes()
-                .all(|byte| byte.is_ascii_graphic() && !b"?#".contains(&byte));
-        if !is_path || streams.iter().any(|stream| stream.path == entry.path) {
-            let mend = "write a path such as \"/api/realtime/stream\", without query, once";
-            return Err(ConfigError::new("[[stream]] path", &entry.path, mend));
-        }
-        if entry.format != "event" {
-            let mend = "only \"event\" is served by this version";
-            return Err(ConfigError::new("[[stream]] format", &entry.format, mend));
-        }
-        let soft_refusal = match entry.refusal.as_str() {
-            "soft" => true,
-            "status" => false,
-            other => {
-                let mend = "write \"soft\" (for a native EventSource) or \"status\"";
-                return Err(ConfigError::new("[[stream]] refusal", other, mend));
-            }
-        };
-        let path = entry.path.clone();
-        streams.push(Stream {
-            path,
-            format: wire::Format::Event,
-            soft_refusal,
-        });
-    }
-    Ok(streams)
 }
 
 fn duration(key: &str, text: &str) -> Result<Duration, ConfigError> {

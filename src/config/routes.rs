@@ -4,32 +4,28 @@
 use std::str::FromStr as _;
 
 use replication::{
-    Column, EventTypes, Identity, MembershipSource, MembershipTable, Numbers, Organisation, Route,
-    Rules, Style, Template, Timestamps,
+    Column, EventTypes, Numbers, Organisation, Route, Rules, Style, Template, Timestamps,
 };
 use wire::Name;
 
 use super::raw::{self, Raw};
-use super::{ConfigError, units};
+use super::{ConfigError, Identity, units};
 
 /// The rules of the configuration.
 ///
 /// # Errors
 ///
 /// The first route that cannot be meant.
-pub(super) fn rules(raw: &Raw) -> Result<Rules, ConfigError> {
+pub(super) fn rules(raw: &Raw, identity: &Identity) -> Result<Rules, ConfigError> {
     if raw.organization.columns.is_empty() {
         let mend = "name at least one column, such as \"organizationId\"";
         return Err(ConfigError::about("organization.columns", mend));
     }
-    let mut identity_tables = raw.organization.identity_tables.clone();
-    // Whoever belongs where is nobody else's business, whatever the table is called.
-    identity_tables.extend(Some(raw.membership.table.clone()).filter(|table| !table.is_empty()));
     let rules = Rules {
         organisation_columns: raw.organization.columns.clone(),
         routes: raw.route.iter().map(route).collect::<Result<_, _>>()?,
-        identity_tables,
-        identity: identity(raw),
+        identity_tables: raw.organization.identity_tables.clone(),
+        identity: identity.rules(),
         style: style(&raw.payload)?,
         event_bytes_max: event_bytes_max(&raw.payload.max_event_bytes, &raw.history.max_bytes)?,
         batch_over: raw.batch.over,
@@ -39,21 +35,6 @@ pub(super) fn rules(raw: &Raw) -> Result<Rules, ConfigError> {
         .check()
         .map_err(|error| ConfigError::about("[[route]]", error.to_string()))?;
     Ok(rules)
-}
-
-/// Where the rights of users come from.
-fn identity(raw: &Raw) -> Identity {
-    let membership = match &raw.membership {
-        none if none.table.is_empty() => MembershipSource::None,
-        members => MembershipSource::Table(MembershipTable {
-            role: Some(members.role.clone()).filter(|role| !role.is_empty()),
-            ..MembershipTable::new(&members.table, &members.user, &members.organization)
-        }),
-    };
-    Identity {
-        membership,
-        ..Identity::default()
-    }
 }
 
 fn style(raw: &raw::Payload) -> Result<Style, ConfigError> {

@@ -59,12 +59,16 @@ fn the_least_configuration_has_the_defaults_of_the_design() {
     assert_eq!(config.history.max_bytes, 256 << 20);
     assert_eq!(config.history.window, Duration::from_secs(300));
     assert_eq!(config.drain.spread, Duration::from_secs(20));
-    let paths: Vec<&str> = config
-        .streams
-        .iter()
-        .map(|stream| stream.path.as_str())
-        .collect();
-    assert_eq!(paths, ["/api/realtime/stream", "/api/stream"]);
+    let said = |stream: &Stream| (stream.path.clone(), stream.format, stream.soft_refusal);
+    let streams: Vec<_> = config.streams.iter().map(said).collect();
+    let shipped = [
+        ("/api/realtime/stream", wire::Format::Event, true),
+        ("/api/stream", wire::Format::Event, true),
+        ("/api/activity/stream", wire::Format::Data, false),
+        ("/api/realtime/events", wire::Format::Named, true),
+    ];
+    let shipped = shipped.map(|(path, format, is_soft)| (path.to_owned(), format, is_soft));
+    assert_eq!(streams, shipped);
     assert_eq!(config.warnings, Vec::<String>::new());
 }
 
@@ -74,7 +78,7 @@ fn what_is_missing_is_said_with_the_mend() {
     assert!(missing("").starts_with("auth.secret: nobody could open a stream"));
     let key = "[keys]\nservice = \"0123456789abcdef\"";
     assert!(missing(key).starts_with("database.url: missing"));
-    let secret = "[auth]\nsecret = \"x\"\n[database]\nurl = \"postgres://h/d\"";
+    let secret = "[auth]\nsecret = \"0123456789abcdef\"\n[database]\nurl = \"postgres://h/d\"";
     assert!(missing(secret).starts_with("membership.table: sessions need it"));
 }
 
@@ -110,8 +114,8 @@ fn what_cannot_be_meant_is_refused_by_key_value_and_mend() {
             "history.max_bytes = \"1MiB\": write at least",
         ),
         (
-            "[limits]\nidle_close = \"5m\"",
-            "limits.idle_close = \"5m\": streams are not closed",
+            "[limits]\nidle_close = \"5ms\"",
+            "limits.idle_close = \"5ms\": write at least",
         ),
         ("[keys]\nservice = \"short\"", "keys.service: too short"),
         (
@@ -119,8 +123,8 @@ fn what_cannot_be_meant_is_refused_by_key_value_and_mend() {
             "[[stream]] path = \"x\": write a path",
         ),
         (
-            "[[stream]]\npath = \"/x\"\nformat = \"data\"",
-            "[[stream]] format = \"data\": only",
+            "[[stream]]\npath = \"/x\"\nformat = \"dat\"",
+            "[[stream]] format = \"dat\": write",
         ),
         (
             "[[stream]]\npath = \"/x\"\nrefusal = \"no\"",

@@ -227,6 +227,7 @@ mod tests {
             connections_per_organization: organization,
             connections_per_address: address,
             connects_per_second: 0,
+            ..Limits::default()
         }
     }
 

@@ -405,6 +405,8 @@ mod tests {
             user: "userId".into(),
             organization: "org\"Id".into(),
             role: None,
+            active: None,
+            max: 0,
         };
         let table = crate::preflight::membership_table(&membership);
         let sql = MembershipSql::new(&table, &membership, ColumnType::Uuid, ColumnType::Text);

@@ -8,7 +8,7 @@ mod overlay;
 mod shape;
 mod unknown;
 
-use toml::Table;
+use toml::{Table, Value};
 
 use super::ConfigError;
 use super::environment::Environment;
@@ -22,13 +22,15 @@ pub(super) enum Kind {
     Flag,
     /// A list of text. In the environment: separated by commas, or as TOML.
     List,
+    /// One text or a list of them. In the environment: as a list.
+    Words,
     /// Text that is never shown.
     Secret,
     /// One secret or a list of them. In the environment: one, or a TOML list.
     Secrets,
 }
 
-/// Every key that stands in a table.
+/// Every key that stands in a table. A table's name may be a path, `auth.jwks`.
 pub(super) const KEYS: &[(&str, &str, Kind)] = &[
     ("database", "url", Kind::Secret),
     ("database", "publication", Kind::Text),
@@ -46,23 +48,66 @@ pub(super) const KEYS: &[(&str, &str, Kind)] = &[
     ("limits", "connections_per_organization", Kind::Number),
     ("limits", "connections_per_address", Kind::Number),
     ("limits", "connects_per_second", Kind::Number),
+    ("limits", "connections", Kind::Number),
+    ("limits", "handshakes", Kind::Number),
     ("limits", "publish_per_minute", Kind::Number),
     ("limits", "idle_close", Kind::Text),
+    ("limits", "close_oldest", Kind::Flag),
     ("history", "window", Kind::Text),
     ("history", "wal_bytes", Kind::Text),
     ("history", "max_bytes", Kind::Text),
+    ("auth", "mode", Kind::Words),
     ("auth", "secret", Kind::Secrets),
     ("auth", "cookie", Kind::Text),
-    ("auth", "user_claim", Kind::Text),
+    ("auth", "user_claim", Kind::Words),
     ("auth", "require_exp", Kind::Flag),
+    ("auth", "grace", Kind::Text),
+    ("auth.nextauth", "secret", Kind::Secrets),
+    ("auth.nextauth", "cookie", Kind::Text),
+    ("auth.authjs", "secret", Kind::Secrets),
+    ("auth.authjs", "cookie", Kind::Text),
+    ("auth.better_auth", "secret", Kind::Secrets),
+    ("auth.better_auth", "cookie", Kind::Text),
+    ("auth.better_auth", "accept_previous_secrets", Kind::Flag),
+    ("auth.jwks", "url", Kind::Text),
+    ("auth.jwks", "file", Kind::Text),
+    ("auth.jwks", "issuer", Kind::Text),
+    ("auth.jwks", "audience", Kind::Words),
+    ("auth.jwks", "authorized_parties", Kind::Words),
+    ("auth.jwks", "cookie", Kind::Text),
+    ("auth.introspection", "url", Kind::Text),
+    ("auth.introspection", "cookies", Kind::Words),
+    ("auth.introspection", "user", Kind::Words),
+    ("auth.introspection", "session", Kind::Words),
+    ("auth.introspection", "expires", Kind::Words),
+    ("auth.introspection", "organization", Kind::Words),
+    ("auth.introspection", "ttl", Kind::Text),
+    ("auth.introspection", "timeout", Kind::Text),
+    ("session", "table", Kind::Text),
+    ("session", "id", Kind::Text),
+    ("session", "token", Kind::Text),
+    ("session", "user", Kind::Text),
+    ("session", "expires", Kind::Text),
+    ("session", "active_organization", Kind::Text),
+    ("user", "table", Kind::Text),
+    ("user", "id", Kind::Text),
+    ("user", "banned", Kind::Text),
+    ("user", "banned_until", Kind::Text),
     ("keys", "service", Kind::Secret),
     ("keys", "admin", Kind::Secret),
     ("membership", "table", Kind::Text),
     ("membership", "user", Kind::Text),
     ("membership", "organization", Kind::Text),
     ("membership", "role", Kind::Text),
+    ("membership", "active", Kind::Text),
+    ("membership", "max", Kind::Number),
+    ("membership", "claim", Kind::Text),
+    ("membership", "role_claim", Kind::Text),
+    ("membership", "none", Kind::Flag),
     ("organization", "columns", Kind::List),
     ("organization", "identity_tables", Kind::List),
+    ("organization", "table", Kind::Text),
+    ("organization", "id", Kind::Text),
     ("payload", "numbers", Kind::Text),
     ("payload", "timestamps", Kind::Text),
     ("payload", "max_event_bytes", Kind::Text),
@@ -72,10 +117,13 @@ pub(super) const KEYS: &[(&str, &str, Kind)] = &[
 ];
 
 /// The lists of tables. In the environment: `TAILRACE_ROUTE='[{table = "Property"}]'`.
-pub(super) const LISTS: &[&str] = &["stream", "route"];
+pub(super) const LISTS: &[&str] = &["stream", "route", "key"];
+
+/// `TAILRACE_MEMBERSHIP=none`.
+const MEMBERSHIP_VARIABLE: &str = "TAILRACE_MEMBERSHIP";
 
 /// Variables that begin like ours and are no keys.
-const OTHER_VARIABLES: [&str; 2] = ["TAILRACE_LOG", "TAILRACE_POSTGRES_BIN"];
+const OTHER_VARIABLES: [&str; 3] = ["TAILRACE_LOG", "TAILRACE_POSTGRES_BIN", MEMBERSHIP_VARIABLE];
 
 /// Reads the configuration: the file's text, with the environment over it. The strings are warnings:
 /// variables that look like ours and are not.
@@ -88,10 +136,11 @@ pub(super) fn read(
     environment: &Environment,
 ) -> Result<(Raw, Vec<String>), ConfigError> {
     let mut root = parse(text)?;
+    overlay::spell_out_membership(&mut root, environment)?;
     unknown::refuse(&root)?;
     overlay::lay(&mut root, environment)?;
     shape::check(&mut root)?;
-    // What is left to go wrong is the shape of an entry of a list of tables, none of which is secret.
+    // What is left to go wrong is the shape of an entry of a list of tables.
     let raw = Raw::deserialize_from(root)?;
     Ok((raw, unknown::stray_variables(environment)))
 }
@@ -105,13 +154,32 @@ impl Raw {
                 one.insert((*list).to_owned(), value.clone());
             }
             one.try_into::<Self>().map_err(|error| {
-                ConfigError::about(format!("[[{list}]]"), error.message().trim().to_owned())
+                let said = match *list {
+                    // What TOML says may quote the value, and this one is secret.
+                    "key" => {
+                        "an entry is secret = \"...\" and rights = [\"read\", \"publish\", \"admin\"], \
+                         and nothing else"
+                    }
+                    _ => error.message().trim(),
+                };
+                ConfigError::about(format!("[[{list}]]"), said)
             })?;
         }
         let fault = |error: toml::de::Error| {
             ConfigError::about("configuration", error.message().trim().to_owned())
         };
         root.try_into().map_err(fault)
+    }
+}
+
+/// The table of this path, such as `auth.jwks`, where the file has it.
+fn table_at<'a>(root: &'a mut Table, path: &str) -> Option<&'a mut Value> {
+    let (first, rest) = path.split_once('.').unwrap_or((path, ""));
+    match (root.get_mut(first)?, rest) {
+        (value, "") => Some(value),
+        (Value::Table(inside), rest) => table_at(inside, rest),
+        // What stands there instead is refused by its own shape.
+        _ => None,
     }
 }
 

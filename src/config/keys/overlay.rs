@@ -5,7 +5,7 @@ use toml::{Table, Value};
 
 use super::super::ConfigError;
 use super::super::environment::{Environment, variable};
-use super::{KEYS, Kind, LISTS};
+use super::{KEYS, Kind, LISTS, MEMBERSHIP_VARIABLE};
 
 /// Lays every variable that is set over the key it names.
 pub(super) fn lay(root: &mut Table, environment: &Environment) -> Result<(), ConfigError> {
@@ -32,21 +32,46 @@ pub(super) fn lay(root: &mut Table, environment: &Environment) -> Result<(), Con
     Ok(())
 }
 
+/// `membership = "none"`, in the file or as a variable, is `none = true` in its table.
+pub(super) fn spell_out_membership(
+    root: &mut Table,
+    environment: &Environment,
+) -> Result<(), ConfigError> {
+    let said = match (environment.get(MEMBERSHIP_VARIABLE), root.get("membership")) {
+        (Some(text), _) => text.to_owned(),
+        (None, Some(Value::String(text))) => text.clone(),
+        _ => return Ok(()),
+    };
+    if said != "none" {
+        let mend = "write \"none\", or a table: [membership] with table = \"OrganizationMember\"";
+        return Err(ConfigError::new("membership", said, mend));
+    }
+    let mut none = Table::new();
+    none.insert("none".to_owned(), Value::Boolean(true));
+    root.insert("membership".to_owned(), Value::Table(none));
+    Ok(())
+}
+
 fn set(root: &mut Table, table: &str, name: &str, value: Value) {
+    let (first, rest) = table.split_once('.').unwrap_or((table, ""));
     let inside = root
-        .entry(table)
+        .entry(first)
         .or_insert_with(|| Value::Table(Table::new()));
     // A table that is something else is refused by its shape, later.
-    if let Value::Table(inside) = inside {
-        inside.insert(name.to_owned(), value);
+    match (inside, rest) {
+        (Value::Table(inside), "") => {
+            inside.insert(name.to_owned(), value);
+        }
+        (Value::Table(inside), rest) => set(inside, rest, name, value),
+        _ => {}
     }
 }
 
 fn from_variable(variable: &str, text: &str, kind: Kind) -> Result<Value, ConfigError> {
     let is_toml_list = text.trim_start().starts_with('[');
     match kind {
-        Kind::List | Kind::Secrets if is_toml_list => toml_value(variable, text),
-        Kind::List => {
+        Kind::List | Kind::Words | Kind::Secrets if is_toml_list => toml_value(variable, text),
+        Kind::List | Kind::Words => {
             let items = text
                 .split(',')
                 .map(str::trim)

@@ -3,12 +3,12 @@
 use toml::{Table, Value};
 
 use super::super::ConfigError;
-use super::{KEYS, Kind};
+use super::{KEYS, Kind, table_at};
 
-/// Checks every value's shape, and makes a single secret a list of one.
+/// Checks every value's shape, and makes a list of a single text where a list is meant.
 pub(super) fn check(root: &mut Table) -> Result<(), ConfigError> {
     for (table, name, kind) in KEYS {
-        let Some(inside) = root.get_mut(*table) else {
+        let Some(inside) = table_at(root, table) else {
             continue;
         };
         let Value::Table(inside) = inside else {
@@ -20,7 +20,7 @@ pub(super) fn check(root: &mut Table) -> Result<(), ConfigError> {
         let Some(value) = inside.get_mut(*name) else {
             continue;
         };
-        if let (Kind::Secrets, Value::String(_)) = (kind, &*value) {
+        if let (Kind::Secrets | Kind::Words, Value::String(_)) = (kind, &*value) {
             *value = Value::Array(vec![value.clone()]);
         }
         let is_list = || {
@@ -33,7 +33,7 @@ pub(super) fn check(root: &mut Table) -> Result<(), ConfigError> {
             Kind::Number => (value.is_integer(), "write a whole number"),
             Kind::Flag => (value.is_bool(), "write true or false"),
             Kind::List => (is_list(), "write a list of text, such as [\"a\", \"b\"]"),
-            Kind::Secrets => (is_list(), "write text, or a list of text"),
+            Kind::Secrets | Kind::Words => (is_list(), "write text, or a list of text"),
         };
         let key = format!("{table}.{name}");
         match kind {

@@ -29,14 +29,7 @@ fn the_list_of_keys_is_what_the_tables_hold() {
         unreachable!()
     };
     let mut held: Vec<(String, String)> = Vec::new();
-    for (table, inside) in &root {
-        match inside {
-            Value::Table(inside) => {
-                held.extend(inside.keys().map(|name| (table.clone(), name.clone())));
-            }
-            _ => assert!(LISTS.contains(&table.as_str()), "{table}"),
-        }
-    }
+    hold("", &root, &mut held);
     let mut listed: Vec<(String, String)> = KEYS
         .iter()
         .map(|(table, name, _)| ((*table).into(), (*name).into()))
@@ -44,6 +37,21 @@ fn the_list_of_keys_is_what_the_tables_hold() {
     held.sort();
     listed.sort();
     assert_eq!(held, listed);
+}
+
+/// Gathers the keys of a table and of the tables in it.
+fn hold(path: &str, table: &Table, held: &mut Vec<(String, String)>) {
+    for (name, value) in table {
+        let full = match path {
+            "" => name.clone(),
+            path => format!("{path}.{name}"),
+        };
+        match value {
+            Value::Table(inside) => hold(&full, inside, held),
+            _ if path.is_empty() => assert!(LISTS.contains(&name.as_str()), "{name}"),
+            _ => held.push((path.to_owned(), name.clone())),
+        }
+    }
 }
 
 #[test]

@@ -9,35 +9,57 @@ use super::{KEYS, LISTS, OTHER_VARIABLES};
 
 /// Refuses the first table and the first key that is none.
 pub(super) fn refuse(root: &Table) -> Result<(), ConfigError> {
-    let mut tables: Vec<&str> = KEYS
-        .iter()
-        .map(|(table, ..)| *table)
-        .chain(LISTS.iter().copied())
-        .collect();
-    tables.dedup();
-    for (table, value) in root {
-        if !tables.contains(&table.as_str()) {
-            return Err(ConfigError::about(
-                format!("[{table}]"),
-                no_such("table", table, &tables),
-            ));
-        }
-        let Value::Table(inside) = value else {
-            continue;
+    refuse_in("", root)
+}
+
+/// Refuses what is no key of this table (`""` is the file itself), and of the tables in it.
+fn refuse_in(path: &str, inside: &Table) -> Result<(), ConfigError> {
+    let (tables, names) = (tables_in(path), names_in(path));
+    for (name, value) in inside {
+        let full = match path {
+            "" => name.clone(),
+            path => format!("{path}.{name}"),
         };
-        let names: Vec<&str> = KEYS
-            .iter()
-            .filter(|(of, ..)| of == table)
-            .map(|(_, name, _)| *name)
-            .collect();
-        if let Some(name) = inside.keys().find(|name| !names.contains(&name.as_str())) {
-            return Err(ConfigError::about(
-                format!("{table}.{name}"),
-                no_such("key", name, &names),
-            ));
+        let is_table = tables.contains(&name.as_str());
+        match value {
+            Value::Table(inside) if is_table && !LISTS.contains(&full.as_str()) => {
+                refuse_in(&full, inside)?;
+            }
+            _ if is_table || names.contains(&name.as_str()) => {}
+            Value::Table(_) | Value::Array(_) if path.is_empty() => {
+                let mend = no_such("table", name, &tables);
+                return Err(ConfigError::about(format!("[{full}]"), mend));
+            }
+            _ => {
+                let known: Vec<&str> = names.iter().chain(&tables).copied().collect();
+                let what = if path.is_empty() { "table" } else { "key" };
+                return Err(ConfigError::about(full, no_such(what, name, &known)));
+            }
         }
     }
     Ok(())
+}
+
+/// The names of the tables in this one.
+fn tables_in(path: &str) -> Vec<&'static str> {
+    let paths = KEYS.iter().map(|(table, ..)| *table);
+    let mut tables: Vec<&str> = paths
+        .chain(LISTS.iter().copied())
+        .filter_map(|table| match path {
+            "" => Some(table),
+            path => table.strip_prefix(path)?.strip_prefix('.'),
+        })
+        .filter_map(|rest| rest.split('.').next())
+        .collect();
+    tables.sort_unstable();
+    tables.dedup();
+    tables
+}
+
+/// The names of the keys in this table.
+fn names_in(path: &str) -> Vec<&'static str> {
+    let inside = KEYS.iter().filter(|(table, ..)| *table == path);
+    inside.map(|(_, name, _)| *name).collect()
 }
 
 fn no_such(what: &str, name: &str, known: &[&str]) -> String {

@@ -4,7 +4,7 @@
 mod identity;
 mod routes;
 
-pub(crate) use identity::{Auth, Keys, Membership};
+pub(crate) use identity::{Auth, Introspection, Jwks, Key, Keys, Membership, Session, User};
 pub(crate) use routes::{Route, RouteColumns, RouteOrganization, RouteType};
 
 use serde::{Deserialize, Serialize};
@@ -21,6 +21,8 @@ pub(crate) struct Raw {
     pub(crate) history: History,
     pub(crate) auth: Auth,
     pub(crate) keys: Keys,
+    pub(crate) session: Session,
+    pub(crate) user: User,
     pub(crate) membership: Membership,
     pub(crate) organization: Organization,
     pub(crate) payload: Payload,
@@ -28,6 +30,7 @@ pub(crate) struct Raw {
     pub(crate) drain: Drain,
     pub(crate) stream: Vec<Stream>,
     pub(crate) route: Vec<Route>,
+    pub(crate) key: Vec<Key>,
 }
 
 /// `[database]`: where PostgreSQL is, and what of it is published.
@@ -114,8 +117,11 @@ pub(crate) struct Limits {
     pub(crate) connections_per_organization: u32,
     pub(crate) connections_per_address: u16,
     pub(crate) connects_per_second: u32,
+    pub(crate) connections: u32,
+    pub(crate) handshakes: u32,
     pub(crate) publish_per_minute: u32,
     pub(crate) idle_close: String,
+    pub(crate) close_oldest: bool,
 }
 
 impl Default for Limits {
@@ -125,8 +131,11 @@ impl Default for Limits {
             connections_per_organization: 0,
             connections_per_address: 0,
             connects_per_second: 0,
+            connections: 0,
+            handshakes: 16_384,
             publish_per_minute: 100,
             idle_close: "0s".into(),
+            close_oldest: false,
         }
     }
 }
@@ -156,6 +165,8 @@ impl Default for History {
 pub(crate) struct Organization {
     pub(crate) columns: Vec<String>,
     pub(crate) identity_tables: Vec<String>,
+    pub(crate) table: String,
+    pub(crate) id: String,
 }
 
 impl Default for Organization {
@@ -164,6 +175,8 @@ impl Default for Organization {
         Self {
             columns: rules.organisation_columns,
             identity_tables: rules.identity_tables,
+            table: String::new(),
+            id: "id".into(),
         }
     }
 }
@@ -220,6 +233,8 @@ pub(crate) struct Stream {
     pub(crate) format: String,
     #[serde(default = "Stream::default_refusal")]
     pub(crate) refusal: String,
+    #[serde(default)]
+    pub(crate) close_oldest: bool,
 }
 
 impl Stream {
