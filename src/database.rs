@@ -33,6 +33,15 @@ pub(crate) async fn connect(info: &ConnectInfo) -> Result<Client, DatabaseError>
     open(info, &options).await
 }
 
+/// Connects as [`connect`] does, for statements of the node that write.
+///
+/// # Errors
+///
+/// As for [`connect`].
+pub(crate) async fn connect_to_write(info: &ConnectInfo) -> Result<Client, DatabaseError> {
+    open(info, &format!("-c statement_timeout={STATEMENT_MS}")).await
+}
+
 /// Connects as [`connect`] does, for statements that change the database and take their time.
 ///
 /// # Errors

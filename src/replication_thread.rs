@@ -8,6 +8,7 @@ mod delivery;
 mod dial;
 mod feed;
 mod socket;
+mod waiting;
 
 use std::io::{ErrorKind, Read as _, Write as _};
 use std::os::fd::AsFd as _;
@@ -103,6 +104,7 @@ impl Thread {
         while !self.shared.is_stopped() {
             self.reader.handle_timeout(self.now_ms());
             self.hand_over();
+            self.shared.waiting.look(&self.reader);
             if self.is_stuck() {
                 return;
             }

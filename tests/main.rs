@@ -22,6 +22,7 @@ mod kills;
 mod many;
 mod operations;
 mod proxies;
+mod publish;
 mod refusals;
 mod resume;
 mod routes;

@@ -191,7 +191,11 @@ organization = "teamId"
         client.organisation,
         Some(replication::Organisation::Column("teamId".to_owned()))
     );
-    assert!(rules.is_identity("OrganizationMember"));
+    assert!(
+        rules
+            .identity_tables
+            .contains(&"OrganizationMember".to_owned())
+    );
 }
 
 #[test]

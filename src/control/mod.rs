@@ -10,9 +10,10 @@
 //! 4. `verdict`: a grant, which `outbox` hands to the replication thread, or a refusal.
 //! 5. `counts`: taken with the grant, given back by its one `Closed`.
 //!
-//! `router` answers everything else.
+//! `router` answers everything else, of which `api` is what servers and operators ask for.
 
 mod address;
+mod api;
 mod counts;
 mod membership;
 mod outbox;
@@ -183,8 +184,9 @@ impl Control {
         let (outcomes_out, outcomes) = mpsc::channel(3);
         let sql = Sql::new(config.database.connect.clone(), config.membership.clone());
         tokio::spawn(sql.run(jobs_in, outcomes_out));
+        let api = api::router(Arc::clone(&config), keys.clone(), Arc::clone(&shared));
         let control = Self {
-            router: router::router(Arc::clone(&shared), pages),
+            router: router::router(Arc::clone(&shared), pages.merge(api)),
             outbox: Outbox::new(shared.feed.clone(), shared.ports.clone()),
             counts: Counts::new(config.limits.clone()),
             rate: RateLimit::new(config.limits.connects_per_second),

@@ -70,6 +70,7 @@ async fn routed(
         .await
         .map_err(|_| Refusal::new(RefusalCode::Unavailable, "the answer could not be made"))?;
     let body_bytes = body_bytes.unwrap_or(body.len());
+    let code = parts.extensions.get::<RefusalCode>().copied();
     let mut fields = Fields::new();
     for (name, value) in &parts.headers {
         let is_ours = [CONTENT_LENGTH, CONNECTION, TRANSFER_ENCODING].contains(name);
@@ -106,8 +107,8 @@ async fn routed(
         return Ok((refusal.response(kept.as_str()), Some(refusal.code)));
     }
     Ok(match is_head {
-        true => (response_to_head(status, fields.as_str(), body_bytes), None),
-        false => (response(status, fields.as_str(), &body), None),
+        true => (response_to_head(status, fields.as_str(), body_bytes), code),
+        false => (response(status, fields.as_str(), &body), code),
     })
 }
 

@@ -6,8 +6,10 @@ use std::sync::mpsc::{Receiver, SyncSender, TrySendError, sync_channel};
 use std::sync::{Arc, Mutex, MutexGuard};
 
 use rustix::event::{EventfdFlags, eventfd};
-use wire::Batch;
+use tokio::sync::oneshot;
+use wire::{Batch, EventId, Key, Lsn};
 
+use super::waiting::{Awaited, Waiting};
 use super::{FeedStatus, VERDICTS_MAX};
 
 /// A verdict and its engine.
@@ -27,6 +29,7 @@ pub(super) struct Shared {
     pub(super) wake: OwnedFd,
     stop: AtomicBool,
     status: Mutex<FeedStatus>,
+    pub(super) waiting: Waiting,
 }
 
 impl Shared {
@@ -54,7 +57,12 @@ impl Feed {
     ) -> std::io::Result<(Self, Receiver<Verdict>, Arc<Shared>)> {
         let wake = eventfd(0, EventfdFlags::CLOEXEC | EventfdFlags::NONBLOCK)?;
         let (stop, status) = (AtomicBool::new(false), Mutex::new(status));
-        let shared = Arc::new(Shared { wake, stop, status });
+        let shared = Arc::new(Shared {
+            wake,
+            stop,
+            status,
+            waiting: Waiting::default(),
+        });
         let (verdicts, verdicts_in) = sync_channel(VERDICTS_MAX);
         Ok((
             Self {
@@ -77,6 +85,24 @@ impl Feed {
         sent.map_err(|error| match error {
             TrySendError::Full((_, verdict)) | TrySendError::Disconnected((_, verdict)) => verdict,
         })
+    }
+
+    /// Waits for the events of messages that are being written, each by [`replication::Entry::key`]; they
+    /// come in that order, once every engine was handed them.
+    pub(crate) fn await_messages(&self, keys: Vec<Key>) -> oneshot::Receiver<Vec<EventId>> {
+        self.wait_for(Awaited::Messages(keys))
+    }
+
+    /// Waits until everything up to a position was handed over to every engine.
+    pub(crate) fn await_position(&self, lsn: Lsn) -> oneshot::Receiver<Vec<EventId>> {
+        self.wait_for(Awaited::Position(lsn))
+    }
+
+    fn wait_for(&self, awaited: Awaited) -> oneshot::Receiver<Vec<EventId>> {
+        let answer = self.shared.waiting.add(awaited);
+        // It may be there already.
+        self.shared.wake();
+        answer
     }
 
     /// What the reader said about itself last.

@@ -53,6 +53,11 @@ impl Reader {
         }
     }
 
+    /// The position up to which everything was handed over to every engine.
+    pub fn applied(&self) -> Option<EventId> {
+        self.applied.map(|mark| mark.position)
+    }
+
     /// The event that an application message became, by its [`crate::Entry::key`], once every engine was
     /// handed it: of one that was sent again within the window, the first.
     pub fn published(&self, message: Key) -> Option<EventId> {
