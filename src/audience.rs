@@ -7,6 +7,7 @@ use std::sync::{Mutex, MutexGuard, OnceLock, PoisonError};
 
 use wire::{ConnectionId, Filter, Frame, Grant, Key, Scope, Topic};
 
+use crate::figures;
 use crate::logs::TARGET;
 
 /// The streams by scope. There is one log in a process, and so one of these.
@@ -31,6 +32,7 @@ pub(crate) fn watch() {
 
 /// A stream is granted.
 pub(crate) fn join(grant: &Grant) {
+    figures::join(grant);
     let Some(mut audience) = audience() else {
         return;
     };
@@ -47,6 +49,7 @@ pub(crate) fn join(grant: &Grant) {
 
 /// A granted stream is closed.
 pub(crate) fn leave(connection: ConnectionId, scope: Scope) {
+    figures::leave(scope);
     let Some(mut audience) = audience() else {
         return;
     };

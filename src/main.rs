@@ -17,6 +17,7 @@ mod config;
 mod control;
 mod database;
 mod dev;
+mod figures;
 mod init;
 mod logs;
 mod metrics;

@@ -44,6 +44,9 @@ pub struct Status {
     pub withheld: Vec<(String, Vec<String>)>,
     /// Application messages that were refused, by reason.
     pub refused_messages: Vec<(&'static str, u64)>,
+    /// The channels of which there may be events: those of the tables that were described, and of
+    /// application messages; `user` for those of all users. Bounded.
+    pub channels: Vec<String>,
     /// Events handed over.
     pub events: u64,
     /// Transactions that were received again and dropped.

@@ -66,6 +66,9 @@ pub const LEFT_TABLES_MAX: usize = 1_000;
 /// How many tables the counters tell apart; the others share one entry.
 pub const COUNTED_TABLES_MAX: usize = 1_000;
 
+/// How many channels the figures name.
+pub const CHANNELS_MAX: usize = 256;
+
 /// The deepest nesting of an array's text; PostgreSQL's own bound is 6 (`MAXDIM`).
 pub const ARRAY_DEPTH_MAX: usize = 6;
 

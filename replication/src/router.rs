@@ -153,6 +153,7 @@ impl Router {
             self.tally.on_refused(Refused::Repeated);
             return None;
         }
+        self.tally.on_channel(said.channel.as_str());
         let audience = said.audience(&self.keys);
         Some(self.events.application(place, &said, audience))
     }
@@ -160,6 +161,10 @@ impl Router {
     /// A table was described.
     pub(crate) fn on_table(&mut self, table: &mut Table) {
         table.counted = self.tally.place_of(&table.name);
+        if let Road::Open(plan) = &table.road {
+            let channel = plan.channel(&plan.constant());
+            self.tally.on_channel(channel.as_str());
+        }
         if self.tally.on_withheld(table) {
             let columns = table.withheld.clone();
             self.notices.push_back(Notice::Withheld {

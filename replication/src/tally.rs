@@ -1,9 +1,9 @@
 //! What the feed counts, by table and by reason. Bounded: tables beyond the bound share one entry.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use crate::application::Refused;
-use crate::limits::COUNTED_TABLES_MAX;
+use crate::limits::{CHANNELS_MAX, COUNTED_TABLES_MAX};
 use crate::routing::Table;
 
 /// The name of the entry that the tables beyond the bound share.
@@ -17,6 +17,7 @@ pub(crate) struct Tally {
     places: BTreeMap<String, usize>,
     withheld: BTreeMap<String, Vec<String>>,
     refused: BTreeMap<Refused, u64>,
+    channels: BTreeSet<String>,
     pub(crate) events: u64,
     pub(crate) replayed: u64,
 }
@@ -76,6 +77,22 @@ impl Tally {
 
     pub(crate) fn on_refused(&mut self, reason: Refused) {
         *self.refused.entry(reason).or_default() += 1;
+    }
+
+    /// There may be events of this channel.
+    pub(crate) fn on_channel(&mut self, channel: &str) {
+        // One for each user would be as many as there are users.
+        let channel = match channel.split_once(':') {
+            Some(("user", _)) => "user",
+            _ => channel,
+        };
+        if self.channels.len() < CHANNELS_MAX && !self.channels.contains(channel) {
+            self.channels.insert(channel.to_owned());
+        }
+    }
+
+    pub(crate) fn channels(&self) -> Vec<String> {
+        self.channels.iter().cloned().collect()
     }
 
     pub(crate) fn unroutable(&self) -> Vec<(String, u64)> {

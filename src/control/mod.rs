@@ -43,6 +43,7 @@ use wire::{ConnectionId, Keys};
 use crate::audience;
 use crate::config::Config;
 use crate::database::DatabaseError;
+use crate::figures;
 use crate::logs::ConnectionLog;
 use crate::metrics::LogSpan;
 use counts::Counts;
@@ -184,6 +185,9 @@ impl Control {
         let (outcomes_out, outcomes) = mpsc::channel(3);
         let sql = Sql::new(config.database.connect.clone(), config.membership.clone());
         tokio::spawn(sql.run(jobs_in, outcomes_out));
+        if config.keys.any(|rights| rights.admin) {
+            figures::watch();
+        }
         let api = api::router(Arc::clone(&config), keys.clone(), Arc::clone(&shared));
         let control = Self {
             router: router::router(Arc::clone(&shared), pages.merge(api)),

@@ -46,6 +46,7 @@ impl Reader {
             unscoped: tally.map(|tally| tally.unscoped()).unwrap_or_default(),
             withheld: tally.map(|tally| tally.withheld()).unwrap_or_default(),
             refused_messages: tally.map(|tally| tally.refused()).unwrap_or_default(),
+            channels: tally.map(|tally| tally.channels()).unwrap_or_default(),
             events: tally.map_or(0, |tally| tally.events),
             replayed: tally.map_or(0, |tally| tally.replayed),
             reconnects: self.reconnects,

@@ -1,11 +1,12 @@
-//! What servers and operators ask for, by their keys: publishing and revoking. Nothing here is
+//! What servers and operators ask for, by their keys: publishing, revoking, figures. Nothing here is
 //! for browsers, so there is no session and no CORS.
 //!
 //! `publish` and `revoke` are written to PostgreSQL by `writer`, and answered once the stream has shown
-//! them.
+//! them; `stats` only reads.
 
 mod publish;
 mod revoke;
+mod stats;
 mod writer;
 
 use std::sync::{Arc, Mutex};
@@ -18,7 +19,7 @@ use axum::http::header::{
 };
 use axum::http::{HeaderMap, HeaderValue, StatusCode};
 use axum::response::Response;
-use axum::routing::post;
+use axum::routing::{get, post};
 use tokio::sync::mpsc;
 use wire::http::{Refusal, RefusalCode};
 use wire::{Key, Keys};
@@ -72,6 +73,7 @@ pub(super) fn router(config: Arc<Config>, keys: Keys, shared: Arc<Shared>) -> Ro
     Router::new()
         .route("/api/realtime/publish", post(publish::publish))
         .route("/api/realtime/revoke", post(revoke::revoke))
+        .route("/api/realtime/stats", get(stats::stats))
         .with_state(api)
 }
 
