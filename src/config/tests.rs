@@ -191,11 +191,7 @@ organization = "teamId"
         client.organisation,
         Some(replication::Organisation::Column("teamId".to_owned()))
     );
-    assert!(
-        rules
-            .identity_tables
-            .contains(&"OrganizationMember".to_owned())
-    );
+    assert!(rules.is_identity("OrganizationMember"));
 }
 
 #[test]

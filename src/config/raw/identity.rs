@@ -10,11 +10,14 @@ pub(crate) struct Auth {
     pub(crate) mode: Vec<String>,
     pub(crate) secret: Vec<String>,
     pub(crate) cookie: String,
+    pub(crate) issuer: String,
+    pub(crate) audience: Vec<String>,
     pub(crate) user_claim: Vec<String>,
     pub(crate) require_exp: bool,
     pub(crate) grace: String,
     pub(crate) nextauth: CookieSecrets,
     pub(crate) authjs: CookieSecrets,
+    pub(crate) auth0: CookieSecrets,
     pub(crate) better_auth: BetterAuth,
     pub(crate) jwks: Jwks,
     pub(crate) introspection: Introspection,
@@ -26,11 +29,14 @@ impl Default for Auth {
             mode: vec!["auto".into()],
             secret: Vec::new(),
             cookie: "session".into(),
+            issuer: String::new(),
+            audience: Vec::new(),
             user_claim: vec!["sub".into()],
             require_exp: true,
             grace: "5m".into(),
             nextauth: CookieSecrets::default(),
             authjs: CookieSecrets::default(),
+            auth0: CookieSecrets::default(),
             better_auth: BetterAuth::default(),
             jwks: Jwks::default(),
             introspection: Introspection::default(),
@@ -38,7 +44,7 @@ impl Default for Auth {
     }
 }
 
-/// `[auth.nextauth]` and `[auth.authjs]`: the encrypted cookie of Auth.js.
+/// `[auth.nextauth]`, `[auth.authjs]` and `[auth.auth0]`: an encrypted cookie.
 #[derive(Clone, Default, PartialEq, Deserialize, Serialize)]
 #[serde(default, deny_unknown_fields)]
 pub(crate) struct CookieSecrets {
@@ -76,7 +82,7 @@ pub(crate) struct Introspection {
     pub(crate) user: Vec<String>,
     pub(crate) session: Vec<String>,
     pub(crate) expires: Vec<String>,
-    pub(crate) organization: Vec<String>,
+    pub(crate) organization: String,
     pub(crate) ttl: String,
     pub(crate) timeout: String,
 }
@@ -90,7 +96,7 @@ impl Default for Introspection {
             user: words(&["user.id"]),
             session: words(&["session.id"]),
             expires: words(&["expires", "session.expiresAt"]),
-            organization: words(&["session.activeOrganizationId"]),
+            organization: "session.activeOrganizationId".into(),
             ttl: "30s".into(),
             timeout: "5s".into(),
         }

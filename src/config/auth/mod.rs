@@ -1,0 +1,68 @@
+//! `[auth]` and its rooms: by which methods a session is recognised, and what each of them needs.
+//!
+//! `modes` says which methods are meant, `methods` makes of them what the crate `auth` takes, `sources`
+//! is whom the node has to ask.
+
+mod methods;
+mod modes;
+mod sources;
+
+use std::time::Duration;
+
+use ::auth::{Policy, Secret, Settings};
+
+use super::raw::Raw;
+use super::{ConfigError, Environment, duration};
+
+pub(crate) use modes::Mode;
+pub(crate) use sources::{Introspection, JwksSource};
+
+/// `[auth]`.
+#[derive(Clone)]
+pub(crate) struct Auth {
+    /// The methods that are tried, in this order; none where only keys open streams.
+    pub(crate) modes: Vec<Mode>,
+    /// The same, with their secrets.
+    pub(crate) settings: Settings,
+    /// Which of the application's own tokens are accepted; without a secret, none.
+    pub(crate) policy: Policy,
+    /// The name of the cookie of the application's own tokens.
+    pub(crate) cookie: String,
+    /// How long streams live on without news of who may see them.
+    pub(crate) grace: Duration,
+    /// Where the keys of `jwks` come from; they are the issuer with the number 0.
+    pub(crate) jwks: Option<JwksSource>,
+    /// How the application is asked.
+    pub(crate) introspection: Option<Introspection>,
+}
+
+/// Checks `[auth]`, with the secrets that the application's own variables name.
+pub(super) fn auth(
+    raw: &Raw,
+    environment: &Environment,
+    warnings: &mut Vec<String>,
+) -> Result<Auth, ConfigError> {
+    let mut found = raw.auth.clone();
+    let modes = modes::modes(raw, &mut found, environment)?;
+    methods::check_secrets(&found, warnings)?;
+    let settings = methods::settings(raw, &found, &modes)?;
+    let jwks = sources::jwks(&found.jwks, warnings)?;
+    let introspection = sources::introspection(&found.introspection, warnings)?;
+    let is_on = |mode| modes.contains(&mode);
+    Ok(Auth {
+        policy: Policy {
+            secrets: match is_on(Mode::Jwt) {
+                true => found.secret.iter().map(|text| Secret::new(text)).collect(),
+                false => Vec::new(),
+            },
+            user_claim: found.user_claim[0].clone(),
+            require_exp: found.require_exp,
+        },
+        cookie: found.cookie,
+        grace: duration("auth.grace", &found.grace)?,
+        jwks: jwks.filter(|_| is_on(Mode::Jwks)),
+        introspection: introspection.filter(|_| is_on(Mode::Introspection)),
+        settings,
+        modes,
+    })
+}
