@@ -1,5 +1,6 @@
 //! `[auth.jwks]` and `[auth.introspection]`: whom a node asks, and for how long it takes their word.
 
+use std::net::IpAddr;
 use std::time::Duration;
 
 use axum::http::Uri;
@@ -140,7 +141,12 @@ fn http_url(key: &str, text: &str, warnings: &mut Vec<String>) -> Result<Uri, Co
         return Err(ConfigError::about(key, mend));
     };
     let host = url.host().unwrap_or_default();
-    let is_near = !host.contains('.') || host.starts_with("127.") || host.contains(':');
+    // A name without a dot is one of this machine or of its containers.
+    let is_near = match host.trim_matches(['[', ']']).parse::<IpAddr>() {
+        Ok(IpAddr::V4(v4)) => v4.is_loopback() || v4.is_private(),
+        Ok(IpAddr::V6(v6)) => v6.is_loopback() || v6.is_unique_local(),
+        Err(_) => !host.contains('.'),
+    };
     if url.scheme_str() == Some("http") && !is_near {
         warnings.push(format!(
             "{key}: http:// is neither secret nor certain on its way to {host}: write https://"

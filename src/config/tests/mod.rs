@@ -1,4 +1,6 @@
-//! What a configuration must and must not say.
+//! What a configuration must and must not say. Who may come is in `people`.
+
+mod people;
 
 use super::*;
 
@@ -26,7 +28,7 @@ fn error(more: &str) -> String {
 
 #[test]
 fn the_shipped_file_says_the_defaults_and_every_key() {
-    let text = include_str!("../../tailrace.toml");
+    let text = include_str!("../../../tailrace.toml");
     let (shipped, _) = keys::read(text, &Environment::default()).unwrap();
     assert!(
         shipped == Raw::default(),
