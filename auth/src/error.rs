@@ -2,7 +2,8 @@
 
 use std::fmt;
 
-/// Why a token is not accepted.
+/// Why a token is not accepted, in the order in which it is found out: of several reasons, the last
+/// is the one that helps.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum TokenError {
     /// Not the parts of canonical base64url and the JSON objects that it must be, or too long.
@@ -33,8 +34,8 @@ pub enum TokenError {
     Pending,
 }
 
-/// Why a credential names nobody.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+/// Why a credential names nobody; of several reasons, the last is the one that helps.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum IdentityError {
     /// The request has no credential that any method could look at.
     Missing,

@@ -223,6 +223,3 @@ fn ed25519(x: &[u8]) -> Option<ParsedPublicKey> {
         .then(|| ParsedPublicKey::new(&ED25519, x).ok())
         .flatten()
 }
-
-#[cfg(test)]
-mod tests;

@@ -12,6 +12,8 @@ pub mod cache;
 pub mod cookie;
 mod error;
 mod fingerprint;
+#[doc(hidden)]
+pub mod fuzzing;
 mod identity;
 pub mod introspection;
 mod json;

@@ -2,7 +2,7 @@
 //! question that has to be asked first.
 //!
 //! Each method looks at cookies of its own, or at the bearer token. The first that accepts decides;
-//! where none does, the first that had something to look at says why.
+//! where none does, the one that came closest to it says why.
 
 mod better_auth;
 mod sealed;
@@ -136,9 +136,7 @@ impl Verifier {
                 }
                 Ok(Some(verdict)) => return Ok(verdict),
                 Ok(None) => {}
-                Err(error) => {
-                    refused.get_or_insert(error);
-                }
+                Err(error) => refused = refused.max(Some(error)),
             }
         }
         match keys_needed {
@@ -317,7 +315,7 @@ impl Ready {
     }
 }
 
-/// The first of the cookies that is accepted, else why the first of them is not.
+/// The first of the cookies that is accepted, else why none of them is.
 fn first(
     names: Option<&CookieNames>,
     cookies: &Cookies<'_>,
@@ -329,9 +327,7 @@ fn first(
         match verify(found.index, &found.value) {
             Ok(Verdict::KeysNeeded(issuer)) => keys_needed = Some(Verdict::KeysNeeded(issuer)),
             Ok(verdict) => return Ok(Some(verdict)),
-            Err(error) => {
-                refused.get_or_insert(error);
-            }
+            Err(error) => refused = refused.max(Some(error)),
         }
     }
     match (keys_needed, refused) {

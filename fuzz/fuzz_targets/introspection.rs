@@ -1,0 +1,4 @@
+//! Answers of an application; the body is in the crate, compiled with it.
+#![no_main]
+
+libfuzzer_sys::fuzz_target!(|input: &[u8]| auth::fuzzing::introspection(input));

@@ -1,0 +1,4 @@
+//! What a request presents; the body is in the crate, compiled with it.
+#![no_main]
+
+libfuzzer_sys::fuzz_target!(|input: &[u8]| auth::fuzzing::session(input));
