@@ -5,7 +5,7 @@ use std::time::Duration;
 use replication::{Notice, Rules};
 
 use crate::cluster::Cluster;
-use crate::drive::Drive;
+use crate::drive::{Drive, json};
 
 const EMPTY: &str = "CREATE PUBLICATION tailrace";
 
@@ -137,4 +137,75 @@ fn a_message_of_another_database_is_not_ours() {
         .map(|frame| frame.event_type())
         .collect();
     assert_eq!(types, ["b"]);
+}
+
+/// Messages that are sent again count once, and whoever asks is told of the first, also after a
+/// connection broke and on a node that begins anew.
+#[test]
+fn a_message_with_an_id_counts_once_within_the_window_on_every_node() {
+    let cluster = Cluster::start(EMPTY);
+    let mut drive = Drive::streaming(&cluster, Rules::default());
+    let event = |members: &str| said(true, "tailrace", &format!(r#"{{"type":"a",{members}}}"#));
+    let (one, other) = (r#""organizationId":"acme""#, r#""organizationId":"globex""#);
+    cluster.sql(&format!(
+        "BEGIN; {}; {}; {}; COMMIT",
+        event(&format!(r#""id":"1",{one},"data":1"#)),
+        event(&format!(r#""id":"1",{one},"data":2"#)),
+        event(&format!(r#""id":"1",{other},"data":3"#)),
+    ));
+    // A transaction in which everything is a repetition shows nothing.
+    cluster.sql(&event(&format!(r#""id":"1",{one},"data":4"#)));
+    cluster.sql(&event(&format!(r#"{one},"data":5"#)));
+    cluster.sql(&event(&format!(r#"{one},"data":5"#)));
+    cluster.sql(&format!(
+        "BEGIN; {}; ROLLBACK",
+        event(&format!(r#""id":"2",{one}"#))
+    ));
+    cluster.sql(&event(&format!(r#""id":"2",{one},"data":6"#)));
+    drive.catch_up(&cluster);
+    let data = |drive: &Drive| -> Vec<i64> {
+        let payloads = drive
+            .frames
+            .iter()
+            .map(|frame| json(frame)["payload"]["data"].clone());
+        payloads.filter_map(|data| data.as_i64()).collect()
+    };
+    assert_eq!(data(&drive), [1, 3, 5, 5, 6]);
+    let key = |drive: &Drive, organisation: &str, id: &str| {
+        let key = drive.keys.message(Some(organisation), None, id);
+        drive.reader.published(key)
+    };
+    assert_eq!(key(&drive, "acme", "1"), Some(drive.frames[0].id()));
+    assert_eq!(key(&drive, "globex", "1"), Some(drive.frames[1].id()));
+    assert_eq!(key(&drive, "acme", "2"), Some(drive.frames[4].id()));
+    assert_eq!(key(&drive, "acme", "3"), None);
+    let refused = drive.status().refused_messages;
+    assert!(refused.contains(&("repeated", 2)), "{refused:?}");
+    // It is nothing that anybody has to mend.
+    assert!(!drive.has_said("repeated"));
+
+    // The connection breaks, and the server sends again what it has no confirmation of.
+    cluster.sql("SELECT pg_terminate_backend(pid) FROM pg_stat_replication");
+    drive.until("it streams again", |drive| drive.status().reconnects > 0);
+    cluster.sql(&event(&format!(r#""id":"2",{one},"data":7"#)));
+    cluster.sql(&event(&format!(r#""id":"3",{one},"data":8"#)));
+    drive.catch_up(&cluster);
+    assert_eq!(data(&drive), [1, 3, 5, 5, 6, 8]);
+
+    // A node that begins anew has read the window.
+    let mut anew = Drive::streaming(&cluster, Rules::default());
+    anew.catch_up(&cluster);
+    assert_eq!(data(&anew), data(&drive));
+    let ids = |drive: &Drive| {
+        drive
+            .frames
+            .iter()
+            .map(|frame| frame.id())
+            .collect::<Vec<_>>()
+    };
+    assert_eq!(ids(&anew), ids(&drive));
+    cluster.sql(&event(&format!(r#""id":"1",{one},"data":9"#)));
+    anew.catch_up(&cluster);
+    assert_eq!(anew.frames.len(), 6);
+    assert_eq!(key(&anew, "acme", "1"), Some(drive.frames[0].id()));
 }
