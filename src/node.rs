@@ -79,7 +79,12 @@ pub(crate) fn start(config: Config, pages: Router) -> Result<Node, BootError> {
     runtime
         .block_on(preflight::check(&config))
         .map_err(BootError)?;
+    let has_revocations = runtime
+        .block_on(preflight::has_revocations(&config))
+        .map_err(BootError)?;
     drop(runtime);
+    let mut config = config;
+    config.rules.identity.revocation = has_revocations;
 
     let config = Arc::new(config);
     let secrets = Secrets::draw().map_err(|error| boot_error("no random numbers", &error))?;

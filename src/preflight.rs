@@ -3,7 +3,7 @@
 
 use std::time::{Duration, Instant};
 
-use replication::{ConnectInfo, Provider};
+use replication::{ConnectInfo, Provider, REVOCATION_TABLE};
 use tokio_postgres::Client;
 
 use crate::config::{Config, Membership};
@@ -47,6 +47,25 @@ pub(crate) async fn check(config: &Config) -> Result<(), String> {
         }
         tokio::time::sleep(Duration::from_millis(RETRY_MS)).await;
     }
+}
+
+/// Whether the table of revocations is there, in the publication and ours to read. One that is made
+/// later is heard of by a node that starts then.
+///
+/// # Errors
+///
+/// Where the database cannot be asked.
+pub(crate) async fn has_revocations(config: &Config) -> Result<bool, String> {
+    let (schema, name) = REVOCATION_TABLE;
+    let said = |error: DatabaseError| format!("database.url: {error}");
+    let client = reach(&config.database.connect).await.map_err(said)?;
+    let sql = "SELECT EXISTS (SELECT FROM pg_catalog.pg_publication_tables \
+               WHERE pubname = $1::text AND schemaname = $2::text AND tablename = $3::text \
+               AND CASE WHEN has_schema_privilege(schemaname::text, 'USAGE') \
+                   THEN has_table_privilege(format('%I.%I', schemaname, tablename), 'SELECT') END)";
+    let publication = &config.database.publication;
+    let row = client.query_one(sql, &[publication, &schema, &name]).await;
+    Ok(row.map_err(|error| said(DatabaseError::of(error)))?.get(0))
 }
 
 /// The table of memberships, as it stands in SQL.

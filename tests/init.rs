@@ -154,8 +154,15 @@ fn what_it_prints_is_a_script_for_psql() {
     // The hostile name is one table among others, and dropped none.
     let count = fresh
         .sql()
-        .value("SELECT count(*) FROM pg_publication_tables");
+        .value("SELECT count(*) FROM pg_publication_tables WHERE schemaname <> 'tailrace'");
     assert_eq!(count, "6");
+    // The node's role writes revocations, and everybody hears of them.
+    let revoke = r#"INSERT INTO tailrace.revocation ("user", until) VALUES ('eve', now())"#;
+    let sql = fresh.sql();
+    sql.run(&format!("SET ROLE {}; {revoke}; RESET ROLE", fresh.role));
+    let published =
+        "SELECT EXISTS (SELECT FROM pg_publication_tables WHERE tablename = 'revocation')";
+    assert_eq!(sql.value(published), "t");
     // The members' own index will do, and nothing more is missing.
     assert!(script.contains(r#"USING INDEX "OrganizationMember_organizationId_userId_key""#));
     let again = Fresh::harmless(&fresh.init([]));

@@ -3,7 +3,7 @@
 //! changed.
 //!
 //! One room for each group of findings: `kernel`, `configuration`, `connection`, `server`, `slot`,
-//! `publication`, `tables`, `routes`, `membership`. `report` is how they are shown.
+//! `publication`, `tables`, `routes`, `membership`, `revocation`. `report` is how they are shown.
 
 mod configuration;
 mod connection;
@@ -11,6 +11,7 @@ mod kernel;
 mod membership;
 mod publication;
 mod report;
+mod revocation;
 mod routes;
 mod server;
 mod slot;
@@ -158,5 +159,8 @@ async fn look_inside(
         };
         report.add("Membership", look.findings().await?);
     }
+    let user = &info.user;
+    let findings = revocation::findings(client, user, publication.as_ref(), &catalog);
+    report.add("Revocation", findings.await?);
     Ok(())
 }

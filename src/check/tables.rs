@@ -6,6 +6,7 @@ use replication::{Organisation, Route, Rules};
 use super::{Finding, publication};
 use crate::catalog::{Catalog, Identities, Publication, Published, Table};
 use crate::database::identifier;
+use crate::init;
 
 /// A finding or more for each table.
 pub(super) fn findings(
@@ -15,7 +16,9 @@ pub(super) fn findings(
 ) -> Vec<Finding> {
     let mut findings = Vec::new();
     for published in &publication.tables {
-        let Some(table) = catalog.table(published.oid) else {
+        let table = catalog.table(published.oid);
+        // Of our own table nothing leaves.
+        let Some(table) = table.filter(|table| !init::is_revocation(table)) else {
             continue;
         };
         let look = Look {

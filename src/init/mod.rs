@@ -1,11 +1,13 @@
 //! `tailrace init`: what a database needs before a node can read it, as statements and as a
 //! `tailrace.toml`, written from the live catalogue; run only where `--apply` says so.
 //!
-//! `plan` decides, `statements` and `configuration` write, `apply` asks and runs, `undo` takes back.
+//! `plan` decides, `statements`, `revocation` and `configuration` write, `apply` asks and runs, `undo`
+//! takes back.
 
 mod apply;
 mod configuration;
 mod plan;
+mod revocation;
 mod statements;
 mod undo;
 
@@ -20,6 +22,7 @@ use crate::config::Environment;
 use crate::database::{self, DatabaseError};
 use configuration::Secrets;
 use plan::{Plan, Wishes};
+pub(crate) use revocation::{RevocationTable, is_revocation};
 pub(crate) use statements::set_everything;
 
 /// The command line of `tailrace init`.

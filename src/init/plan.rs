@@ -4,6 +4,7 @@
 use replication::Rules;
 use tokio_postgres::Client;
 
+use super::revocation::RevocationTable;
 use crate::catalog::{Catalog, Identities, Publication, Rights, Role, Server, Table};
 use crate::database::DatabaseError;
 
@@ -31,6 +32,7 @@ pub(crate) struct Plan {
     /// What was not chosen, and why.
     pub(crate) left_out: Vec<String>,
     pub(crate) membership: Option<Members>,
+    pub(crate) revocation: RevocationTable,
     pub(crate) role_name: String,
     /// The role, where it is there already.
     pub(crate) role: Option<Role>,
@@ -81,6 +83,7 @@ impl Plan {
             None => None,
         };
         let chosen = with_members(chosen, membership.as_ref());
+        let revocation = RevocationTable::read(client, &catalog, role.as_ref());
         Ok(Self {
             server,
             publication_name: wishes.publication.clone(),
@@ -88,6 +91,7 @@ impl Plan {
             chosen,
             left_out,
             membership,
+            revocation: revocation.await.map_err(said)?,
             role_name: wishes.role.clone(),
             role,
             is_rds: Role::is_rds(client).await.map_err(said)?,

@@ -6,6 +6,7 @@ use std::fmt::Write as _;
 use replication::{Provider, Rules};
 
 use super::plan::{self, Chosen, Plan};
+use super::revocation;
 use crate::catalog::{Catalog, Publication};
 use crate::database::{identifier, literal};
 
@@ -42,6 +43,10 @@ pub(crate) fn steps(plan: &Plan) -> Vec<Step> {
     server_steps(plan, &mut steps);
     role_steps(plan, &mut steps);
     identity_steps(&plan.chosen, &mut steps);
+    // Without a publication nobody hears of a row of it.
+    if plan.publication.is_some() || !plan.chosen.is_empty() {
+        revocation::steps(plan, &mut steps);
+    }
     publication_steps(plan, &mut steps);
     steps
 }
@@ -230,7 +235,8 @@ fn publication_steps(plan: &Plan, steps: &mut Vec<Step>) {
     let why = "What may leave the database. Leave out what no browser needs.";
     let Some(publication) = &plan.publication else {
         if !plan.chosen.is_empty() {
-            push(why, create(&plan.publication_name, &list(&plan.chosen)));
+            let tables = format!("{},\n    {}", list(&plan.chosen), revocation::sql_name());
+            push(why, create(&plan.publication_name, &tables));
         }
         return;
     };
@@ -243,6 +249,14 @@ fn publication_steps(plan: &Plan, steps: &mut Vec<Step>) {
                 format!("ALTER PUBLICATION {name} ADD TABLE {};", one.table.sql()),
             );
         }
+    }
+    let has_revocations = plan.revocation.is_published(Some(publication));
+    if !has_revocations && !publication.is_for_all_tables {
+        let table = revocation::sql_name();
+        push(
+            "What nodes hear of those who are thrown out.",
+            format!("ALTER PUBLICATION {name} ADD TABLE {table};"),
+        );
     }
     if !sends_everything(publication) {
         push(

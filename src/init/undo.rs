@@ -5,11 +5,12 @@ use std::fmt::Write as _;
 
 use tokio_postgres::Client;
 
+use super::revocation;
 use super::statements::comment;
 use crate::catalog::{Catalog, Identity, Publication, Role, Table, index_name};
 use crate::database::{DatabaseError, identifier};
 
-/// What a role was granted in this database.
+/// What a role was granted in this database. Rights on our own table go with it.
 pub(super) struct Grants {
     /// Whole clauses: `SELECT ON "public"."Member"`.
     clauses: Vec<String>,
@@ -38,10 +39,13 @@ SELECT format('SELECT ON %I.%I', n.nspname, c.relname)
 FROM role, pg_catalog.pg_class AS c JOIN pg_catalog.pg_namespace AS n ON n.oid = c.relnamespace,
     pg_catalog.aclexplode(c.relacl) AS a
 WHERE a.grantee = role.oid AND a.privilege_type = 'SELECT'
+    AND (n.nspname, c.relname) <> ('tailrace', 'revocation')
 UNION ALL
 SELECT format('USAGE ON SCHEMA %I', n.nspname)
 FROM role, pg_catalog.pg_namespace AS n, pg_catalog.aclexplode(n.nspacl) AS a
-WHERE a.grantee = role.oid AND a.privilege_type = 'USAGE'
+WHERE a.grantee = role.oid AND a.privilege_type = 'USAGE' AND (n.nspname <> 'tailrace' OR (
+    SELECT bool_and(c.relname = 'revocation') FROM pg_catalog.pg_class AS c
+    WHERE c.relnamespace = n.oid AND c.relkind IN ('r', 'p')) IS NOT TRUE)
 UNION ALL
 SELECT format('CONNECT ON DATABASE %I', d.datname)
 FROM role, pg_catalog.pg_database AS d, pg_catalog.aclexplode(d.datacl) AS a
@@ -63,7 +67,9 @@ pub(super) fn script(
     if let Some(publication) = publication {
         let _ = writeln!(text, "DROP PUBLICATION {};", identifier(&publication.name));
     }
-    for table in &catalog.tables {
+    text.push_str(&revocation::undo(catalog));
+    let theirs = |table: &&Table| !revocation::is_revocation(table);
+    for table in catalog.tables.iter().filter(theirs) {
         text.push_str(&identity(table));
         let is_published = publication.is_some_and(|one| one.table(table.oid).is_some());
         if is_published && !is_ours(table) && table.identity != Identity::Default {
