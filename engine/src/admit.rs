@@ -1,7 +1,7 @@
 //! Admission: a grant becomes a stream, at the place from which its client wants to go on.
 
 use bytes::Bytes;
-use wire::{EventId, Grant, Key, Lsn, Refuse, Resume};
+use wire::{EventId, Grant, Key, Lsn, Purpose, Refuse, Resume};
 
 use crate::behind::Behind;
 use crate::class::ClassKey;
@@ -9,6 +9,7 @@ use crate::counters::ResetReason;
 use crate::driver::{Notice, Verdict, Watch};
 use crate::engine::Source;
 use crate::log::Reading;
+use crate::page::PageFrom;
 use crate::record::{Bits, State};
 use crate::time::Tick;
 use crate::{Driver, Engine, Now};
@@ -25,13 +26,15 @@ pub(crate) struct HeldStream {
 
 /// What a held stream is told when the position is reached.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Awaited {
+pub(crate) enum Awaited {
     /// It goes on from there.
     Resumed,
     /// It begins: until then it is the past that is read.
     Live,
     /// The same, and its client is told that something may be missing.
     Reset(ResetReason),
+    /// It is a page, and is read.
+    Page(PageFrom),
 }
 
 /// Where a stream starts.
@@ -53,6 +56,10 @@ impl Engine {
             self.give_back(&grant);
             return;
         };
+        if let Purpose::Page(request) = grant.purpose {
+            self.admit_page(now, slot, &grant, request, driver);
+            return;
+        }
         let reading = Reading {
             scope: grant.scope,
             user: grant.user,
@@ -62,6 +69,7 @@ impl Engine {
             scope: grant.scope,
             filter: grant.filter.clone(),
             format: grant.format,
+            page: None,
         };
         self.attach(slot, key);
         let record = &mut self.table[slot];
@@ -79,14 +87,7 @@ impl Engine {
         let mut opening = self.opening(slot, &grant);
         match start {
             Start::Ahead(id, awaited) => {
-                let about = Some(grant.about);
-                let since_ms = now.monotonic_ms;
-                let held = HeldStream {
-                    awaited,
-                    about,
-                    since_ms,
-                };
-                self.hold(now, slot, id, opening, held);
+                self.hold(now, slot, id, opening, awaited, grant.about);
             }
             Start::At(cursor, position, verdict) => {
                 self.write_connected(slot, &grant.about, position, verdict, &mut opening);
@@ -141,6 +142,10 @@ impl Engine {
                     self.reset_held(now, slot, about, reason);
                     continue;
                 }
+                Awaited::Page(from) => {
+                    self.begin_page(now, slot, from);
+                    continue;
+                }
             }
             let start = self.start_of(self.reading_of(slot), Resume::After(id), None);
             match start {
@@ -166,9 +171,15 @@ impl Engine {
                 .held
                 .get_mut(&(id, slot))
                 .expect("it was there a moment ago");
-            if entry.awaited != Awaited::Resumed {
-                // It waits for a position of the server's own.
-                continue;
+            match entry.awaited {
+                Awaited::Resumed => {}
+                Awaited::Page(from) if from.is_beyond(flushed) => {
+                    self.release_held(slot);
+                    self.begin_page(now, slot, from.unknown());
+                    continue;
+                }
+                // It waits for a position of the server's own, or for one that there is.
+                Awaited::Live | Awaited::Reset(_) | Awaited::Page(_) => continue,
             }
             if id.lsn > flushed {
                 if entry.about.is_none() {
@@ -250,16 +261,43 @@ impl Engine {
         self.make_ready(slot);
     }
 
-    fn hold(&mut self, now: Now, slot: u32, id: EventId, opening: Vec<u8>, held: HeldStream) {
+    fn hold(
+        &mut self,
+        now: Now,
+        slot: u32,
+        id: EventId,
+        opening: Vec<u8>,
+        awaited: Awaited,
+        about: Bytes,
+    ) {
         let record = &mut self.table[slot];
         record.state = State::Held;
         record.side = self.behind.insert(Behind::new(opening.into(), 0)) as u32;
         self.set_deadline_of(now, slot, self.config.resume_wait_ms);
-        let is_ours = held.awaited != Awaited::Resumed;
+        let is_theirs = awaited == Awaited::Resumed;
+        self.hold_for(now, slot, id, awaited, Some(about), is_theirs);
+        self.make_ready(slot);
+    }
+
+    /// Puts a stream among those that wait for a position. Whether there is such a position at all is
+    /// asked of the server, where it is the client that named it.
+    pub(crate) fn hold_for(
+        &mut self,
+        now: Now,
+        slot: u32,
+        id: EventId,
+        awaited: Awaited,
+        about: Option<Bytes>,
+        is_theirs: bool,
+    ) {
+        let held = HeldStream {
+            awaited,
+            about,
+            since_ms: now.monotonic_ms,
+        };
         self.held.insert((id, slot), held);
         self.held_for.insert(slot, id);
-        self.make_ready(slot);
-        if !is_ours && !std::mem::replace(&mut self.has_asked_flushed, true) {
+        if is_theirs && !std::mem::replace(&mut self.has_asked_flushed, true) {
             self.notices.push(Notice::Held);
         }
     }
@@ -330,6 +368,9 @@ impl Engine {
 
     /// A grant that came too late gives its count back.
     fn give_back(&mut self, grant: &Grant) {
+        if !grant.purpose.is_counted() {
+            return;
+        }
         let reason = wire::CloseReason::ClientGone;
         self.counters.closed[reason.index()] += 1;
         self.notices.push(Notice::Closed {
@@ -340,6 +381,7 @@ impl Engine {
             open_ms: 0,
             events: 0,
             opened: false,
+            is_page: grant.purpose != Purpose::Stream,
         });
     }
 }

@@ -62,6 +62,10 @@ impl Engine {
             if !self.take_ready(slot) {
                 continue;
             }
+            if self.table[slot].state == State::Behind && self.table[slot].bits.has(Bits::PAGE) {
+                self.serve_page(now, slot);
+                continue;
+            }
             if self.is_open_stream(slot) && self.has_expired(now, slot) {
                 // Nothing is sent after the end of a session, whenever the socket takes it. It stands
                 // in the queue again, for its last words.

@@ -6,6 +6,7 @@ use bytes::Bytes;
 use wire::{Filter, Format, Scope};
 
 use crate::log::Reading;
+use crate::page::PageTerms;
 use crate::record::NONE;
 
 /// What connections must have in common to be of one class.
@@ -14,6 +15,8 @@ pub(crate) struct ClassKey {
     pub(crate) scope: Scope,
     pub(crate) filter: Filter,
     pub(crate) format: Format,
+    /// For pages of history that wait: they are answered, not streamed to.
+    pub(crate) page: Option<PageTerms>,
 }
 
 /// The members of a topic that receive the same bytes.

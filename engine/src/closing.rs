@@ -52,8 +52,11 @@ impl Engine {
             open_ms,
             events: record.events,
             opened: record.bits.has(Bits::OPENED),
+            is_page: record.bits.has(Bits::PAGE),
         };
-        self.notices.push(notice);
+        if record.bits.has(Bits::GRANTED) {
+            self.notices.push(notice);
+        }
         self.counters.closed[reason.index()] += 1;
         self.counters.streams -= 1;
         if user.is_some() {

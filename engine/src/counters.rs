@@ -12,6 +12,8 @@ pub struct Counters {
     pub streams: u64,
     /// Streams opened.
     pub opened: u64,
+    /// Pages of history answered.
+    pub pages: u64,
     /// Granted connections closed, by [`CloseReason::index`].
     pub closed: [u64; CloseReason::ALL.len()],
     /// Requests that the engine refused itself, by [`RefusalCode::index`].

@@ -11,7 +11,7 @@ use wire::http::{Refusal, RefusalCode};
 
 use crate::driver::{Close, Outcome, Transmit};
 use crate::limits::{GROUP_MAX, SCAN_MS};
-use crate::record::{NONE, State};
+use crate::record::{Bits, NONE, State};
 use crate::time::Tick;
 use crate::{Driver, Engine, Now};
 
@@ -32,7 +32,11 @@ impl Engine {
                 break;
             };
             at = slot + 1;
-            if self.table[slot].state == State::InStep {
+            let record = &self.table[slot];
+            let is_over = record.expires <= tick && record.bye.is_none();
+            if is_over && record.is_stream() && record.bits.has(Bits::PAGE) {
+                self.end_wait(now, slot);
+            } else if self.table[slot].state == State::InStep {
                 self.check_silence(now, slot, &mut silent);
             } else {
                 self.overrun(now, slot, driver);

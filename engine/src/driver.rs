@@ -109,7 +109,7 @@ pub enum Notice {
         verdict: Verdict,
     },
     /// A granted connection ended, or a grant came too late for its connection. Exactly one for
-    /// every grant.
+    /// every grant that is counted ([`wire::Purpose::is_counted`]).
     Closed {
         /// The connection.
         connection: ConnectionId,
@@ -125,6 +125,8 @@ pub enum Notice {
         events: u32,
         /// Whether [`Notice::Opened`] was said of it.
         opened: bool,
+        /// It waited for a page of history, and was no event stream.
+        is_page: bool,
     },
     /// Somebody wants to go on from a position this engine has not reached: the engine asks for
     /// the server's flushed WAL position (`Command::Flushed`).

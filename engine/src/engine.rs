@@ -69,6 +69,10 @@ pub(crate) struct Source {
     pub(crate) floor: EventId,
     /// Everything up to here is in the log, or was.
     pub(crate) applied: EventId,
+    /// Nothing before the floor was committed later than this, in milliseconds since 1970.
+    pub(crate) floor_ms: i64,
+    /// No event has come since the start or the gap.
+    pub(crate) is_fresh: bool,
     /// Up to here it is the past that is read: whoever does not go on from a place in it waits.
     pub(crate) caught_up: EventId,
 }

@@ -45,6 +45,8 @@ impl Engine {
                         floor,
                         applied: floor,
                         caught_up: start.caught_up,
+                        floor_ms: i64::try_from(now.wall_ms).unwrap_or(i64::MAX),
+                        is_fresh: true,
                     });
                     self.counters.applied_lsn = floor.lsn.0;
                 }
@@ -61,6 +63,13 @@ impl Engine {
     }
 
     fn append_all(&mut self, now: Now, commit: &Commit) {
+        let source = self.source.as_mut();
+        let source = source.expect("a start comes before everything else");
+        if let Some(first) = commit.frames.first()
+            && std::mem::take(&mut source.is_fresh)
+        {
+            source.floor_ms = source.floor_ms.min(first.timestamp_ms());
+        }
         for frame in &commit.frames {
             self.append(now, frame.clone());
         }
@@ -160,6 +169,8 @@ impl Engine {
             floor,
             applied: floor,
             caught_up: floor,
+            floor_ms: i64::try_from(now.wall_ms).unwrap_or(i64::MAX),
+            is_fresh: true,
         });
         self.counters.applied_lsn = floor.lsn.0;
         for slot in self.streams(|_, _| true) {

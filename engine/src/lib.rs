@@ -22,7 +22,7 @@
 //!
 //! `engine` is the face and the order of work; each verb has a file: `request`, `admit`, `intake`,
 //! `sweep`, `catch_up`, `step`, `session`, `subscription`, `deadlines`, `pacing`, `closing`,
-//! `control_events`. What they work
+//! `page`, `control_events`. What they work
 //! on: `table` and `record` (connections), `users`, `log`, `class`, `behind`.
 
 #![forbid(unsafe_code)]
@@ -44,6 +44,7 @@ mod intake;
 pub mod limits;
 mod log;
 mod pacing;
+mod page;
 mod record;
 mod request;
 mod session;

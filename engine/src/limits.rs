@@ -45,6 +45,21 @@ pub const RECORD_BYTES: usize = 64;
 /// topic's own evictions. Beyond, the oldest are forgotten together.
 pub const IDLE_TOPICS_MAX: usize = 65_536;
 
+/// How many events of each channel of a topic outlive the log, for pages of history: what a page shows
+/// that opens.
+pub const CHANNEL_EVENTS_KEPT: usize = 50;
+
+/// They have this share of the log's bytes: one part of so many.
+pub const KEPT_SHARE: usize = 8;
+
+/// The longest body of a page of history, in bytes, beyond which no further event is added; a single
+/// larger event goes alone.
+pub const PAGE_BYTES_MAX: usize = 256 * 1024;
+
+/// The most events that are looked at for one page, admitted or not: about a millisecond of work. The
+/// page then ends there, and its position says so.
+pub const PAGE_SCAN_MAX: usize = 16_384;
+
 /// How often the deadlines of all connections are looked at, in milliseconds.
 pub const SCAN_MS: u64 = 1_000;
 

@@ -4,6 +4,9 @@
 //! together; since frames arrive in the order of their positions, both orders are one. Who reads
 //! from where is in `class` and `behind`.
 
+mod kept;
+mod recall;
+
 use std::collections::VecDeque;
 
 use hashbrown::HashTable;
@@ -11,6 +14,7 @@ use slab::Slab;
 use wire::{EventId, Frame, Scope, Topic};
 
 use crate::limits;
+use kept::Kept;
 
 /// The recent frames of every topic.
 #[derive(Debug)]
@@ -35,6 +39,8 @@ pub(crate) struct Log {
     forgotten: Option<Evicted>,
     /// Cumulative cost of all frames ever appended.
     appended_bytes: u64,
+    /// What outlives eviction, for pages of history.
+    kept: Kept,
 }
 
 /// The frames of one topic.
@@ -78,8 +84,10 @@ pub(crate) struct Reading {
 }
 
 impl Log {
-    /// An empty log.
+    /// An empty log; what it keeps for pages of history is a share of its bytes.
     pub(crate) fn new(bytes_max: usize) -> Self {
+        let kept_bytes_max = bytes_max / limits::KEPT_SHARE;
+        let bytes_max = bytes_max - kept_bytes_max;
         Self {
             topics: Slab::new(),
             index: HashTable::new(),
@@ -93,6 +101,7 @@ impl Log {
             idle: VecDeque::new(),
             forgotten: None,
             appended_bytes: 0,
+            kept: Kept::new(kept_bytes_max),
         }
     }
 
@@ -262,11 +271,12 @@ impl Log {
         }
         self.forgotten = None;
         self.arrivals.clear();
+        self.kept.clear();
     }
 
-    /// Bytes in the log, with bookkeeping.
+    /// Bytes in the log and kept beside it, with bookkeeping.
     pub(crate) fn bytes(&self) -> usize {
-        self.bytes
+        self.bytes + self.kept.bytes()
     }
 
     /// Frames in the log.
@@ -363,14 +373,14 @@ impl Log {
             while self.topics[slot as usize].bytes > self.share_bytes_max()
                 && self.topics[slot as usize].frames.len() > 1
             {
-                self.evict_first(slot);
+                self.evict_and_keep(slot);
             }
         }
         while self.bytes > self.bytes_max && self.frames > 1 {
             let (sequence, slot) = self.arrivals.pop_front().expect("there are frames");
             let first = self.topics[slot as usize].frames.front();
             if first.is_some_and(|entry| entry.sequence == sequence) {
-                self.evict_first(slot);
+                self.evict_and_keep(slot);
                 self.settle(slot);
             }
         }
@@ -384,7 +394,14 @@ impl Log {
         }
     }
 
-    fn evict_first(&mut self, slot: u32) {
+    fn evict_and_keep(&mut self, slot: u32) {
+        let Entry {
+            sequence, frame, ..
+        } = self.evict_first(slot);
+        self.kept.keep(sequence, frame);
+    }
+
+    fn evict_first(&mut self, slot: u32) -> Entry {
         let topic = &mut self.topics[slot as usize];
         let entry = topic.frames.pop_front().expect("the topic has frames");
         if topic.frames.capacity() > 64 && topic.frames.len() < topic.frames.capacity() / 4 {
@@ -403,6 +420,7 @@ impl Log {
         self.bytes -= cost;
         self.frames -= 1;
         self.evicted += 1;
+        entry
     }
 
     fn forget(&mut self, slot: u32) {

@@ -106,6 +106,9 @@ impl Bits {
     /// The `auth` event before this end of the session has been due.
     pub(crate) const WARNED: Self = Self(64);
 
+    /// It waits for a page of history, and is no event stream.
+    pub(crate) const PAGE: Self = Self(128);
+
     /// Whether all these bits are set.
     pub(crate) fn has(self, bits: Self) -> bool {
         self.0 & bits.0 == bits.0

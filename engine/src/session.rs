@@ -54,7 +54,15 @@ impl Quiet {
 impl Engine {
     /// Sets the deadline of a stream: after this delay, or when its session asks for something.
     pub(crate) fn set_deadline_of(&mut self, now: Now, slot: u32, delay_ms: u64) {
-        let deadline = Tick::after(now, delay_ms).min(self.table[slot].session_due());
+        let record = &self.table[slot];
+        // A page that waits has nothing to do before the end of its wait.
+        let is_page = record.bits.has(Bits::PAGE) && record.state != State::Held;
+        let delayed = if is_page {
+            Tick::NEVER
+        } else {
+            Tick::after(now, delay_ms)
+        };
+        let deadline = delayed.min(record.session_due());
         self.table.set_deadline(slot, deadline);
     }
 
@@ -127,9 +135,10 @@ impl Engine {
         self.notices.push(Notice::Answered { ticket, outcome });
     }
 
-    /// Whether a stream is open and goes on.
+    /// Whether a stream is open and goes on; a page is none.
     pub(crate) fn is_open_stream(&self, slot: u32) -> bool {
-        self.table[slot].is_stream() && self.table[slot].bye.is_none()
+        let record = &self.table[slot];
+        record.is_stream() && record.bye.is_none() && !record.bits.has(Bits::PAGE)
     }
 
     fn move_expiry(&mut self, now: Now, slot: u32, expires: Tick) {
@@ -170,7 +179,7 @@ impl Engine {
 
     /// A stream leaves its class: what that was sent since it joined is its own now.
     pub(crate) fn quiet_pull(&mut self, slot: u32) {
-        if self.config.idle_close_ms > 0 {
+        if self.config.idle_close_ms > 0 && !self.table[slot].bits.has(Bits::PAGE) {
             let class = &self.classes[self.table[slot].class as usize];
             self.quiet.0[slot as usize].own = self.quiet.last(slot, class.swept_ms);
         }
@@ -180,7 +189,7 @@ impl Engine {
     /// time is over.
     pub(crate) fn quiet_left_ms(&self, now: Now, slot: u32) -> Option<u64> {
         let idle_close_ms = self.config.idle_close_ms;
-        if idle_close_ms == 0 {
+        if idle_close_ms == 0 || self.table[slot].bits.has(Bits::PAGE) {
             return Some(u64::MAX);
         }
         let class = &self.classes[self.table[slot].class as usize];

@@ -75,7 +75,7 @@ impl Engine {
         }
         let class = &mut self.classes[slot as usize];
         let sweep = class.sweep.as_mut().expect("it has begun");
-        if sweep.slice.is_empty() {
+        if sweep.slice.is_empty() && class.key.page.is_none() {
             // Nothing of it is for anybody: nobody needs to be walked through.
             sweep.next = class.members.len() as u32;
         }
@@ -137,8 +137,10 @@ impl Engine {
         let mut ends = Vec::new();
         let mut single: Option<Bytes> = None;
         let mut bytes = Vec::new();
+        // Pages that wait are answered each by itself.
+        let is_page = class.key.page.is_some();
         let reached_head = loop {
-            let Some(entry) = self.log.next(reading, place) else {
+            let Some(entry) = self.log.next(reading, place).filter(|_| !is_page) else {
                 break true;
             };
             let len = bytes.len() + single.as_ref().map_or(0, Bytes::len);
@@ -226,6 +228,7 @@ impl Engine {
 
     /// Sends to one group, each member its class's slice, and moves out whoever did not take all.
     fn sweep_group(&mut self, now: Now, members: &[Member], driver: &mut dyn Driver) {
+        self.wake_pages(members);
         let outcomes = self.offer(members, driver);
         for (slot, outcome) in outcomes {
             self.settle_swept(now, slot, outcome, driver);

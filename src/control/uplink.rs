@@ -102,6 +102,7 @@ mod tests {
             open_ms: 0,
             events: 0,
             opened: true,
+            is_page: false,
         }
     }
 

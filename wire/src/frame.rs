@@ -72,6 +72,7 @@ pub struct Frame(Arc<Parts>);
 struct Parts {
     bytes: Bytes,
     id: EventId,
+    timestamp_ms: i64,
     source: Source,
     audience: Audience,
     ranges: Ranges,
@@ -116,6 +117,11 @@ impl Frame {
         self.0.id
     }
 
+    /// When it was committed, in milliseconds since 1970.
+    pub fn timestamp_ms(&self) -> i64 {
+        self.0.timestamp_ms
+    }
+
     /// Who may receive it.
     pub fn audience(&self) -> &Audience {
         &self.0.audience
@@ -144,6 +150,12 @@ impl Frame {
     /// The payload of the event, as JSON on one line.
     pub fn payload(&self) -> &[u8] {
         &self.0.bytes[self.0.ranges.payload.range()]
+    }
+
+    /// The whole event as JSON, on one line.
+    pub fn json(&self) -> &[u8] {
+        // The blank line ends the block.
+        &self.0.bytes[self.0.ranges.head.range().start..self.0.bytes.len() - 2]
     }
 
     /// The SSE event block in the format [`Format::Event`]: `id:`, `data:`, and the blank line.
@@ -215,6 +227,7 @@ impl Frame {
 pub struct FrameWriter {
     buffer: Vec<u8>,
     id: EventId,
+    timestamp_ms: i64,
     source: Source,
     ranges: Ranges,
     line_start: usize,
@@ -245,6 +258,7 @@ impl FrameWriter {
         source: Source,
     ) {
         self.id = id;
+        self.timestamp_ms = timestamp_ms;
         self.source = source;
         self.ranges = Ranges::default();
         self.buffer.clear();
@@ -316,6 +330,7 @@ impl FrameWriter {
         Frame(Arc::new(Parts {
             bytes,
             id: self.id,
+            timestamp_ms: self.timestamp_ms,
             source: self.source,
             audience,
             ranges: std::mem::take(&mut self.ranges),
@@ -368,6 +383,9 @@ mod tests {
         assert_eq!(frame.id().to_string(), "ab.1.90002e8.1");
         assert_eq!(frame.id_text(), b"ab.1.90002e8.1");
         assert_eq!(frame.payload(), br#"{"record":{"a":1}}"#);
+        assert_eq!(frame.timestamp_ms(), 1_700_000_000_123);
+        let json: serde_json::Value = serde_json::from_slice(frame.json()).unwrap();
+        assert_eq!(json["payload"]["record"]["a"], 1);
         assert_eq!(frame.source(), Source::Postgres);
     }
 

@@ -37,6 +37,7 @@ fn all_streams_say_bye(kind: Kind) {
             Notice::Closed {
                 reason: CloseReason::Draining,
                 opened: true,
+                is_page: false,
                 ..
             }
         )

@@ -193,7 +193,8 @@ fn is_after(id: EventId, floor: Option<EventId>, reset: Option<EventId>) -> bool
     floor.is_some_and(|floor| id > floor && reset.is_none_or(|reset| reset < floor))
 }
 
-fn is_for(client: &Client, filter: Option<&str>, frame: &Frame) -> bool {
+/// Whether a frame is for a client that has this filter.
+pub(crate) fn is_for(client: &Client, filter: Option<&str>, frame: &Frame) -> bool {
     let audience = frame.audience();
     if client.organisation == EVERYTHING {
         return !matches!(audience.topic, Topic::User(_))

@@ -4,6 +4,7 @@
 //! asks of each client's stream whether it is exactly the part of that list it should be. One seed is
 //! one world; a failure prints its seed.
 
+mod pages;
 mod trouble;
 
 use std::collections::BTreeMap;
@@ -43,9 +44,11 @@ fn with_a_small_log_a_client_is_cut_off_or_told_but_never_left_with_a_hole() {
 #[test]
 fn with_every_trouble_at_once_nobody_is_misled_and_every_grant_is_given_back() {
     let (mut closed, mut resets) = ([0; CloseReason::ALL.len()], [0; ResetReason::ALL.len()]);
+    let mut verdicts = [0; 2];
     for seed in 2_000..2_200 {
         let log_bytes_max = if seed % 2 == 0 { 1 << 24 } else { 24 * 1024 };
-        let counters = Run::new(seed, log_bytes_max, true).play().2;
+        let (_, _, counters, pages) = Run::new(seed, log_bytes_max, true).play();
+        (0..2).for_each(|at| verdicts[at] += pages[at]);
         for (total, count) in closed.iter_mut().zip(counters.closed) {
             *total += count;
         }
@@ -53,6 +56,10 @@ fn with_every_trouble_at_once_nobody_is_misled_and_every_grant_is_given_back() {
             *total += count;
         }
     }
+    assert!(
+        verdicts.iter().all(|count| *count > 100),
+        "{verdicts:?} pages complete and reset: no pages, no test"
+    );
     for reason in [
         CloseReason::ClientGone,
         CloseReason::TooSlow,
@@ -105,6 +112,10 @@ struct Run {
     grants: BTreeMap<String, usize>,
     /// The last ticket that was given out.
     ticket: u64,
+    /// Pages that were asked for, by their descriptor.
+    pages: BTreeMap<i32, pages::Asked>,
+    /// How many were answered as complete, and how many with a reset.
+    page_verdicts: [usize; 2],
     cut_off: usize,
     resets: usize,
 }
@@ -123,6 +134,8 @@ impl Run {
             last_ids: Vec::new(),
             grants: BTreeMap::new(),
             ticket: 0,
+            pages: BTreeMap::new(),
+            page_verdicts: [0; 2],
             cut_off: 0,
             resets: 0,
         }
@@ -151,8 +164,9 @@ impl Run {
     }
 
     /// Safety with hardship, then liveness without. Returns how many clients were cut off, and how
-    /// many were told that something may be missing, and what the engine counted.
-    fn play(mut self) -> (usize, usize, Counters) {
+    /// many were told that something may be missing, what the engine counted, and how many pages were
+    /// complete and how many not.
+    fn play(mut self) -> (usize, usize, Counters, [usize; 2]) {
         for step in 0..300 {
             self.step();
             // Whoever was closed is looked at before it could be forgotten; the others now and then.
@@ -168,9 +182,10 @@ impl Run {
             self.world.pass(20_000);
         }
         self.check_all(true, true);
+        self.check_pages();
         self.check_grants();
         let counters = self.world.engine.counters().clone();
-        (self.cut_off, self.resets, counters)
+        (self.cut_off, self.resets, counters, self.page_verdicts)
     }
 
     fn step(&mut self) {
@@ -182,7 +197,8 @@ impl Run {
             0..10 if self.clients.len() < 25 => self.connect(),
             10..13 => self.disconnect(),
             13..17 => self.subscribe(),
-            17..45 => self.commit(),
+            17..20 => self.ask_for_page(),
+            20..45 => self.commit(),
             45..65 => self.change_room(),
             65..95 => drop(self.world.turn()),
             _ => self.world.settle(),

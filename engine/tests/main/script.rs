@@ -6,11 +6,13 @@
 //! | `> a GET /stream` | `a` sends this request, with a `Host` and the blank line |
 //! | `grant a acme alice [after=ID] [unknown] [since=ID] [expires=60s] [channel=x] [*]` | its verdict |
 //! | `stream a acme alice …` | all three at once |
-//! | `commit 10 acme:property alice@acme:inbox alice@:inbox *:news [bytes=1000]` | a transaction |
+//! | `page a acme alice [after=ID] [at=MS] [limit=2] [wait=10s] …` | a request for a page, and its verdict |
+//! | `commit 10 acme:property alice@acme:inbox alice@:inbox *:news [bytes=1000] [times=9]` | a transaction |
 //! | `past 40` | the stream of changes starts again, with the past up to there to be read |
 //! | `progress 20`, `gap 50`, `revoke alice acme`, `flushed 20` | what the names say |
 //! | `takes a 10`, `takes a all` | how much more the socket of `a` takes |
 //! | `subscribe a alice x,y`, `add a alice x`, `end a alice` | what the user asks of a stream |
+//! | `sign-out alice`, `sign-out-of fresh` | a session ends: the one of a grant, or the one named |
 //! | `renew a alice fresh 60s`, `extend alice 60s` | a fresh session, a session that lasts longer |
 //! | `hangup a`, `close-all draining 10s`, `tick 30s` | what the names say |
 //!
@@ -23,8 +25,8 @@ use std::fmt::Write as _;
 use engine::{Close, Command, Notice, SubscriptionChange};
 use expect_test::Expect;
 use wire::{
-    Audience, Batch, CloseReason, Extension, Filter, Gap, GapReason, Lsn, Name, Renewal, Resume,
-    Revocation, RevocationScope, Scope, Start, Topic,
+    Audience, Batch, CloseReason, Extension, Filter, Gap, GapReason, Grant, Lsn, Name, PageRequest,
+    PageSince, Purpose, Renewal, Resume, Revocation, RevocationScope, Scope, Start, Topic,
 };
 
 use crate::world::{World, commit, frame, grant, key, name, organisation, position};
@@ -85,6 +87,11 @@ impl Play {
                 self.request(client, "GET /stream");
                 self.grant(client, terms);
             }
+            ["page", client, ref terms @ ..] => {
+                self.accept(client);
+                self.request(client, "GET /history");
+                self.page(client, terms);
+            }
             ["commit", lsn, ref frames @ ..] => self.commit(lsn, frames),
             ["progress", lsn] => self.world.batch(Batch::Progress(position(hex(lsn), 0))),
             ["past", lsn] => {
@@ -123,6 +130,8 @@ impl Play {
                 let channels = channels.split(',').map(name).collect();
                 self.subscribe(client, user, channels, words[0] == "add");
             }
+            ["sign-out", user] => self.sign_out(&format!("session of {user}")),
+            ["sign-out-of", session] => self.sign_out(session),
             ["end", client, user] => {
                 let connection = self.world.id_of(self.clients[client].0);
                 self.world.command(Command::End {
@@ -169,6 +178,38 @@ impl Play {
     }
 
     fn grant(&mut self, client: &str, terms: &[&str]) {
+        let grant = self.granted(client, terms);
+        self.world.batch(Batch::Grant(Box::new(grant)));
+    }
+
+    fn page(&mut self, client: &str, terms: &[&str]) {
+        let (mut since, mut limit, mut wait_ms) = (PageSince::Newest, 50, 0);
+        let rest: Vec<&str> = terms
+            .iter()
+            .copied()
+            .filter(|option| {
+                match option.split_once('=').unwrap_or((option, "")) {
+                    ("after", id) => since = PageSince::After(id.parse().unwrap()),
+                    ("at", ms) => since = PageSince::At(ms.parse().unwrap()),
+                    ("unknown", _) => since = PageSince::Unknown,
+                    ("limit", count) => limit = count.parse().unwrap(),
+                    ("wait", time) => wait_ms = (seconds(time) * 1000) as u32,
+                    _ => return true,
+                }
+                false
+            })
+            .collect();
+        let mut grant = self.granted(client, &rest);
+        grant.head = "access-control-allow-origin: https://a.example\r\n".into();
+        grant.purpose = Purpose::Page(PageRequest {
+            since,
+            limit,
+            wait_ms,
+        });
+        self.world.batch(Batch::Grant(Box::new(grant)));
+    }
+
+    fn granted(&self, client: &str, terms: &[&str]) -> Grant {
         let [organisation, user, ref options @ ..] = terms[..] else {
             panic!("grant to whom?")
         };
@@ -189,7 +230,14 @@ impl Play {
             }
         }
         grant.filter = Filter::new(channels, Vec::new(), Vec::new());
-        self.world.batch(Batch::Grant(Box::new(grant)));
+        grant
+    }
+
+    fn sign_out(&mut self, session: &str) {
+        let scope = RevocationScope::Session(key(session));
+        let reason = CloseReason::SessionRevoked;
+        self.world
+            .batch(Batch::Revoke(Revocation { scope, reason }));
     }
 
     fn subscribe(&mut self, client: &str, user: &str, channels: Vec<Name>, is_added: bool) {
@@ -210,7 +258,11 @@ impl Play {
     fn commit(&mut self, lsn: &str, words: &[&str]) {
         let bytes = words.iter().find_map(|word| word.strip_prefix("bytes="));
         let bytes = bytes.map_or(1, |bytes| bytes.parse().unwrap());
-        let frames = (1..).zip(words.iter().filter_map(|word| word.split_once(':')));
+        let times = words.iter().find_map(|word| word.strip_prefix("times="));
+        let times = times.map_or(1, |times| times.parse().unwrap());
+        let words = words.iter().filter_map(|word| word.split_once(':'));
+        let words = words.flat_map(|word| std::iter::repeat_n(word, times));
+        let frames = (1..).zip(words);
         let frames = frames.map(|(index, (to, channel))| {
             frame(audience(to), channel, position(hex(lsn), index), bytes)
         });
@@ -284,11 +336,26 @@ fn tell_client(client: &str, received: &[u8], told: &mut usize, out: &mut String
     }
     let rest = std::str::from_utf8(&received[*told..]).unwrap();
     if let Some((head, body)) = rest.split_once("\r\n\r\n") {
+        let body = page_of(head, body).unwrap_or_else(|| body.to_owned());
         writeln!(out, "< {client} {} {body}", head.lines().next().unwrap()).unwrap();
         *told = received.len();
     } else if !rest.is_empty() {
         writeln!(out, "< {client} … {} bytes", rest.len()).unwrap();
     }
+}
+
+/// What a page of history says: its verdict and position, and the channel and id of each event.
+fn page_of(head: &str, body: &str) -> Option<String> {
+    let field = |name| head.lines().find_map(|line| line.strip_prefix(name));
+    let verdict = field("x-tailrace-resume: ")?;
+    let position = field("x-tailrace-position: ")?;
+    let events: Vec<serde_json::Value> = serde_json::from_str(body).unwrap();
+    let mut told = format!("{verdict} {position}:");
+    for event in events {
+        let (channel, id) = (event["channel"].as_str(), event["id"].as_str());
+        write!(told, " {} {}", channel.unwrap(), id.unwrap()).unwrap();
+    }
+    Some(told)
 }
 
 fn tell_block(client: &str, block: &str, out: &mut String) {

@@ -145,7 +145,8 @@ impl World {
                 soft_refusal: true,
             }],
             heartbeat_ms: 25_000,
-            log_bytes_max,
+            // An eighth of it is kept for pages of history, and is no part of what is streamed from.
+            log_bytes_max: log_bytes_max * 8 / 7,
             reset_spread_ms: 10_000,
             idle_close_ms: 0,
             resume_wait_ms: 15_000,

@@ -8,7 +8,8 @@ use crate::world::{grant, key, position};
 
 impl Run {
     pub(super) fn trouble(&mut self) {
-        match self.below(40) {
+        match self.below(44) {
+            40.. => self.move_session(),
             0..6 => self.revoke(),
             6 => self.miss_changes(),
             7..12 => {
@@ -55,6 +56,7 @@ impl Run {
         let reason = CloseReason::MembershipRevoked;
         self.world
             .batch(Batch::Revoke(Revocation { scope, reason }));
+        self.revoke_pages(user, is_member.then_some(organisation));
         let committed = self.committed.len();
         for client in self.clients.values_mut() {
             if client.user == user && (!is_member || client.organisation == organisation) {

@@ -1,0 +1,311 @@
+//! Pages of history: from a position, a time or now, with both verdicts, and with a wait.
+
+use expect_test::expect;
+
+use crate::script::{check, check_with_log};
+
+#[test]
+fn a_page_holds_what_came_after_an_id_and_says_where_it_ends() {
+    check(
+        "
+        commit 20 acme:one acme:two globex:one
+        commit 30 alice@:inbox bob@:inbox *:news
+        page a acme alice after=e.1.0.0
+        page b acme alice after=e.1.20.1 limit=2
+        page c acme alice after=e.1.30.1
+        page d acme alice after=e.1.31.0
+        page e acme alice
+        page f acme alice limit=2 channel=one
+        ",
+        expect![[r#"
+            commit 20 acme:one acme:two globex:one
+            commit 30 alice@:inbox bob@:inbox *:news
+            page a acme alice after=e.1.0.0
+            < a HTTP/1.1 200 OK complete e.1.31.0: one e.1.20.1 two e.1.20.2 inbox e.1.30.1 news e.1.30.3
+              a is finished
+            page b acme alice after=e.1.20.1 limit=2
+            < b HTTP/1.1 200 OK complete e.1.30.1: two e.1.20.2 inbox e.1.30.1
+              b is finished
+            page c acme alice after=e.1.30.1
+            < c HTTP/1.1 200 OK complete e.1.31.0: news e.1.30.3
+              c is finished
+            page d acme alice after=e.1.31.0
+            < d HTTP/1.1 200 OK complete e.1.31.0:
+              d is finished
+            page e acme alice
+            < e HTTP/1.1 200 OK complete e.1.31.0: one e.1.20.1 two e.1.20.2 inbox e.1.30.1 news e.1.30.3
+              e is finished
+            page f acme alice limit=2 channel=one
+            < f HTTP/1.1 200 OK complete e.1.31.0: one e.1.20.1
+              f is finished
+        "#]],
+    );
+}
+
+#[test]
+fn a_page_is_read_from_a_time_of_commit() {
+    check(
+        "
+        commit 20 acme:one
+        page a acme alice at=1001
+        page b acme alice at=1000
+        page c acme alice at=1999999999999 wait=5s
+        commit 30 acme:two
+        ",
+        expect![[r#"
+            commit 20 acme:one
+            page a acme alice at=1001
+            < a HTTP/1.1 200 OK complete e.1.21.0:
+              a is finished
+            page b acme alice at=1000
+            < b HTTP/1.1 200 OK reset e.1.21.0: one e.1.20.1
+              b is finished
+            page c acme alice at=1999999999999 wait=5s
+            commit 30 acme:two
+            < c HTTP/1.1 200 OK complete e.1.31.0: two e.1.30.1
+              c is finished
+              closed: done, 1 events, 0 ms
+        "#]],
+    );
+}
+
+#[test]
+fn a_page_says_reset_where_something_cannot_be_told() {
+    check(
+        "
+        commit 20 acme:one
+        page a acme alice unknown wait=10s
+        page b acme alice after=d.1.20.1
+        page c acme alice after=e.1.10.1 since=e.1.20.0
+        page d acme alice after=e.1.10.1 since=e.1.30.0
+        page e acme alice after=e.1.50.1
+        flushed 40
+        gap 60
+        page f acme alice after=e.1.20.1
+        ",
+        expect![[r#"
+            commit 20 acme:one
+            page a acme alice unknown wait=10s
+            < a HTTP/1.1 200 OK reset e.1.21.0: one e.1.20.1
+              a is finished
+              closed: done, 1 events, 0 ms
+            page b acme alice after=d.1.20.1
+            < b HTTP/1.1 200 OK reset e.1.21.0: one e.1.20.1
+              b is finished
+            page c acme alice after=e.1.10.1 since=e.1.20.0
+            < c HTTP/1.1 200 OK reset e.1.21.0: one e.1.20.1
+              c is finished
+            page d acme alice after=e.1.10.1 since=e.1.30.0
+            < d HTTP/1.1 200 OK reset e.1.21.0:
+              d is finished
+            page e acme alice after=e.1.50.1
+              held
+            flushed 40
+            < e HTTP/1.1 200 OK reset e.1.21.0: one e.1.20.1
+              e is finished
+            gap 60
+            page f acme alice after=e.1.20.1
+            < f HTTP/1.1 200 OK reset e.1.60.0:
+              f is finished
+        "#]],
+    );
+}
+
+#[test]
+fn a_page_waits_for_its_first_event_and_no_longer_than_it_may() {
+    check(
+        "
+        page a acme alice wait=10s
+        page b acme alice wait=20s channel=two
+        page c acme bob after=e.1.0.0 wait=5s
+        tick 6s
+        commit 20 acme:one
+        commit 30 globex:two bob@acme:two
+        commit 40 alice@acme:two
+        page d acme alice after=e.1.41.0 wait=10s expires=4s
+        tick 6s
+        ",
+        expect![[r#"
+            page a acme alice wait=10s
+            page b acme alice wait=20s channel=two
+            page c acme bob after=e.1.0.0 wait=5s
+            tick 6s
+            < c HTTP/1.1 200 OK complete e.1.0.0:
+              c is finished
+              closed: done, 0 events, 5000 ms
+            commit 20 acme:one
+            < a HTTP/1.1 200 OK complete e.1.21.0: one e.1.20.1
+              a is finished
+              closed: done, 1 events, 6000 ms
+            commit 30 globex:two bob@acme:two
+            commit 40 alice@acme:two
+            < b HTTP/1.1 200 OK complete e.1.41.0: two e.1.40.1
+              b is finished
+              closed: done, 1 events, 6000 ms
+            page d acme alice after=e.1.41.0 wait=10s expires=4s
+            tick 6s
+              a is closed
+              b is closed
+              c is closed
+            < d HTTP/1.1 200 OK complete e.1.41.0:
+              d is closed
+              closed: done, 0 events, 4000 ms
+        "#]],
+    );
+}
+
+#[test]
+fn a_wait_ends_with_the_right_or_the_node_and_without_another_event() {
+    check(
+        "
+        page a acme alice wait=60s
+        page b acme bob wait=60s
+        page c acme carol wait=60s
+        revoke alice acme
+        hangup b
+        close-all draining 1s
+        tick 2s
+        commit 20 acme:one
+        ",
+        expect![[r#"
+            page a acme alice wait=60s
+            page b acme bob wait=60s
+            page c acme carol wait=60s
+            revoke alice acme
+            < a HTTP/1.1 403 Forbidden {"error":{"code":"not_a_member","message":"the user is not a member of this organisation, or there is none"}}
+              a is finished
+              closed: membership_revoked, 0 events, 0 ms
+            hangup b
+              b is closed
+              closed: client_gone, 0 events, 0 ms
+            close-all draining 1s
+            tick 2s
+              a is closed
+            < c HTTP/1.1 503 Service Unavailable {"error":{"code":"draining","message":"the node is about to stop"}}
+              c is finished
+              closed: draining, 0 events, 1000 ms
+            commit 20 acme:one
+        "#]],
+    );
+}
+
+#[test]
+fn a_page_that_is_ahead_of_the_node_is_held() {
+    check(
+        "
+        page a acme alice after=e.1.30.1
+        commit 30 acme:one acme:two
+        page b acme alice after=e.1.50.1 wait=5s
+        tick 6s
+        page c acme alice after=e.1.50.1 wait=60s
+        tick 20s
+        ",
+        expect![[r#"
+            page a acme alice after=e.1.30.1
+              held
+            commit 30 acme:one acme:two
+            < a HTTP/1.1 200 OK complete e.1.31.0: two e.1.30.2
+              a is finished
+            page b acme alice after=e.1.50.1 wait=5s
+            tick 6s
+              a is closed
+            < b HTTP/1.1 200 OK complete e.1.50.1:
+              b is finished
+              closed: done, 0 events, 5000 ms
+            page c acme alice after=e.1.50.1 wait=60s
+            tick 20s
+              b is closed
+            < c HTTP/1.1 503 Service Unavailable {"error":{"code":"not_ready","message":"the node has not caught up with PostgreSQL yet"}}
+              c is closed
+              closed: lagging, 0 events, 15000 ms
+        "#]],
+    );
+}
+
+#[test]
+fn a_page_waits_until_the_past_has_been_read() {
+    check(
+        "
+        past 40
+        commit 20 acme:one
+        page a acme alice
+        page b acme alice after=e.1.20.1 wait=10s
+        page c acme alice after=e.1.10.1
+        commit 30 acme:two
+        progress 40
+        ",
+        expect![[r#"
+            past 40
+            commit 20 acme:one
+            page a acme alice
+            page b acme alice after=e.1.20.1 wait=10s
+            page c acme alice after=e.1.10.1
+            < c HTTP/1.1 200 OK complete e.1.21.0: one e.1.20.1
+              c is finished
+            commit 30 acme:two
+            < b HTTP/1.1 200 OK complete e.1.31.0: two e.1.30.1
+              b is finished
+              closed: done, 1 events, 0 ms
+            progress 40
+            < a HTTP/1.1 200 OK complete e.1.40.0: one e.1.20.1 two e.1.30.1
+              a is finished
+        "#]],
+    );
+}
+
+#[test]
+fn a_gap_answers_those_who_wait_with_a_reset_in_their_turn() {
+    check(
+        "
+        page a acme alice wait=60s
+        gap 50
+        tick 11s
+        ",
+        expect![[r#"
+            page a acme alice wait=60s
+            gap 50
+            tick 11s
+            < a HTTP/1.1 200 OK reset e.1.50.0:
+              a is finished
+              closed: done, 0 events, 10000 ms
+        "#]],
+    );
+}
+
+#[test]
+fn the_last_events_of_a_channel_outlive_the_log() {
+    check_with_log(
+        512 * 1024,
+        "
+        commit 20 acme:quiet
+        commit 30 acme:loud times=300 bytes=300
+        commit 40 acme:loud times=300 bytes=300
+        page a acme alice channel=quiet
+        page b acme alice after=e.1.20.1 limit=1
+        page c acme alice after=e.1.40.12b
+        page d globex bob
+        stream e acme alice after=e.1.0.0
+        ",
+        expect![[r#"
+            commit 20 acme:quiet
+            commit 30 acme:loud times=300 bytes=300
+            commit 40 acme:loud times=300 bytes=300
+            page a acme alice channel=quiet
+            < a HTTP/1.1 200 OK reset e.1.41.0: quiet e.1.20.1
+              a is finished
+            page b acme alice after=e.1.20.1 limit=1
+            < b HTTP/1.1 200 OK reset e.1.40.42: loud e.1.40.42
+              b is finished
+            page c acme alice after=e.1.40.12b
+            < c HTTP/1.1 200 OK complete e.1.41.0: loud e.1.40.12c
+              c is finished
+            page d globex bob
+            < d HTTP/1.1 200 OK complete e.1.41.0:
+              d is finished
+            stream e acme alice after=e.1.0.0
+            < e HTTP/1.1 200 OK
+            < e connected reset e.1.41.0
+            < e reset history e.1.41.0
+        "#]],
+    );
+}

@@ -1,0 +1,211 @@
+//! How long a stream lives: the `auth` event before the end of its session, renewals, and sessions
+//! that last longer.
+
+use expect_test::expect;
+
+use crate::script::check;
+
+#[test]
+fn a_renewal_moves_the_end_and_is_warned_of_anew() {
+    check(
+        "
+        stream a acme alice expires=90s
+        tick 25s
+        tick 10s
+        renew a alice fresh 100s
+        tick 38s
+        tick 4s
+        tick 58s
+        tick 4s
+        ",
+        expect![[r#"
+            stream a acme alice expires=90s
+            < a HTTP/1.1 200 OK
+            < a connected live e.1.0.0
+            tick 25s
+            < a heartbeat e.1.0.0
+            tick 10s
+            < a auth
+            renew a alice fresh 100s
+              ticket 3: Done
+            tick 38s
+            < a heartbeat e.1.0.0
+            tick 4s
+            < a auth
+            tick 58s
+            < a heartbeat e.1.0.0
+            < a heartbeat e.1.0.0
+            < a bye session_expired
+              a is finished
+              closed: session_expired, 0 events, 135000 ms
+            tick 4s
+              a is closed
+        "#]],
+    );
+}
+
+#[test]
+fn nobody_renews_the_stream_of_another() {
+    check(
+        "
+        stream a acme alice expires=90s
+        renew a bob fresh 3600s
+        tick 92s
+        renew a alice fresh 3600s
+        ",
+        expect![[r#"
+            stream a acme alice expires=90s
+            < a HTTP/1.1 200 OK
+            < a connected live e.1.0.0
+            renew a bob fresh 3600s
+              ticket 3: Foreign
+            tick 92s
+            < a heartbeat e.1.0.0
+            < a auth
+            < a heartbeat e.1.0.0
+            < a heartbeat e.1.0.0
+            < a bye session_expired
+              a is closed
+              closed: session_expired, 0 events, 90000 ms
+            renew a alice fresh 3600s
+              ticket 3: NotFound
+        "#]],
+    );
+}
+
+#[test]
+fn a_renewed_stream_is_revoked_with_its_new_session() {
+    check(
+        "
+        stream a acme alice expires=90s
+        renew a alice fresh 3600s
+        sign-out alice
+        commit 20 acme:one
+        sign-out-of fresh
+        commit 30 acme:one
+        ",
+        expect![[r#"
+            stream a acme alice expires=90s
+            < a HTTP/1.1 200 OK
+            < a connected live e.1.0.0
+            renew a alice fresh 3600s
+              ticket 3: Done
+            sign-out alice
+            commit 20 acme:one
+            < a one e.1.20.1
+            sign-out-of fresh
+            < a bye session_revoked
+              a is finished
+              closed: session_revoked, 1 events, 0 ms
+            commit 30 acme:one
+        "#]],
+    );
+}
+
+#[test]
+fn a_session_that_lasts_longer_is_told_of_nowhere() {
+    check(
+        "
+        stream a acme alice expires=90s
+        stream b acme bob expires=90s
+        extend alice 300s
+        tick 92s
+        tick 150s
+        extend alice 10s
+        tick 12s
+        ",
+        expect![[r#"
+            stream a acme alice expires=90s
+            < a HTTP/1.1 200 OK
+            < a connected live e.1.0.0
+            stream b acme bob expires=90s
+            < b HTTP/1.1 200 OK
+            < b connected live e.1.0.0
+            extend alice 300s
+            tick 92s
+            < a heartbeat e.1.0.0
+            < a heartbeat e.1.0.0
+            < a heartbeat e.1.0.0
+            < b heartbeat e.1.0.0
+            < b auth
+            < b heartbeat e.1.0.0
+            < b heartbeat e.1.0.0
+            < b bye session_expired
+              b is closed
+              closed: session_expired, 0 events, 90000 ms
+            tick 150s
+            < a heartbeat e.1.0.0
+            < a heartbeat e.1.0.0
+            < a heartbeat e.1.0.0
+            < a heartbeat e.1.0.0
+            < a heartbeat e.1.0.0
+            < a heartbeat e.1.0.0
+            < a auth
+            extend alice 10s
+            tick 12s
+            < a auth
+            < a bye session_expired
+              a is closed
+              closed: session_expired, 0 events, 252000 ms
+        "#]],
+    );
+}
+
+#[test]
+fn a_session_that_ends_while_the_socket_is_full_sends_nothing_more() {
+    check(
+        "
+        stream a acme alice expires=20s
+        takes a 0
+        commit 20 acme:one
+        tick 15s
+        takes a 10
+        tick 6s
+        takes a all
+        tick 12s
+        ",
+        expect![[r#"
+            stream a acme alice expires=20s
+            < a HTTP/1.1 200 OK
+            < a connected live e.1.0.0
+            takes a 0
+            commit 20 acme:one
+            tick 15s
+            takes a 10
+            < a … 10 bytes
+            tick 6s
+            < a … 10 bytes
+            takes a all
+            < a auth
+            < a bye session_expired
+              a is finished
+              closed: session_expired, 0 events, 21000 ms
+            tick 12s
+              a is closed
+        "#]],
+    );
+}
+
+#[test]
+fn a_warning_does_not_end_the_patience_with_a_slow_reader() {
+    check(
+        "
+        stream a acme alice expires=70s
+        takes a 0
+        commit 20 acme:one
+        tick 12s
+        takes a all
+        ",
+        expect![[r#"
+            stream a acme alice expires=70s
+            < a HTTP/1.1 200 OK
+            < a connected live e.1.0.0
+            takes a 0
+            commit 20 acme:one
+            tick 12s
+            takes a all
+            < a auth
+            < a one e.1.20.1
+        "#]],
+    );
+}
