@@ -1,23 +1,22 @@
 //! From what a request presents to a verdict, without asking anybody: either who it is, or the one
 //! question that has to be asked first.
 //!
-//! Each method looks at cookies of its own, or at the bearer token. The first that accepts decides;
-//! where none does, the one that came closest to it says why.
+//! Each method looks at cookies of its own, or at the bearer token. The first that accepts decides; else
+//! there may be a question; else the method that came closest says why it is nobody.
 
 mod better_auth;
+mod method;
 mod sealed;
 mod signed;
 
-use crate::cookie::{CookieNames, Cookies};
+use crate::cookie::Cookies;
 use crate::identity::{ClaimRules, Identity};
 use crate::introspection::{AnswerError, AnswerRules};
 use crate::jwks::Jwks;
 use crate::limits::{ROW_TOKEN_BYTES_MAX, ROW_TOKEN_BYTES_MIN};
-use crate::{Fingerprint, IdentityError, Method, Secret, Settings, TokenError, jwe};
+use crate::{Fingerprint, IdentityError, Method, Secret, Settings};
 
-use better_auth::BetterAuth;
-use sealed::Sealed;
-use signed::{Issuer, Signed};
+use method::Ready;
 
 /// What a request presents.
 #[derive(Clone, Default)]
@@ -40,6 +39,18 @@ pub enum Verdict {
     /// not have: [`crate::jwks::Refresh`] knows whether to fetch it. Where it was never fetched, the
     /// node cannot tell, and nobody may be told that their session is no good.
     KeysNeeded(usize),
+}
+
+impl Verdict {
+    /// By what it is chosen among several: a row, a set of keys, the application.
+    fn cost(&self) -> u8 {
+        match self {
+            Self::Identity(_) => 0,
+            Self::Row(_) => 1,
+            Self::KeysNeeded(_) => 2,
+            Self::Introspect(_) => 3,
+        }
+    }
 }
 
 /// Which row has to be read.
@@ -79,16 +90,6 @@ pub struct Verifier {
     takes_bearers: bool,
 }
 
-/// A method with its keys.
-enum Ready {
-    Sealed(Sealed),
-    BetterAuth(BetterAuth),
-    SessionRow(CookieNames),
-    Signed(Signed),
-    Issuer(Issuer),
-    Introspection(Option<CookieNames>),
-}
-
 impl Verifier {
     /// Derives the keys.
     pub fn new(settings: Settings) -> Self {
@@ -123,7 +124,7 @@ impl Verifier {
         };
         // A token that is sent on purpose is what counts; a cookie comes along by itself.
         let bearer = presented.bearer.filter(|_| self.takes_bearers);
-        let mut keys_needed = None;
+        let mut question: Option<Verdict> = None;
         let mut refused = None;
         for method in &self.methods {
             let verdict = match bearer {
@@ -131,18 +132,20 @@ impl Verifier {
                 None => method.verify_cookies(&presented.cookies, &circumstances),
             };
             match verdict {
-                Ok(Some(Verdict::KeysNeeded(issuer))) => {
-                    keys_needed.get_or_insert(issuer);
+                Ok(Some(Verdict::Identity(identity))) => return Ok(Verdict::Identity(identity)),
+                // Of several questions the cheapest is asked, whatever the order of the methods: one
+                // answer is enough, and what nobody needs to be asked is known by now.
+                Ok(Some(other)) => {
+                    question = question
+                        .into_iter()
+                        .chain([other])
+                        .min_by_key(Verdict::cost);
                 }
-                Ok(Some(verdict)) => return Ok(verdict),
                 Ok(None) => {}
                 Err(error) => refused = refused.max(Some(error)),
             }
         }
-        match keys_needed {
-            Some(issuer) => Ok(Verdict::KeysNeeded(issuer)),
-            None => Err(refused.unwrap_or(IdentityError::Missing)),
-        }
+        question.ok_or(refused.unwrap_or(IdentityError::Missing))
     }
 
     /// What stands for everything in this request that any method looks at; `None` where there is
@@ -217,159 +220,8 @@ struct Circumstances<'a> {
     now_ms: u64,
 }
 
-/// Nothing to look at, a verdict, or why what was there is not accepted.
-type Looked = Result<Option<Verdict>, IdentityError>;
-
-impl Ready {
-    fn new(method: Method) -> Self {
-        match method {
-            Method::NextAuth { secrets, cookies } => {
-                Self::Sealed(Sealed::next_auth(secrets, cookies))
-            }
-            Method::AuthJs { secrets, cookies } => Self::Sealed(Sealed::auth_js(secrets, cookies)),
-            Method::Auth0 { secrets, cookies } => Self::Sealed(Sealed::auth0(secrets, cookies)),
-            Method::BetterAuth {
-                secrets,
-                cookies,
-                accept_previous_secrets,
-            } => Self::BetterAuth(BetterAuth::new(secrets, cookies, accept_previous_secrets)),
-            Method::SessionRow { cookies } => Self::SessionRow(cookies),
-            Method::Jwt {
-                secrets,
-                cookies,
-                rules,
-            } => Self::Signed(Signed {
-                secrets,
-                cookies,
-                rules,
-            }),
-            Method::Jwks {
-                issuer,
-                cookies,
-                rules,
-            } => Self::Issuer(Issuer {
-                issuer,
-                cookies,
-                rules,
-            }),
-            Method::Introspection { cookies, .. } => Self::Introspection(cookies),
-        }
-    }
-
-    fn verify_bearer(&self, bearer: &str, circumstances: &Circumstances<'_>) -> Looked {
-        match self {
-            Self::Signed(signed) => signed.verify(bearer, circumstances).map(Some),
-            Self::Issuer(issuer) => issuer.verify(bearer, circumstances).map(Some),
-            Self::Introspection(_) => Ok(Some(Verdict::Introspect(Introspect {
-                cookie: None,
-                bearer: Some(Secret::new(bearer)),
-                credential: Fingerprint::of(bearer),
-            }))),
-            Self::Sealed(_) | Self::BetterAuth(_) | Self::SessionRow(_) => Ok(None),
-        }
-    }
-
-    fn verify_cookies(&self, cookies: &Cookies<'_>, circumstances: &Circumstances<'_>) -> Looked {
-        match self {
-            Self::Sealed(sealed) => first(Some(&sealed.cookies), cookies, |index, value| {
-                sealed.verify(index, value, circumstances)
-            }),
-            Self::BetterAuth(better_auth) => {
-                first(Some(&better_auth.cookies), cookies, |_, value| {
-                    better_auth.verify(value)
-                })
-            }
-            Self::SessionRow(names) => first(Some(names), cookies, |_, value| session_row(value)),
-            Self::Signed(signed) => first(signed.cookies.as_ref(), cookies, |_, value| {
-                signed.verify(value, circumstances)
-            }),
-            Self::Issuer(issuer) => first(issuer.cookies.as_ref(), cookies, |_, value| {
-                issuer.verify(value, circumstances)
-            }),
-            Self::Introspection(names) => Ok(introspect(names.as_ref(), cookies)),
-        }
-    }
-
-    /// Whether it looks at the cookie of this name.
-    fn covers(&self, name: &str) -> bool {
-        match self {
-            Self::Introspection(None) => true,
-            _ => self.names().is_some_and(|names| names.covers(name)),
-        }
-    }
-
-    fn names(&self) -> Option<&CookieNames> {
-        match self {
-            Self::Sealed(sealed) => Some(&sealed.cookies),
-            Self::BetterAuth(better_auth) => Some(&better_auth.cookies),
-            Self::SessionRow(names) => Some(names),
-            Self::Signed(signed) => signed.cookies.as_ref(),
-            Self::Issuer(issuer) => issuer.cookies.as_ref(),
-            Self::Introspection(names) => names.as_ref(),
-        }
-    }
-
-    /// The name of its cookie as people know it: the last, without a prefix.
-    fn plain_name(&self) -> Option<&str> {
-        self.names()?.iter().last()
-    }
-}
-
-/// The first of the cookies that is accepted, else why none of them is.
-fn first(
-    names: Option<&CookieNames>,
-    cookies: &Cookies<'_>,
-    mut verify: impl FnMut(usize, &str) -> Result<Verdict, IdentityError>,
-) -> Looked {
-    let mut refused = None;
-    let mut keys_needed = None;
-    for found in names.into_iter().flat_map(|names| names.find(cookies)) {
-        match verify(found.index, &found.value) {
-            Ok(Verdict::KeysNeeded(issuer)) => keys_needed = Some(Verdict::KeysNeeded(issuer)),
-            Ok(verdict) => return Ok(Some(verdict)),
-            Err(error) => refused = refused.max(Some(error)),
-        }
-    }
-    match (keys_needed, refused) {
-        (None, Some(error)) => Err(error),
-        (keys_needed, _) => Ok(keys_needed),
-    }
-}
-
-/// The key of a row, as it stands in the cookie: the row alone proves it.
-fn session_row(value: &str) -> Result<Verdict, IdentityError> {
-    // Where both strategies are tried, an encrypted session that was refused is not looked up.
-    let token = row_token(value).filter(|token| !jwe::is_sealed(token));
-    let token = token.ok_or(IdentityError::Token(TokenError::Malformed))?;
-    Ok(Verdict::Row(RowQuestion {
-        source: RowSource::AuthJs,
-        token: Secret::new(token),
-    }))
-}
-
 /// The text, if it can be the key of a session's row.
 fn row_token(text: &str) -> Option<&str> {
     let is_long = (ROW_TOKEN_BYTES_MIN..=ROW_TOKEN_BYTES_MAX).contains(&text.len());
     (is_long && text.bytes().all(|byte| byte.is_ascii_graphic())).then_some(text)
-}
-
-/// The cookies that the application is shown, as one field.
-fn introspect(names: Option<&CookieNames>, cookies: &Cookies<'_>) -> Option<Verdict> {
-    let is_shown = |name: &str| names.is_none_or(|names| names.covers(name));
-    let is_clean = |text: &str| !text.contains(char::is_control);
-    let shown = cookies
-        .iter()
-        .filter(|(name, value)| is_shown(name) && is_clean(name) && is_clean(value));
-    let pairs: Vec<String> = shown
-        .map(|(name, value)| format!("{name}={value}"))
-        .collect();
-    if pairs.is_empty() {
-        return None;
-    }
-    let field = pairs.join("; ");
-    Some(Verdict::Introspect(Introspect {
-        credential: Fingerprint::of(&field),
-        cookie: Some(Secret::new(&field)),
-        bearer: None,
-    }))
 }

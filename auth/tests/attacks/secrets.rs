@@ -147,3 +147,92 @@ fn a_fingerprint_stands_for_all_that_is_looked_at_and_nothing_else() {
     assert_eq!(of("session=a", Some("t")), of("session=b", Some("t")));
     assert_ne!(of("", Some("t")), of("", Some("u")));
 }
+
+#[test]
+fn whoever_can_be_told_at_once_is_and_of_several_questions_the_cheapest_is_asked() {
+    let names = |name| CookieNames::new(name).unwrap();
+    let asking = Method::Introspection {
+        cookies: None,
+        answer: AnswerRules::default(),
+    };
+    let row = Method::SessionRow {
+        cookies: names("row"),
+    };
+    let issued = Method::Jwks {
+        issuer: 0,
+        cookies: Some(names("issued")),
+        rules: TokenRules::default(),
+    };
+    let jwt = Method::Jwt {
+        secrets: vec![Secret::new(SECRET)],
+        cookies: Some(names("session")),
+        rules: TokenRules::default(),
+    };
+    let verifier = Verifier::new(Settings {
+        methods: vec![asking, issued, row, jwt],
+        claims: ClaimRules::default(),
+    });
+    let honest = mint::with_hmac(r#"{"alg":"HS256"}"#, HONEST, SECRET.as_bytes());
+    let unknown = mint::Issuer::new().sign(r#"{"alg":"ES256","kid":"k1"}"#, HONEST);
+    let verdict = |fields: &[&str]| {
+        let presented = Presented {
+            cookies: Cookies::new(fields.iter().copied()),
+            bearer: None,
+        };
+        match verifier.verify(&presented, &[], NOW_MS) {
+            Ok(Verdict::Identity(_)) => "identity",
+            Ok(Verdict::Row(_)) => "row",
+            Ok(Verdict::KeysNeeded(_)) => "keys",
+            Ok(Verdict::Introspect(_)) => "application",
+            Err(_) => "nobody",
+        }
+    };
+    let session = format!("session={honest}");
+    let issued = format!("issued={unknown}");
+    let row = "row=3b1f7c1e-4f7a-4a7e-9a39-0c9e3f1f6a55";
+    assert_eq!(verdict(&[&issued, row, &session]), "identity");
+    assert_eq!(verdict(&[&issued, row, "session=forged"]), "row");
+    assert_eq!(verdict(&[&issued, "row=short"]), "keys");
+    assert_eq!(verdict(&["row=short", "x=y"]), "application");
+    assert_eq!(verdict(&[]), "nobody");
+}
+
+#[test]
+fn the_key_of_a_row_is_written_as_a_cookie_is() {
+    let verifier = Verifier::new(Settings {
+        methods: vec![Method::SessionRow {
+            cookies: CookieNames::new("row").unwrap(),
+        }],
+        claims: ClaimRules::default(),
+    });
+    let key = |value: &str| {
+        let field = format!("row={value}");
+        let presented = Presented {
+            cookies: Cookies::new([field.as_str()]),
+            bearer: None,
+        };
+        match verifier.verify(&presented, &[], NOW_MS) {
+            Ok(Verdict::Row(row)) => Some(row.token.reveal().to_owned()),
+            _ => None,
+        }
+    };
+    assert_eq!(
+        key("abcdefghijklmn%2B%2F").as_deref(),
+        Some("abcdefghijklmn+/")
+    );
+    assert_eq!(
+        key("abcdefghijklmnop%").as_deref(),
+        Some("abcdefghijklmnop%")
+    );
+    for value in [
+        "short",
+        "abcdefghijklmno%20p",
+        "abcdefghijklmnop%00",
+        &"a".repeat(513),
+        "",
+    ] {
+        assert_eq!(key(value), None, "{value}");
+    }
+    // An encrypted session is not looked up as if it were the key of a row.
+    assert_eq!(key("eyJhbGciOiJkaXIifQ..aaaa.bbbb.cccc"), None);
+}
