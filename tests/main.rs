@@ -30,6 +30,7 @@ mod slot;
 mod slots;
 mod slow_reader;
 mod start;
+mod stats;
 mod support;
 mod tenancy;
 mod tidy;
