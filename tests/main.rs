@@ -23,6 +23,7 @@ mod many;
 mod operations;
 mod proxies;
 mod publish;
+mod publishing;
 mod refusals;
 mod resume;
 mod routes;
