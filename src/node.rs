@@ -67,7 +67,7 @@ impl std::error::Error for BootError {}
 /// # Errors
 ///
 /// Where the database, the machine or the configuration does not allow it.
-pub(crate) fn start(config: Config, pages: Router) -> Result<Node, BootError> {
+pub(crate) fn start(mut config: Config, pages: Router) -> Result<Node, BootError> {
     for warning in &config.warnings {
         tracing::warn!("{warning}");
     }
@@ -77,14 +77,9 @@ pub(crate) fn start(config: Config, pages: Router) -> Result<Node, BootError> {
         .build();
     let runtime = runtime.map_err(|error| boot_error("the runtime cannot be made", &error))?;
     runtime
-        .block_on(preflight::check(&config))
-        .map_err(BootError)?;
-    let has_revocations = runtime
-        .block_on(preflight::has_revocations(&config))
+        .block_on(preflight::check(&mut config))
         .map_err(BootError)?;
     drop(runtime);
-    let mut config = config;
-    config.rules.identity.revocation = has_revocations;
 
     let config = Arc::new(config);
     let secrets = Secrets::draw().map_err(|error| boot_error("no random numbers", &error))?;
@@ -329,7 +324,7 @@ fn engine_config(config: &Config, secrets: &Secrets, engine: u16) -> engine::Con
         heartbeat_ms: milliseconds(config.http.heartbeat),
         log_bytes_max: config.history.max_bytes,
         reset_spread_ms: RESET_SPREAD_MS,
-        idle_close_ms: 0,
+        idle_close_ms: milliseconds(config.limits.idle_close),
         resume_wait_ms: RESUME_WAIT_MS,
     }
 }

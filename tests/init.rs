@@ -43,6 +43,8 @@ SELECT string_agg(line, E'\\n' ORDER BY line) FROM (
     SELECT format('class %s %s %s %s', oid::regclass, relkind, relreplident,
         coalesce(relacl, acldefault('r', relowner))) FROM pg_class WHERE relnamespace >= 16384 OR
         relnamespace = 'public'::regnamespace
+    UNION ALL SELECT format('column %s %s %s', attrelid::regclass, attname, attacl)
+        FROM pg_attribute WHERE attacl IS NOT NULL AND attrelid >= 16384
     UNION ALL SELECT format('index %s %s %s', indexrelid::regclass, indisreplident, indisvalid)
         FROM pg_index WHERE indrelid >= 16384
     UNION ALL SELECT format('publication %s', to_jsonb(p)) FROM pg_publication AS p
@@ -148,14 +150,14 @@ fn what_it_prints_is_a_script_for_psql() {
     );
     assert_eq!(
         published,
-        "Draft OrganizationMember Property Visit \
+        "Draft Organization OrganizationMember Property Visit \
          a_name_that_is_as_long_as_a_name_can_be_in_postgresql_63_bytes"
     );
     // The hostile name is one table among others, and dropped none.
     let count = fresh
         .sql()
         .value("SELECT count(*) FROM pg_publication_tables WHERE schemaname <> 'tailrace'");
-    assert_eq!(count, "6");
+    assert_eq!(count, "7");
     // The node's role writes revocations, and everybody hears of them.
     let revoke = r#"INSERT INTO tailrace.revocation ("user", until) VALUES ('eve', now())"#;
     let sql = fresh.sql();

@@ -3,12 +3,14 @@
 //! judged by `check`, what is to be run is written by `init` and `identity`.
 
 mod identity;
+pub(crate) mod parts;
 mod publication;
 mod read;
 mod role;
 mod server;
 
 pub(crate) use identity::{Identities, index_name};
+pub(crate) use parts::{Kind, Named, Part};
 pub(crate) use publication::{Publication, Published};
 pub(crate) use read::Catalog;
 pub(crate) use role::{Rights, Role};

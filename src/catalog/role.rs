@@ -43,47 +43,56 @@ impl Role {
         Ok(Self::read(client, RDS_REPLICATION).await?.is_some())
     }
 
-    /// Whether it may read the table, and the schema that it is in.
+    /// What of these columns of a table it may not read.
     ///
     /// # Errors
     ///
     /// Where the database cannot be asked.
-    pub(crate) async fn may_select(
+    pub(crate) async fn rights(
         &self,
         client: &Client,
         oid: u32,
+        columns: &[String],
     ) -> Result<Rights, DatabaseError> {
-        let sql = "SELECT pg_catalog.has_table_privilege($1::text::name, c.oid, 'SELECT'),
-                       pg_catalog.has_schema_privilege($1::text::name, c.relnamespace, 'USAGE')
+        let sql = "SELECT pg_catalog.has_schema_privilege($1::text::name, c.relnamespace, 'USAGE'),
+                       ARRAY(SELECT a.attname::text FROM pg_catalog.pg_attribute AS a
+                           WHERE a.attrelid = c.oid AND a.attname::text = ANY ($3)
+                               AND NOT pg_catalog.has_column_privilege(
+                                   $1::text::name, c.oid, a.attnum, 'SELECT')
+                           ORDER BY a.attnum)
                    FROM pg_catalog.pg_class AS c WHERE c.oid = $2";
         let row = client
-            .query_one(sql, &[&self.name, &oid])
+            .query_one(sql, &[&self.name, &oid, &columns])
             .await
             .map_err(DatabaseError::of)?;
         Ok(Rights {
-            table: row.get(0),
-            schema: row.get(1),
+            schema: row.get(0),
+            unreadable: row.get(1),
         })
     }
 
-    /// What everybody may do with the table.
-    ///
-    /// # Errors
-    ///
-    /// Where the database cannot be asked.
-    pub(crate) async fn of_public(client: &Client, oid: u32) -> Result<Rights, DatabaseError> {
-        let everybody = Self {
+    /// Everybody, as the server calls them: what they may, a role may that is only to be made.
+    pub(crate) fn public() -> Self {
+        Self {
             name: "public".to_owned(),
             is_superuser: false,
             may_replicate: false,
-        };
-        everybody.may_select(client, oid).await
+        }
     }
 }
 
-/// Whether a table can be read.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+/// What a role may read of a table.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(crate) struct Rights {
-    pub(crate) table: bool,
+    /// Whether it may look into the schema at all.
     pub(crate) schema: bool,
+    /// The columns that it was asked for and may not.
+    pub(crate) unreadable: Vec<String>,
+}
+
+impl Rights {
+    /// Whether nothing is lacking.
+    pub(crate) fn suffice(&self) -> bool {
+        self.schema && self.unreadable.is_empty()
+    }
 }

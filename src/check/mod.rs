@@ -3,12 +3,12 @@
 //! changed.
 //!
 //! One room for each group of findings: `kernel`, `configuration`, `connection`, `server`, `slot`,
-//! `publication`, `tables`, `routes`, `membership`, `revocation`. `report` is how they are shown.
+//! `publication`, `tables`, `routes`, `people`, `revocation`. `report` is how they are shown.
 
 mod configuration;
 mod connection;
 mod kernel;
-mod membership;
+mod people;
 mod publication;
 mod report;
 mod revocation;
@@ -25,7 +25,7 @@ use std::process::ExitCode;
 use replication::Provider;
 use tokio_postgres::Client;
 
-use crate::catalog::{Catalog, Publication, Server};
+use crate::catalog::{Catalog, Publication, Server, parts::parts};
 use crate::config::{Config, units};
 use crate::database::DatabaseError;
 use crate::retention::Retention;
@@ -149,16 +149,21 @@ async fn look_inside(
         report.add("Tables", tables::findings(rules, publication, &catalog));
         report.add("Routes", routes::findings(rules, publication, &catalog));
     }
-    if let Some(membership) = &config.membership {
-        let look = membership::Look {
+    let parts = parts(config);
+    let mut findings = Vec::new();
+    for part in &parts {
+        let look = people::Look {
             client,
-            membership,
+            part,
+            parts: &parts,
+            rules: &config.rules,
             catalog: &catalog,
             publication: publication.as_ref(),
             server: &server,
         };
-        report.add("Membership", look.findings().await?);
+        findings.extend(look.findings().await?);
     }
+    report.add("People", findings);
     let user = &info.user;
     let findings = revocation::findings(client, user, publication.as_ref(), &catalog);
     report.add("Revocation", findings.await?);

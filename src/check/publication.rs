@@ -3,7 +3,7 @@
 use tokio_postgres::Client;
 
 use super::Finding;
-use crate::catalog::{Catalog, Publication};
+use crate::catalog::{Catalog, Publication, Table};
 use crate::config::Config;
 use crate::database::{DatabaseError, identifier};
 use crate::init;
@@ -17,7 +17,7 @@ pub(super) async fn findings(
 ) -> Result<Vec<Finding>, DatabaseError> {
     let name = &config.database.publication;
     let Some(publication) = publication else {
-        let script = init::publication_script(client, name, &config.rules).await?;
+        let script = init::publication_script(client, config).await?;
         return Ok(vec![
             Finding::fail(
                 format!("publication {name}"),
@@ -145,4 +145,29 @@ pub(super) fn take_out(publication: &Publication, table: &str) -> String {
         "ALTER PUBLICATION {} DROP TABLE {table};",
         identifier(&publication.name)
     )
+}
+
+/// The statements that publish a table anew, with more columns: a list cannot be altered.
+pub(super) fn with_columns(publication: &Publication, table: &Table, more: &[&str]) -> Vec<String> {
+    let Some(published) = publication.table(table.oid) else {
+        return Vec::new();
+    };
+    let listed = published.columns.as_deref().unwrap_or_default();
+    let is_sent = |name: &str, number| listed.contains(&number) || more.contains(&name);
+    let columns = table
+        .columns
+        .iter()
+        .filter(|column| is_sent(&column.name, column.number));
+    let names: Vec<String> = columns.map(|column| identifier(&column.name)).collect();
+    let filter = match &published.filter {
+        Some(condition) => format!(" WHERE ({condition})"),
+        None => String::new(),
+    };
+    let entry = format!("{} ({}){filter}", table.sql(), names.join(", "));
+    vec![
+        "BEGIN;".to_owned(),
+        take_out(publication, &table.sql()),
+        add(publication, &entry),
+        "COMMIT;".to_owned(),
+    ]
 }

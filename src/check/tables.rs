@@ -5,7 +5,6 @@ use replication::{Organisation, Route, Rules};
 
 use super::{Finding, publication};
 use crate::catalog::{Catalog, Identities, Publication, Published, Table};
-use crate::database::identifier;
 use crate::init;
 
 /// A finding or more for each table.
@@ -169,7 +168,11 @@ impl Look<'_> {
             .because(
                 "While it is in the publication, the application's own updates and deletes FAIL.",
             )
-            .mends(self.with_columns(&identity))
+            .mends(publication::with_columns(
+                self.publication,
+                self.table,
+                &identity,
+            ))
         })
     }
 
@@ -214,7 +217,11 @@ impl Look<'_> {
         (!listed.contains(&column.number)).then(|| {
             Finding::warn(self.about(), format!("its column list leaves out {name}"))
                 .because("Nothing says whose its rows are, so they reach nobody.")
-                .mends(self.with_columns(&[name]))
+                .mends(publication::with_columns(
+                    self.publication,
+                    self.table,
+                    &[name],
+                ))
         })
     }
 
@@ -268,29 +275,6 @@ impl Look<'_> {
 
     fn with_identity(&self, finding: Finding, home: Home<'_>) -> Finding {
         with_mend(finding, Identities::with(self.table, &self.needed(home)))
-    }
-
-    /// Publishes the table anew, with more columns: a list cannot be altered.
-    fn with_columns(&self, more: &[&str]) -> Vec<String> {
-        let table = self.table;
-        let listed = self.published.columns.as_deref().unwrap_or_default();
-        let is_sent = |name: &str, number| listed.contains(&number) || more.contains(&name);
-        let columns = table
-            .columns
-            .iter()
-            .filter(|column| is_sent(&column.name, column.number));
-        let names: Vec<String> = columns.map(|column| identifier(&column.name)).collect();
-        let filter = match &self.published.filter {
-            Some(condition) => format!(" WHERE ({condition})"),
-            None => String::new(),
-        };
-        let entry = format!("{} ({}){filter}", table.sql(), names.join(", "));
-        vec![
-            "BEGIN;".to_owned(),
-            self.take_out(),
-            publication::add(self.publication, &entry),
-            "COMMIT;".to_owned(),
-        ]
     }
 }
 

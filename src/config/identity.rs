@@ -45,6 +45,38 @@ impl Identity {
     }
 }
 
+/// What only the database can say about a configuration.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) struct Found {
+    /// The table of memberships has no column of the default name for roles.
+    pub(crate) no_role: bool,
+    /// The table of sessions has no column of the default name for the organisation chosen last.
+    pub(crate) no_active_organization: bool,
+    /// The table of revocations is there, is published and can be read.
+    pub(crate) revocation: bool,
+}
+
+impl super::Config {
+    /// Takes the defaults away that this database does not have, and takes up what it has.
+    pub(crate) fn adapt(&mut self, found: Found) {
+        if let Some(MembershipSource::Table(table)) = &mut self.identity.membership
+            && found.no_role
+        {
+            table.role = None;
+            self.membership = Some(table.clone());
+        }
+        if let Some(session) = &mut self.identity.session
+            && found.no_active_organization
+        {
+            session.active_organization = None;
+        }
+        self.rules.identity = replication::Identity {
+            revocation: found.revocation,
+            ..self.identity.rules()
+        };
+    }
+}
+
 /// What says who belongs to which organisation.
 #[derive(Clone, Debug)]
 pub(crate) enum MembershipSource {
@@ -76,6 +108,9 @@ pub(crate) struct Membership {
 }
 
 impl Membership {
+    /// The default of `membership.role`: a table without such a column has no roles.
+    pub(crate) const ROLE_DEFAULT: &str = "role";
+
     /// The table's name.
     pub(crate) fn name(&self) -> TableName {
         TableName {
@@ -163,6 +198,9 @@ pub(crate) struct SessionTable {
 }
 
 impl SessionTable {
+    /// Better Auth's name for it, which it has with its plugin for organisations only.
+    pub(crate) const ACTIVE_ORGANIZATION_DEFAULT: &str = "activeOrganizationId";
+
     fn rules(&self) -> replication::SessionTable {
         replication::SessionTable {
             table: self.table.text(),
@@ -274,7 +312,7 @@ fn session(raw: &raw::Session, modes: &[Mode]) -> Result<Option<SessionTable>, C
             "token",
             "userId",
             "expiresAt",
-            "activeOrganizationId",
+            SessionTable::ACTIVE_ORGANIZATION_DEFAULT,
         ],
         false => ["Session", "id", "sessionToken", "userId", "expires", ""],
     };

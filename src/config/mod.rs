@@ -37,8 +37,8 @@ pub(crate) use environment::Environment;
 pub(crate) use error::ConfigError;
 pub(crate) use history::{History, Slot};
 pub(crate) use identity::{
-    Identity, Membership, MembershipClaim, MembershipSource, OrganizationTable, SessionTable,
-    TableName, UserTable,
+    Found, Identity, Membership, MembershipClaim, MembershipSource, OrganizationTable,
+    SessionTable, TableName, UserTable,
 };
 pub(crate) use limits::Limits;
 pub(crate) use network::Network;

@@ -53,7 +53,6 @@ use rate::RateLimit;
 use sql::{Job, Outcome, Sql};
 use uplink::EngineNotice;
 
-pub(crate) use membership::MembershipSql;
 pub(crate) use shared::Shared;
 pub(crate) use uplink::{Downlink, pair};
 

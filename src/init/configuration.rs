@@ -7,7 +7,9 @@ use std::path::Path;
 
 use replication::{ConnectInfo, Host};
 
+use super::people::{Library, People};
 use super::plan::Plan;
+use crate::config::Identity;
 
 /// What is drawn for a new node. Neither is printed: they go into a file that only its owner reads.
 pub(super) struct Secrets {
@@ -56,35 +58,119 @@ pub(super) fn text(plan: &Plan, secrets: Option<(&Secrets, Option<&str>)>) -> St
     };
     let mut text = format!(
         "# Written by `tailrace init`. Every key there is stands in the tailrace.toml that Tailrace\n\
-         # comes with, with its default.\n\n[database]\n{url}\npublication = {}\n\n[auth]\n\
-         # The secret that your application signs its sessions with; better in TAILRACE_AUTH_SECRET.\n\
-         # secret = \"…\"\ncookie = \"session\"\n\n[keys]\n\
-         # For your own servers: opens streams of any organisation.\n{service}\n",
-        quoted(&plan.publication_name)
+         # comes with, with its default.\n\n[database]\n{url}\npublication = {}\n\n{}\n[keys]\n\
+         # For your own servers: opens streams of any organisation, and publishes.\n{service}\n",
+        quoted(&plan.publication_name),
+        sessions(plan.people.library),
     );
-    match &plan.membership {
-        Some(members) => {
-            let role = members.role.as_deref().unwrap_or("");
-            let _ = write!(
-                text,
-                "\n[membership]\ntable = {}\nuser = {}\norganization = {}\nrole = {}\n",
-                quoted(&members.table.label()),
-                quoted(&members.user),
-                quoted(&members.organization),
-                quoted(role)
-            );
-        }
-        None => text.push_str(
-            "\n# The table that says who belongs to which organisation: none looks like it.\n\
-             # [membership]\n# table = \"OrganizationMember\"\n# user = \"userId\"\n\
-             # organization = \"organizationId\"\n# role = \"role\"\n",
-        ),
-    }
+    text.push_str(&people(&plan.people));
     text.push_str(
         "\n# One event for many changes of a transaction, where your pages understand batches:\n\
          # [batch]\n# over = 50\n",
     );
     text
+}
+
+/// `[auth]`: what a person still has to say.
+fn sessions(library: Library) -> &'static str {
+    match library {
+        Library::BetterAuth => {
+            "# The tables are Better Auth's: its secret, or BETTER_AUTH_SECRET in the environment.\n\
+             # [auth.better_auth]\n# secret = \"…\"\n"
+        }
+        Library::AuthJs => {
+            "# The tables are those of Auth.js. Sessions that are rows need nothing here; where they are\n\
+             # tokens, its secret, or AUTH_SECRET (NEXTAUTH_SECRET in version 4) in the environment.\n\
+             # [auth.authjs]    # or [auth.nextauth]\n# secret = \"…\"\n"
+        }
+        Library::Unknown => {
+            "[auth]\n\
+             # The secret that your application signs its sessions with; better in TAILRACE_AUTH_SECRET.\n\
+             # docs/auth.md has the other ways: Auth.js, Better Auth, published keys, asking.\n\
+             # secret = \"…\"\ncookie = \"session\"\n"
+        }
+    }
+}
+
+/// The tables of people. Where nothing says who belongs where, all of it is left to a person.
+fn people(people: &People) -> String {
+    let mut text = String::new();
+    match people.membership() {
+        Some(members) => section(
+            &mut text,
+            "membership",
+            &[
+                ("table", &members.name().text()),
+                ("user", &members.user),
+                ("organization", &members.organization),
+                ("role", members.role.as_deref().unwrap_or("")),
+            ],
+        ),
+        None => text.push_str(
+            "\n# The table that says who belongs to which organisation: none looks like it. Where there are no\n\
+             # organisations, `none = true`.\n\
+             # [membership]\n# table = \"OrganizationMember\"\n# user = \"userId\"\n\
+             # organization = \"organizationId\"\n# role = \"role\"\n",
+        ),
+    }
+    let mut others = String::new();
+    let Identity {
+        session,
+        user,
+        organization,
+        ..
+    } = &people.identity;
+    if let Some(session) = session {
+        let active = session.active_organization.as_deref().unwrap_or("");
+        let table = session.table.text();
+        let keys = [
+            ("table", table.as_str()),
+            ("id", &session.id),
+            ("token", &session.token),
+            ("user", &session.user),
+            ("expires", &session.expires),
+            ("active_organization", active),
+        ];
+        section(&mut others, "session", &keys);
+    }
+    if let Some(user) = user {
+        let (table, banned) = (user.table.text(), user.banned.as_deref().unwrap_or(""));
+        let until = user.banned_until.as_deref().unwrap_or("");
+        let keys = [
+            ("table", table.as_str()),
+            ("id", &user.id),
+            ("banned", banned),
+            ("banned_until", until),
+        ];
+        section(&mut others, "user", &keys);
+    }
+    if let Some(organization) = organization {
+        let table = organization.table.text();
+        let keys = [("table", table.as_str()), ("id", &organization.id)];
+        section(&mut others, "organization", &keys);
+    }
+    match people.membership() {
+        Some(_) => text.push_str(&others),
+        None => {
+            for line in others.lines() {
+                let _ = match line {
+                    "" => writeln!(text),
+                    line => writeln!(text, "# {line}"),
+                };
+            }
+        }
+    }
+    text
+}
+
+/// A table of the file; what has no value is left out, but for what would then have its default.
+fn section(text: &mut String, name: &str, keys: &[(&str, &str)]) {
+    let _ = write!(text, "\n[{name}]\n");
+    for (key, value) in keys {
+        if !value.is_empty() || *key == "role" {
+            let _ = writeln!(text, "{key} = {}", quoted(value));
+        }
+    }
 }
 
 /// The file as a comment of SQL, so that everything that is printed is a script for psql.

@@ -1,11 +1,12 @@
 //! `tailrace init`: what a database needs before a node can read it, as statements and as a
 //! `tailrace.toml`, written from the live catalogue; run only where `--apply` says so.
 //!
-//! `plan` decides, `statements`, `revocation` and `configuration` write, `apply` asks and runs, `undo`
-//! takes back.
+//! `people` recognises, `plan` decides, `statements`, `revocation` and `configuration` write, `apply` asks
+//! and runs, `undo` takes back.
 
 mod apply;
 mod configuration;
+mod people;
 mod plan;
 mod revocation;
 mod statements;
@@ -17,8 +18,9 @@ use std::path::{Path, PathBuf};
 use replication::{ConnectInfo, Rules};
 use tokio_postgres::Client;
 
+use crate::catalog::parts::parts;
 use crate::catalog::{Catalog, Publication, Role, Server};
-use crate::config::Environment;
+use crate::config::{Config, Environment};
 use crate::database::{self, DatabaseError};
 use configuration::Secrets;
 use plan::{Plan, Wishes};
@@ -167,11 +169,17 @@ async fn undo(arguments: &Arguments, client: &Client) -> Result<(), String> {
 /// Where the database cannot be asked.
 pub(crate) async fn publication_script(
     client: &Client,
-    publication: &str,
-    rules: &Rules,
+    config: &Config,
 ) -> Result<String, DatabaseError> {
     let catalog = Catalog::read(client).await?;
-    Ok(statements::of_publication(&catalog, publication, rules))
+    let server = Server::read(client).await?;
+    Ok(statements::of_publication(
+        &catalog,
+        &config.database.publication,
+        &config.rules,
+        &parts(config),
+        server.version,
+    ))
 }
 
 fn print(text: &str) -> Result<(), String> {

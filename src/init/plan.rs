@@ -4,12 +4,11 @@
 use replication::Rules;
 use tokio_postgres::Client;
 
+use super::people::People;
 use super::revocation::RevocationTable;
-use crate::catalog::{Catalog, Identities, Publication, Rights, Role, Server, Table};
+use crate::catalog::parts::{self, Part};
+use crate::catalog::{Catalog, Identities, Publication, Role, Server, Table};
 use crate::database::DatabaseError;
-
-/// The columns that name a user.
-const USER_COLUMNS: [&str; 2] = ["userId", "user_id"];
 
 /// What a person asked for.
 #[derive(Clone, Debug)]
@@ -31,7 +30,9 @@ pub(crate) struct Plan {
     pub(crate) chosen: Vec<Chosen>,
     /// What was not chosen, and why.
     pub(crate) left_out: Vec<String>,
-    pub(crate) membership: Option<Members>,
+    pub(crate) people: People,
+    /// What the node's role still has to be granted.
+    pub(crate) grants: Vec<String>,
     pub(crate) revocation: RevocationTable,
     pub(crate) role_name: String,
     /// The role, where it is there already.
@@ -44,16 +45,8 @@ pub(crate) struct Plan {
 pub(crate) struct Chosen {
     pub(crate) table: Table,
     pub(crate) identities: Identities,
-}
-
-/// The table that says who belongs where.
-pub(crate) struct Members {
-    pub(crate) table: Table,
-    pub(crate) user: String,
-    pub(crate) organization: String,
-    pub(crate) role: Option<String>,
-    /// What the node's role may do with it.
-    pub(crate) rights: Rights,
+    /// The table as it goes into the publication, with a list of columns or without.
+    pub(crate) entry: String,
 }
 
 impl Plan {
@@ -73,16 +66,19 @@ impl Plan {
             [] => all_with_organisation(&catalog, &wishes.rules),
             names => (named(&catalog, names, &wishes.rules)?, Vec::new()),
         };
-        let membership = match members(&catalog, &wishes.rules) {
-            Some(mut members) => {
-                members.rights = rights(client, role.as_ref(), members.table.oid)
-                    .await
-                    .map_err(said)?;
-                Some(members)
+        let people = People::of(&catalog, &wishes.rules);
+        let parts = people.parts();
+        let mut grants = Vec::new();
+        for part in &parts {
+            let lacking = grants_of(client, part, &catalog, role.as_ref(), &wishes.role).await;
+            for grant in lacking.map_err(said)? {
+                if !grants.contains(&grant) {
+                    grants.push(grant);
+                }
             }
-            None => None,
-        };
-        let chosen = with_members(chosen, membership.as_ref());
+        }
+        let (chosen, unfit) = with_people(chosen, &parts, &catalog, server.version);
+        let left_out = left_out.into_iter().chain(unfit).collect();
         let revocation = RevocationTable::read(client, &catalog, role.as_ref());
         Ok(Self {
             server,
@@ -90,7 +86,8 @@ impl Plan {
             publication,
             chosen,
             left_out,
-            membership,
+            people,
+            grants,
             revocation: revocation.await.map_err(said)?,
             role_name: wishes.role.clone(),
             role,
@@ -100,12 +97,21 @@ impl Plan {
     }
 }
 
-/// What a role may do, or everybody where it is only to be made.
-async fn rights(client: &Client, role: Option<&Role>, oid: u32) -> Result<Rights, DatabaseError> {
-    match role {
-        Some(role) => role.may_select(client, oid).await,
-        None => Role::of_public(client, oid).await,
-    }
+/// What the role lacks, or everybody does where it is only to be made.
+async fn grants_of(
+    client: &Client,
+    part: &Part,
+    catalog: &Catalog,
+    role: Option<&Role>,
+    name: &str,
+) -> Result<Vec<String>, DatabaseError> {
+    let Some(table) = part.find(catalog).filter(|_| !part.read.is_empty()) else {
+        return Ok(Vec::new());
+    };
+    let public = Role::public();
+    let read = part.columns_read(table);
+    let rights = role.unwrap_or(&public).rights(client, table.oid, &read);
+    Ok(part.grants(table, &rights.await?, name))
 }
 
 /// Every table with an organisation that can be published without harm, and what cannot.
@@ -162,55 +168,41 @@ fn choose(table: &Table, rules: &Rules) -> Result<Chosen, String> {
     };
     Ok(Chosen {
         identities: Identities::with(table, &needed),
+        entry: table.sql(),
         table: table.clone(),
     })
 }
 
-/// The table of memberships is read for who may see what: it is published whatever was asked for,
-/// and an old row of it has to say who leaves what.
-fn with_members(mut chosen: Vec<Chosen>, members: Option<&Members>) -> Vec<Chosen> {
-    let Some(members) = members.filter(|members| members.table.is_writable_when_published()) else {
-        return chosen;
-    };
-    let needed = [members.organization.as_str(), members.user.as_str()];
-    let one = Chosen {
-        identities: Identities::with(&members.table, &needed),
-        table: members.table.clone(),
-    };
-    match chosen
-        .iter_mut()
-        .find(|one| one.table.oid == members.table.oid)
-    {
-        Some(there) => *there = one,
-        None => chosen.push(one),
+/// The tables of people are read for who may see what: they are published whatever was asked for, and
+/// an old row of them has to say whom it concerned. Those that cannot be are named with the reason.
+pub(super) fn with_people(
+    mut chosen: Vec<Chosen>,
+    parts: &[Part],
+    catalog: &Catalog,
+    version: i32,
+) -> (Vec<Chosen>, Vec<String>) {
+    let mut left_out = Vec::new();
+    for part in parts {
+        let Some(table) = part.find(catalog) else {
+            continue;
+        };
+        if !table.is_writable_when_published() {
+            let (label, loss) = (table.label(), part.kind.loss());
+            left_out.push(format!(
+                "{label} has no primary key, nor another identity, so {loss}"
+            ));
+            continue;
+        }
+        let told: Vec<&str> = part.told.iter().map(String::as_str).collect();
+        let one = Chosen {
+            identities: Identities::with(table, &told),
+            entry: parts::entry(parts, table, version),
+            table: table.clone(),
+        };
+        match chosen.iter_mut().find(|one| one.table.oid == table.oid) {
+            Some(there) => *there = one,
+            None => chosen.push(one),
+        }
     }
-    chosen
-}
-
-/// The table that looks like one of memberships: it names a user and an organisation, and its own
-/// name says the rest.
-fn members(catalog: &Catalog, rules: &Rules) -> Option<Members> {
-    let looks_like = |table: &&Table| {
-        let name = table.name.to_lowercase();
-        let name = name.trim_end_matches('s');
-        name.ends_with("member") || name.ends_with("membership")
-    };
-    let found = catalog.tables.iter().filter(looks_like).find_map(|table| {
-        let user = USER_COLUMNS
-            .into_iter()
-            .find(|name| table.column(name).is_some())?;
-        let organization = table.first_of(&rules.organisation_columns)?;
-        Some((table, user, organization))
-    });
-    let (table, user, organization) = found?;
-    Some(Members {
-        user: user.to_owned(),
-        organization: organization.to_owned(),
-        role: table.column("role").map(|column| column.name.clone()),
-        table: table.clone(),
-        rights: Rights {
-            table: false,
-            schema: false,
-        },
-    })
+    (chosen, left_out)
 }

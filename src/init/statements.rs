@@ -7,7 +7,7 @@ use replication::{Provider, Rules};
 
 use super::plan::{self, Chosen, Plan};
 use super::revocation;
-use crate::catalog::{Catalog, Publication};
+use crate::catalog::{Catalog, Part, Publication};
 use crate::database::{identifier, literal};
 
 /// How long a statement that takes a table's lock waits for it: behind it, everybody else waits too.
@@ -95,8 +95,16 @@ fn said(steps: &[Step]) -> String {
 }
 
 /// What makes a publication that is missing, its identities before it.
-pub(super) fn of_publication(catalog: &Catalog, publication: &str, rules: &Rules) -> String {
-    let (chosen, left_out) = plan::all_with_organisation(catalog, rules);
+pub(super) fn of_publication(
+    catalog: &Catalog,
+    publication: &str,
+    rules: &Rules,
+    parts: &[Part],
+    version: i32,
+) -> String {
+    let (chosen, mut left_out) = plan::all_with_organisation(catalog, rules);
+    let (chosen, unfit) = plan::with_people(chosen, parts, catalog, version);
+    left_out.extend(unfit);
     let mut steps = Vec::new();
     identity_steps(&chosen, &mut steps);
     match chosen.as_slice() {
@@ -171,21 +179,8 @@ fn role_steps(plan: &Plan, steps: &mut Vec<Step>) {
             Kind::Plain,
         );
     }
-    let Some(members) = &plan.membership else {
-        return;
-    };
-    if !members.rights.schema {
-        let schema = identifier(&members.table.schema);
-        push(
-            format!("GRANT USAGE ON SCHEMA {schema} TO {name};"),
-            Kind::Plain,
-        );
-    }
-    if !members.rights.table {
-        push(
-            format!("GRANT SELECT ON {} TO {name};", members.table.sql()),
-            Kind::Plain,
-        );
+    for grant in &plan.grants {
+        push(grant.clone(), Kind::Plain);
     }
 }
 
@@ -246,7 +241,7 @@ fn publication_steps(plan: &Plan, steps: &mut Vec<Step>) {
         if !publication.is_for_all_tables {
             push(
                 why,
-                format!("ALTER PUBLICATION {name} ADD TABLE {};", one.table.sql()),
+                format!("ALTER PUBLICATION {name} ADD TABLE {};", one.entry),
             );
         }
     }
@@ -291,7 +286,7 @@ fn create(publication: &str, tables: &str) -> String {
 }
 
 fn list(chosen: &[Chosen]) -> String {
-    let names: Vec<String> = chosen.iter().map(|one| one.table.sql()).collect();
+    let names: Vec<String> = chosen.iter().map(|one| one.entry.clone()).collect();
     names.join(",\n    ")
 }
 

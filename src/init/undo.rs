@@ -41,6 +41,12 @@ FROM role, pg_catalog.pg_class AS c JOIN pg_catalog.pg_namespace AS n ON n.oid =
 WHERE a.grantee = role.oid AND a.privilege_type = 'SELECT'
     AND (n.nspname, c.relname) <> ('tailrace', 'revocation')
 UNION ALL
+SELECT format('SELECT (%s) ON %I.%I', string_agg(quote_ident(t.attname), ', ' ORDER BY t.attnum),
+    n.nspname, c.relname)
+FROM role, pg_catalog.pg_class AS c JOIN pg_catalog.pg_namespace AS n ON n.oid = c.relnamespace
+JOIN pg_catalog.pg_attribute AS t ON t.attrelid = c.oid, pg_catalog.aclexplode(t.attacl) AS a
+WHERE a.grantee = role.oid AND a.privilege_type = 'SELECT' GROUP BY n.nspname, c.relname
+UNION ALL
 SELECT format('USAGE ON SCHEMA %I', n.nspname)
 FROM role, pg_catalog.pg_namespace AS n, pg_catalog.aclexplode(n.nspacl) AS a
 WHERE a.grantee = role.oid AND a.privilege_type = 'USAGE' AND (n.nspname <> 'tailrace' OR (

@@ -103,8 +103,8 @@ pub(super) fn modes(
     Ok(modes)
 }
 
-/// The methods of `auto`: those that are configured; where none is, those whose secret the
-/// application's own variables name, if it is said as well who belongs where.
+/// The methods of `auto`: those that are configured; where that is none, or rows alone, those whose
+/// secret the application's own variables name, if it is said as well who belongs where.
 fn configured(raw: &Raw, found: &mut raw::Auth, environment: &Environment) -> Vec<Mode> {
     let is_configured = |auth: &raw::Auth, mode: &Mode| match mode {
         Mode::Session => !raw.session.table.is_empty() && auth.better_auth.secret.is_empty(),
@@ -117,7 +117,9 @@ fn configured(raw: &Raw, found: &mut raw::Auth, environment: &Environment) -> Ve
     let modes = of(found);
     let membership = &raw.membership;
     let is_said = membership.none || !membership.table.is_empty() || !membership.claim.is_empty();
-    if !modes.is_empty() || !is_said {
+    // A table of sessions alone does not say whether the application uses it: the adapters of Auth.js
+    // come with one, and its sessions may be tokens all the same.
+    if !modes.iter().all(|mode| *mode == Mode::Session) || !is_said {
         return modes;
     }
     for mode in Mode::ALL {

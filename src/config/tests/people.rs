@@ -72,6 +72,11 @@ fn the_applications_own_variables_count_where_nothing_else_is_said() {
     let by_name = format!("{said}\n[auth]\nmode = \"authjs\"");
     assert_eq!(modes(&by_name, &[auth]), ["authjs"]);
     assert_eq!(modes(&by_name, &[next]), ["authjs"]);
+    // The table that an adapter brings does not say how the application signs people in.
+    let rows = format!("{said}\n[session]\ntable = \"Session\"");
+    assert_eq!(modes(&rows, &[]), ["session"]);
+    assert_eq!(modes(&rows, &[auth]), ["authjs", "session"]);
+    assert_eq!(modes(&rows, &[better]), ["better-auth"]);
     // A node that only servers read from takes no sessions because of one.
     let keys = format!("[keys]\nservice = \"{SECRET}\"");
     assert_eq!(modes(&keys, &[next, auth]), [""; 0]);
