@@ -14,6 +14,9 @@ pub(crate) struct Pace {
     end_slot: u32,
     start_ms: u64,
     spread_ms: u64,
+    /// Streams are parked that this walk does not end: it is followed by one that resets them, over
+    /// so many milliseconds.
+    resets_after: Option<u64>,
 }
 
 /// What is done to each stream on the way.
@@ -37,21 +40,22 @@ impl Pace {
 impl Engine {
     /// Begins to reset the streams that are parked.
     pub(crate) fn pace_resets(&mut self, now: Now, spread_ms: u64) {
-        // Where a drain is under way, the streams that it has not reached go on parked.
-        if !matches!(
-            self.pace,
-            Some(Pace {
-                what: What::Close(_),
-                ..
-            })
-        ) {
-            self.begin_pace(now, What::Reset, spread_ms);
+        match &mut self.pace {
+            // Those that are about to be closed go on parked; whoever is left comes after them.
+            Some(pace) if matches!(pace.what, What::Close(_)) => {
+                pace.resets_after = Some(spread_ms);
+            }
+            _ => self.begin_pace(now, What::Reset, spread_ms, None),
         }
     }
 
     /// Begins to close every stream with `bye`.
     pub(crate) fn close_all(&mut self, now: Now, reason: CloseReason, spread_ms: u64) {
-        self.begin_pace(now, What::Close(reason), spread_ms);
+        let resets_after = self.pace.as_ref().and_then(|pace| match pace.what {
+            What::Reset => Some(pace.spread_ms),
+            What::Close(_) => pace.resets_after,
+        });
+        self.begin_pace(now, What::Close(reason), spread_ms, resets_after);
     }
 
     /// Does what is due by now.
@@ -64,7 +68,9 @@ impl Engine {
         };
         let (what, slots) = (pace.what, pace.next_slot..due);
         pace.next_slot = due.max(pace.next_slot);
-        if pace.next_slot == pace.end_slot {
+        let is_over = pace.next_slot == pace.end_slot;
+        let resets_after = pace.resets_after.filter(|_| is_over);
+        if is_over {
             self.pace = None;
         }
         for slot in slots {
@@ -73,9 +79,12 @@ impl Engine {
                 What::Close(reason) => self.end_stream(now, slot, reason),
             }
         }
+        if let Some(spread_ms) = resets_after {
+            self.begin_pace(now, What::Reset, spread_ms, None);
+        }
     }
 
-    fn begin_pace(&mut self, now: Now, what: What, spread_ms: u64) {
+    fn begin_pace(&mut self, now: Now, what: What, spread_ms: u64, resets_after: Option<u64>) {
         let end_slot = self.table.end();
         let start_ms = now.monotonic_ms;
         self.pace = Some(Pace {
@@ -84,6 +93,7 @@ impl Engine {
             end_slot,
             start_ms,
             spread_ms,
+            resets_after,
         });
         self.advance_pace(now);
     }

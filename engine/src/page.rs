@@ -13,7 +13,6 @@ use crate::behind::Behind;
 use crate::class::ClassKey;
 use crate::driver::Watch;
 use crate::limits::{LAST_WORDS_MS, PAGE_BYTES_MAX, PAGE_SCAN_MAX};
-use crate::log::Reading;
 use crate::record::{Bits, State};
 use crate::step::is_admitted;
 use crate::time::Tick;
@@ -244,7 +243,6 @@ impl Engine {
     }
 
     fn read_page(&self, now: Now, slot: u32, place: Place, from: PageFrom) -> Page {
-        let reading = self.reading_of(slot);
         let mut page = match place {
             Place::After {
                 sequence,
@@ -252,25 +250,27 @@ impl Engine {
             } => self.collect(slot, sequence, timestamp_ms, from.member_since),
             Place::Newest | Place::Ahead(_) => self.collect_newest(slot, from.member_since),
         };
-        page.is_reset |= self.has_lost_since(now, reading, from, &page);
+        page.is_reset |= self.has_lost_since(now, slot, from, &page);
         page
     }
 
     /// Whether something is missing between the place that was named and the page's position.
-    fn has_lost_since(&self, now: Now, reading: Reading, from: PageFrom, page: &Page) -> bool {
+    fn has_lost_since(&self, now: Now, slot: u32, from: PageFrom, page: &Page) -> bool {
+        let reading = self.reading_of(slot);
+        let filter = &self.classes[self.table[slot].class as usize].key.filter;
         let source = self.source.as_ref();
         let source = source.expect("pages are read after the start");
         match from.since {
             PageSince::Unknown => true,
             PageSince::Newest => page.frames.first().is_some_and(|oldest| {
                 let id = oldest.id();
-                self.log.recall_lost(reading, |lost| lost.id > id)
+                self.log.recall_lost(reading, filter, |lost| lost.id > id)
             }),
             PageSince::After(id) => {
                 !source.lineage.admits(id)
                     || id < source.floor
                     || from.member_since.is_some_and(|since| id < since)
-                    || self.log.recall_lost(reading, |lost| lost.id > id)
+                    || self.log.recall_lost(reading, filter, |lost| lost.id > id)
             }
             PageSince::At(timestamp_ms) => {
                 let wall_ms = i64::try_from(now.wall_ms).unwrap_or(i64::MAX);
@@ -278,7 +278,7 @@ impl Engine {
                 timestamp_ms <= source.floor_ms
                     || self
                         .log
-                        .recall_lost(reading, |lost| lost.timestamp_ms >= timestamp_ms)
+                        .recall_lost(reading, filter, |lost| lost.timestamp_ms >= timestamp_ms)
             }
         }
     }

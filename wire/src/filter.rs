@@ -81,7 +81,7 @@ impl Filter {
 
     /// Whether a channel is one of those that are named. `user` stands for every `user:<id>`: whose
     /// they are is for the topic to say.
-    fn has_channel(&self, channel: &str) -> bool {
+    pub fn has_channel(&self, channel: &str) -> bool {
         let of_user = channel
             .split_once(':')
             .is_some_and(|(kind, _)| kind == USER_CHANNEL);

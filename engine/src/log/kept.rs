@@ -5,7 +5,7 @@
 
 use std::collections::{BTreeMap, VecDeque};
 
-use wire::{EventId, Frame, Topic};
+use wire::{EventId, Filter, Frame, Name, Topic};
 
 use crate::limits::CHANNEL_EVENTS_KEPT;
 
@@ -25,8 +25,18 @@ pub(crate) struct Kept {
 #[derive(Debug, Default)]
 struct KeptTopic {
     frames: BTreeMap<u64, Frame>,
-    /// The sequences of each channel's frames, oldest first.
-    channels: BTreeMap<Box<str>, VecDeque<u64>>,
+    channels: BTreeMap<Box<str>, KeptChannel>,
+    /// The last event that was lost of any channel.
+    lost: Option<Lost>,
+    /// The last event that was lost of a channel that is not among `channels`.
+    lost_elsewhere: Option<Lost>,
+}
+
+/// What is kept of one channel of a topic.
+#[derive(Debug, Default)]
+struct KeptChannel {
+    /// The sequences of its frames, oldest first.
+    sequences: VecDeque<u64>,
     lost: Option<Lost>,
 }
 
@@ -81,13 +91,20 @@ impl Kept {
         let forgotten = self.forgotten;
         let entry = self.topics.entry(topic).or_insert_with(|| KeptTopic {
             lost: forgotten,
+            lost_elsewhere: forgotten,
             ..KeptTopic::default()
         });
         let channel = frame.channel();
         if !entry.channels.contains_key(channel) {
-            entry.channels.insert(channel.into(), VecDeque::new());
+            let lost = entry.lost_elsewhere;
+            let kept = KeptChannel {
+                lost,
+                ..KeptChannel::default()
+            };
+            entry.channels.insert(channel.into(), kept);
         }
-        let sequences = entry.channels.get_mut(channel).expect("it is there now");
+        let kept = entry.channels.get_mut(channel).expect("it is there now");
+        let sequences = &mut kept.sequences;
         sequences.push_back(sequence);
         let oldest = (sequences.len() > CHANNEL_EVENTS_KEPT).then(|| sequences[0]);
         entry.frames.insert(sequence, frame);
@@ -110,11 +127,24 @@ impl Kept {
         self.bytes
     }
 
-    /// The last event that a topic has lost for good.
-    pub(crate) fn lost(&self, topic: Topic) -> Option<Lost> {
-        self.topics
-            .get(&topic)
-            .map_or(self.forgotten, |entry| entry.lost)
+    /// The last event that a topic has lost for good, of the channels that pass.
+    pub(crate) fn lost(&self, topic: Topic, filter: &Filter) -> Option<Lost> {
+        let Some(entry) = self.topics.get(&topic) else {
+            return self.forgotten;
+        };
+        if filter.channels().is_empty() {
+            return entry.lost;
+        }
+        // A channel that is not there may have lost what was lost elsewhere; `user` stands for several.
+        let known = entry.channels.iter();
+        let known = known.filter(|(channel, _)| filter.has_channel(channel));
+        let known = known.filter_map(|(_, kept)| kept.lost);
+        let is_known =
+            |name: &Name| name.as_str() != "user" && entry.channels.contains_key(name.as_str());
+        let elsewhere = entry
+            .lost_elsewhere
+            .filter(|_| !filter.channels().iter().all(is_known));
+        known.fold(elsewhere, |all, lost| Some(lost.and(all)))
     }
 
     /// The last event that any topic but those of users has lost for good.
@@ -163,7 +193,13 @@ impl Kept {
     fn lost_at_once(&mut self, frame: &Frame) {
         let lost = Lost::of(frame);
         match self.topics.get_mut(&frame.audience().topic) {
-            Some(entry) => entry.lost = Some(lost.and(entry.lost)),
+            Some(entry) => {
+                entry.lost = Some(lost.and(entry.lost));
+                match entry.channels.get_mut(frame.channel()) {
+                    Some(kept) => kept.lost = Some(lost.and(kept.lost)),
+                    None => entry.lost_elsewhere = Some(lost.and(entry.lost_elsewhere)),
+                }
+            }
             None => self.forgotten = Some(lost.and(self.forgotten)),
         }
     }
@@ -174,14 +210,17 @@ impl Kept {
         let entry = self.topics.get_mut(&topic).expect("it is of a kept topic");
         let frame = entry.frames.remove(&sequence).expect("it is kept");
         self.bytes -= cost_bytes(&frame);
-        let sequences = entry.channels.get_mut(frame.channel());
-        let sequences = sequences.expect("it is of a kept channel");
+        let kept = entry.channels.get_mut(frame.channel());
+        let kept = kept.expect("it is of a kept channel");
         // It is the oldest of all, and so of its channel, or was the oldest of its channel.
-        assert_eq!(sequences.pop_front(), Some(sequence));
-        if sequences.is_empty() {
+        assert_eq!(kept.sequences.pop_front(), Some(sequence));
+        let lost = Lost::of(&frame);
+        kept.lost = Some(lost.and(kept.lost));
+        entry.lost = Some(lost.and(entry.lost));
+        if kept.sequences.is_empty() {
+            entry.lost_elsewhere = kept.lost.map(|lost| lost.and(entry.lost_elsewhere));
             entry.channels.remove(frame.channel());
         }
-        entry.lost = Some(Lost::of(&frame).and(entry.lost));
         if entry.frames.is_empty() {
             self.forgotten = entry.lost.map(|lost| lost.and(self.forgotten));
             self.topics.remove(&topic);

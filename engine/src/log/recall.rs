@@ -1,7 +1,7 @@
 //! Reading the log for a page of history: forwards from a position or a time, or backwards from now,
 //! over what the log has and what outlived it.
 
-use wire::{EventId, Frame, Scope, Topic};
+use wire::{EventId, Filter, Frame, Scope, Topic};
 
 use super::kept::Lost;
 use super::{Log, Reading, TopicLog};
@@ -70,11 +70,18 @@ impl Log {
         self.recall_from(reading, first, |frame| frame.timestamp_ms() >= early)
     }
 
-    /// The last event of the topics that are read which is gone for good.
-    pub(crate) fn recall_lost(&self, reading: Reading, is_after: impl Fn(Lost) -> bool) -> bool {
+    /// Whether an event of the topics and channels that are read is gone for good of which something
+    /// holds.
+    pub(crate) fn recall_lost(
+        &self,
+        reading: Reading,
+        filter: &Filter,
+        is_after: impl Fn(Lost) -> bool,
+    ) -> bool {
+        let lost = |topic| self.kept.lost(topic, filter);
         match topics(reading) {
             None => self.kept.lost_shared().is_some_and(is_after),
-            Some(mut topics) => topics.any(|topic| self.kept.lost(topic).is_some_and(&is_after)),
+            Some(mut topics) => topics.any(|topic| lost(topic).is_some_and(&is_after)),
         }
     }
 

@@ -110,3 +110,39 @@ fn a_drain_says_bye_to_everybody_over_its_time() {
         "#]],
     );
 }
+
+#[test]
+fn a_stream_that_comes_while_others_are_closed_is_reset_after_them() {
+    check(
+        "
+        stream a acme alice
+        close-all draining 10s
+        stream b acme bob
+        gap 50
+        tick 11s
+        commit 60 acme:one
+        tick 11s
+        commit 70 acme:one
+        ",
+        expect![[r#"
+            stream a acme alice
+            < a HTTP/1.1 200 OK
+            < a connected live e.1.0.0
+            close-all draining 10s
+            stream b acme bob
+            < b HTTP/1.1 200 OK
+            < b connected live e.1.0.0
+            gap 50
+            tick 11s
+            < a bye draining
+              a is finished
+              closed: draining, 0 events, 10000 ms
+            commit 60 acme:one
+            tick 11s
+              a is closed
+            < b reset slot_lost e.1.61.0
+            commit 70 acme:one
+            < b one e.1.70.1
+        "#]],
+    );
+}

@@ -291,7 +291,7 @@ fn the_last_events_of_a_channel_outlive_the_log() {
             commit 30 acme:loud times=300 bytes=300
             commit 40 acme:loud times=300 bytes=300
             page a acme alice channel=quiet
-            < a HTTP/1.1 200 OK reset e.1.41.0: quiet e.1.20.1
+            < a HTTP/1.1 200 OK complete e.1.41.0: quiet e.1.20.1
               a is finished
             page b acme alice after=e.1.20.1 limit=1
             < b HTTP/1.1 200 OK reset e.1.40.42: loud e.1.40.42

@@ -33,12 +33,18 @@ use crate::world::{World, commit, frame, grant, key, name, organisation, positio
 
 /// Runs a script on an engine whose log is large, and compares everything that was seen.
 pub(crate) fn check(script: &str, expect: Expect) {
-    expect.assert_eq(&run(1 << 24, script));
+    expect.assert_eq(&run(World::new(1 << 24), script));
 }
 
 /// The same with a log of this many bytes.
 pub(crate) fn check_with_log(log_bytes_max: usize, script: &str, expect: Expect) {
-    expect.assert_eq(&run(log_bytes_max, script));
+    expect.assert_eq(&run(World::new(log_bytes_max), script));
+}
+
+/// The same where streams are closed that are sent no data event for so many seconds.
+pub(crate) fn check_closing_idle(idle_close_s: u64, script: &str, expect: Expect) {
+    let world = World::closing_idle(1 << 24, idle_close_s * 1_000);
+    expect.assert_eq(&run(world, script));
 }
 
 /// A script that is being played.
@@ -51,9 +57,9 @@ struct Play {
     out: String,
 }
 
-fn run(log_bytes_max: usize, script: &str) -> String {
+fn run(world: World, script: &str) -> String {
     let mut play = Play {
-        world: World::new(log_bytes_max),
+        world,
         clients: BTreeMap::new(),
         next_descriptor: 10,
         told_notices: 0,

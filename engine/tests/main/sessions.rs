@@ -1,9 +1,9 @@
-//! How long a stream lives: the `auth` event before the end of its session, renewals, and sessions
-//! that last longer.
+//! How long a stream lives: the `auth` event before the end of its session, renewals, sessions that
+//! last longer, and streams that are idle.
 
 use expect_test::expect;
 
-use crate::script::check;
+use crate::script::{check, check_closing_idle};
 
 #[test]
 fn a_renewal_moves_the_end_and_is_warned_of_anew() {
@@ -206,6 +206,116 @@ fn a_warning_does_not_end_the_patience_with_a_slow_reader() {
             takes a all
             < a auth
             < a one e.1.20.1
+        "#]],
+    );
+}
+
+#[test]
+fn a_stream_without_events_is_closed_however_many_heartbeats_it_has() {
+    check_closing_idle(
+        60,
+        "
+        stream a acme alice
+        stream b acme bob channel=one
+        stream c acme carol channel=two
+        tick 40s
+        commit 20 acme:one
+        tick 15s
+        commit 30 carol@acme:two
+        tick 10s
+        page d acme dora after=e.1.31.0 wait=60s
+        tick 30s
+        commit 40 acme:one
+        tick 30s
+        ",
+        expect![[r#"
+            stream a acme alice
+            < a HTTP/1.1 200 OK
+            < a connected live e.1.0.0
+            stream b acme bob channel=one
+            < b HTTP/1.1 200 OK
+            < b connected live e.1.0.0
+            stream c acme carol channel=two
+            < c HTTP/1.1 200 OK
+            < c connected live e.1.0.0
+            tick 40s
+            < a heartbeat e.1.0.0
+            < b heartbeat e.1.0.0
+            < c heartbeat e.1.0.0
+            commit 20 acme:one
+            < a one e.1.20.1
+            < b one e.1.20.1
+            tick 15s
+            < c heartbeat e.1.21.0
+            commit 30 carol@acme:two
+            < c two e.1.30.1
+            tick 10s
+            < a heartbeat e.1.31.0
+            < b heartbeat e.1.31.0
+            page d acme dora after=e.1.31.0 wait=60s
+            tick 30s
+            < a heartbeat e.1.31.0
+            < b heartbeat e.1.31.0
+            < c heartbeat e.1.31.0
+            commit 40 acme:one
+            < a one e.1.40.1
+            < b one e.1.40.1
+            < d HTTP/1.1 200 OK complete e.1.41.0: one e.1.40.1
+              d is finished
+              closed: done, 1 events, 30000 ms
+            tick 30s
+            < a heartbeat e.1.41.0
+            < b heartbeat e.1.41.0
+            < c heartbeat e.1.41.0
+            < c bye idle
+              c is closed
+              d is closed
+              closed: idle, 1 events, 115000 ms
+        "#]],
+    );
+}
+
+#[test]
+fn what_another_class_was_sent_does_not_keep_a_stream() {
+    check_closing_idle(
+        60,
+        "
+        stream a acme alice channel=one
+        stream b acme bob channel=two
+        tick 30s
+        commit 20 acme:two
+        tick 1s
+        subscribe a alice two
+        tick 31s
+        tick 30s
+        ",
+        expect![[r#"
+            stream a acme alice channel=one
+            < a HTTP/1.1 200 OK
+            < a connected live e.1.0.0
+            stream b acme bob channel=two
+            < b HTTP/1.1 200 OK
+            < b connected live e.1.0.0
+            tick 30s
+            < a heartbeat e.1.0.0
+            < b heartbeat e.1.0.0
+            commit 20 acme:two
+            < b two e.1.20.1
+            tick 1s
+            subscribe a alice two
+            < a subscription
+              ticket 1: Done
+            tick 31s
+            < a heartbeat e.1.21.0
+            < a bye idle
+              a is closed
+            < b heartbeat e.1.21.0
+              closed: idle, 0 events, 60000 ms
+            tick 30s
+            < b heartbeat e.1.21.0
+            < b bye idle
+              b is closed
+              closed: idle, 1 events, 90000 ms
         "#]],
     );
 }

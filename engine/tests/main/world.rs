@@ -136,6 +136,11 @@ impl Kernel {
 impl World {
     /// A world whose engine's log holds this many bytes, started at LSN 0.
     pub(crate) fn new(log_bytes_max: usize) -> Self {
+        Self::closing_idle(log_bytes_max, 0)
+    }
+
+    /// The same, where streams are closed that are sent no data event for so long.
+    pub(crate) fn closing_idle(log_bytes_max: usize, idle_close_ms: u64) -> Self {
         let config = Config {
             engine: 0,
             boot: 0xb007,
@@ -148,7 +153,7 @@ impl World {
             // An eighth of it is kept for pages of history, and is no part of what is streamed from.
             log_bytes_max: log_bytes_max * 8 / 7,
             reset_spread_ms: 10_000,
-            idle_close_ms: 0,
+            idle_close_ms,
             resume_wait_ms: 15_000,
         };
         let now = Now {
