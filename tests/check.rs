@@ -1,6 +1,7 @@
 //! `tailrace check` on databases that are set up wrongly: it finds what is wrong, and is content after
 //! the very statements that it printed were run by psql.
 
+mod people;
 mod publications;
 
 use std::fs;

@@ -1,6 +1,8 @@
 //! `tailrace init`: what it prints is run by psql, what it applies is what it printed, both leave a
 //! database that `check` is content with, and what is taken back leaves nothing.
 
+mod people;
+
 use std::fs;
 use std::os::unix::fs::PermissionsExt;
 use std::sync::Arc;

@@ -32,11 +32,13 @@ pub(super) fn unusable(error: &str) -> Finding {
         .because("A node does not start with it. The rest was not looked at.")
 }
 
-fn said(subject: &Subject) -> &'static str {
+fn said(subject: &Subject) -> String {
     let config = &subject.config;
-    match (config.auth.policy.secrets.is_empty(), &config.keys.service) {
-        (false, Some(_)) => "sessions and a service key open streams",
-        (false, None) => "sessions open streams",
-        (true, _) => "only the service key opens streams: auth.secret is not set",
+    let modes: Vec<&str> = config.auth.modes.iter().map(|mode| mode.name()).collect();
+    let modes = modes.join(", ");
+    match (modes.is_empty(), config.keys.reader()) {
+        (false, Some(_)) => format!("sessions open streams ({modes}), and so does a key"),
+        (false, None) => format!("sessions open streams ({modes})"),
+        (true, _) => "only a key opens streams: no method of [auth] is configured".to_owned(),
     }
 }

@@ -55,7 +55,7 @@ impl Config {
             .text("drain.spread", "300ms")
     }
 
-    /// Sets `table.key` to a value as TOML writes it.
+    /// Sets `table.key`, or `table.room.key`, to a value as TOML writes it.
     pub(crate) fn set(mut self, name: &str, value: &str) -> Self {
         self.values.insert(name.into(), value.into());
         self
@@ -97,15 +97,15 @@ impl Config {
 
     /// The file.
     pub(crate) fn render(&self) -> String {
-        let mut file = String::new();
-        let mut current = "";
+        let mut tables: BTreeMap<&str, String> = BTreeMap::new();
         for (name, value) in &self.values {
-            let (table, key) = name.split_once('.').expect("names are table.key");
-            if table != current {
-                writeln!(file, "[{table}]").expect("a String takes everything");
-                current = table;
-            }
-            writeln!(file, "{key} = {value}").expect("a String takes everything");
+            let (table, key) = name.rsplit_once('.').expect("names are table.key");
+            let keys = tables.entry(table).or_default();
+            writeln!(keys, "{key} = {value}").expect("a String takes everything");
+        }
+        let mut file = String::new();
+        for (table, keys) in &tables {
+            writeln!(file, "[{table}]\n{keys}").expect("a String takes everything");
         }
         file + &self.tail
     }

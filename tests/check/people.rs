@@ -1,0 +1,105 @@
+//! The tables of sessions, users and organisations, set up wrongly: it is found, and mended by the very
+//! statements that were printed.
+
+use super::{Subject, look};
+
+/// A subject whose application has sessions as rows, and bans its users.
+fn subject() -> Subject {
+    let subject = Subject::new();
+    subject.run(
+        r#"ALTER TABLE "User" ADD banned boolean NOT NULL DEFAULT false;
+           CREATE TABLE "Session" (
+               id text PRIMARY KEY, "sessionToken" text NOT NULL UNIQUE, "userId" text NOT NULL,
+               expires timestamp(3) NOT NULL);
+           GRANT SELECT ON "Session" TO tailrace;
+           ALTER PUBLICATION tailrace ADD TABLE "Session""#,
+    );
+    subject.with(|config| {
+        config
+            .text("session.table", "Session")
+            .text("user.table", "User")
+            .text("user.banned", "banned")
+            .text("organization.table", "Organization")
+    })
+}
+
+#[test]
+fn tables_of_people_that_are_well() {
+    let subject = subject();
+    let looked = subject.look();
+    looked.is_content();
+    looked.says(
+        0,
+        "session Session it can be read, and the log says who goes",
+    );
+    looked.says(0, "user User it can be read, and the log says who goes");
+    looked.says(0, "organization Organization the log says who goes");
+}
+
+#[test]
+fn tables_of_people_that_are_not_published() {
+    for (table, loss) in [
+        ("Session", "a session that is signed out has its streams"),
+        (
+            "User",
+            "a user who is deleted or banned keeps their streams",
+        ),
+        ("Organization", "a deleted organisation keeps its streams"),
+    ] {
+        let subject = subject();
+        subject.run(&format!(
+            "ALTER PUBLICATION tailrace DROP TABLE \"{table}\""
+        ));
+        subject.is_mended(1, loss);
+    }
+}
+
+#[test]
+fn columns_of_people_that_are_not_readable() {
+    let subject = subject();
+    subject.run(r#"REVOKE SELECT ON "Session", "User" FROM tailrace"#);
+    subject.run(r#"GRANT SELECT (id, "sessionToken") ON "Session" TO tailrace"#);
+    let looked = subject.look();
+    looked.says(2, "tailrace may not read userId, expires");
+    // What is granted is what is read: no hash of a password.
+    let statements = looked.statements();
+    assert!(
+        statements.contains(r#"GRANT SELECT ("id", "banned") ON "public"."User" TO "tailrace";"#),
+        "{statements}"
+    );
+    subject.is_mended(2, "A node does not start. As its owner:");
+}
+
+#[test]
+fn columns_of_people_that_are_not_sent() {
+    let subject = subject();
+    if subject.database.connect().value("SHOW server_version_num") < "150000".to_owned() {
+        // Publications have no lists of columns there.
+        return;
+    }
+    subject.run(
+        r#"ALTER PUBLICATION tailrace DROP TABLE "User";
+           ALTER PUBLICATION tailrace ADD TABLE "User" (id)"#,
+    );
+    subject.is_mended(1, "the publication leaves out banned");
+}
+
+#[test]
+fn a_deleted_row_that_does_not_say_whom_it_concerned() {
+    let subject = subject();
+    subject.run(r#"ALTER TABLE "Session" REPLICA IDENTITY USING INDEX "Session_sessionToken_key""#);
+    subject.is_mended(1, "so that every stream closes");
+}
+
+#[test]
+fn tables_of_people_that_are_elsewhere() {
+    let subject = subject();
+    let named = |name: &str, value: &str| look(&subject.config.clone().text(name, value));
+    named("session.table", "Sessions").says(2, "session.table has the name as PostgreSQL holds it");
+    named("session.token", "token").says(2, "it has no column token");
+    named("user.banned_until", "until").says(2, "it has no column until");
+    // The default of a role may be missing; another name is meant.
+    subject.run(r#"ALTER TABLE "OrganizationMember" DROP role"#);
+    subject.look().is_content();
+    named("membership.role", "rank").says(2, "it has no column rank");
+}
