@@ -104,7 +104,7 @@ impl Thread {
         while !self.shared.is_stopped() {
             self.reader.handle_timeout(self.now_ms());
             self.hand_over();
-            self.shared.waiting.look(&self.reader);
+            self.shared.waiting.look(&self.reader, self.now_ms());
             if self.is_stuck() {
                 return;
             }

@@ -15,7 +15,7 @@ use crate::limits::{APPLICATION_BYTES_MAX, ID_BYTES_MAX, NAME_BYTES_MAX};
 use crate::routing::Destination;
 
 /// The prefix of messages that are meant for us.
-pub const PREFIX: &str = "tailrace";
+pub(crate) const PREFIX: &str = "tailrace";
 
 /// The channel of an event for everybody, where its publisher names none.
 const GLOBAL_CHANNEL: &str = "global";

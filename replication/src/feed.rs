@@ -84,8 +84,8 @@ impl Feed {
 
     /// The event that an application message with this id has become within the window, handed over or
     /// not.
-    pub(crate) fn event_of(&self, message: Key) -> Option<EventId> {
-        self.router.seen.event(message)
+    pub(crate) fn event_of(&self, message: Key, now_unix_ms: i64) -> Option<EventId> {
+        self.router.seen.event(message, now_unix_ms)
     }
 
     /// A new connection begins to stream at [`Self::resume`], of a cluster whose history may have

@@ -49,7 +49,6 @@ mod watch;
 mod window;
 
 pub use anchor::SlotStatus;
-pub use application::PREFIX;
 pub use authentication::Protection;
 pub use config::{Config, SlotMode};
 pub use connect_info::{
@@ -63,7 +62,7 @@ pub use membership::{
 };
 pub use notice::Notice;
 pub use provider::{Provider, RDS_REPLICATION};
-pub use publishing::{Entry, PublishError, entries};
+pub use publishing::{EMIT, Entry, PublishError, entries};
 pub use reader::{Action as LineAction, Line, Reader};
 pub use refusal::{Refusal, explain, mends};
 pub use rules::{Column, Organisation, Route, RuleError, Rules};

@@ -13,6 +13,12 @@ use wire::{Key, Keys};
 use crate::application::{Application, Objection, Refused};
 use crate::limits::PUBLICATION_EVENTS_MAX;
 
+/// The statement that writes the contents of entries, `$1`, in their order, in one transaction. As bytes: a
+/// text would be converted to the encoding of the database, and events are UTF-8. Counted, so that the
+/// answer is one row.
+pub const EMIT: &str = "SELECT count(pg_logical_emit_message(true, 'tailrace', message)) \
+                        FROM unnest($1::bytea[]) AS message";
+
 /// One event of a publication.
 #[derive(Debug)]
 pub struct Entry {
@@ -166,6 +172,11 @@ mod tests {
         );
         let own = r#"{"id":"mine","type":"a","global":true}"#;
         assert_eq!(contents(own), [own]);
+    }
+
+    #[test]
+    fn it_is_written_under_the_prefix_that_is_read() {
+        assert!(EMIT.contains(&format!("'{}'", crate::application::PREFIX)));
     }
 
     #[test]

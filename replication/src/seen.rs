@@ -48,9 +48,12 @@ impl Seen {
         }
     }
 
-    /// The event that a message with this id became.
-    pub(crate) fn event(&self, id: Key) -> Option<EventId> {
-        self.firsts.get(&id).map(|first| first.event)
+    /// The event that a message with this id became: a newer one is another event when the window is
+    /// over.
+    pub(crate) fn event(&self, id: Key, now_ms: i64) -> Option<EventId> {
+        let first = self.firsts.get(&id)?;
+        let is_over = now_ms.saturating_sub(first.commit_ms) >= self.window_ms;
+        (!is_over).then_some(first.event)
     }
 
     /// Positions of before mean nothing any more.
@@ -108,9 +111,10 @@ mod tests {
         assert!(seen.is_first(key("a"), event(1), 0), "the same, read again");
         assert!(!seen.is_first(key("a"), event(2), 999));
         assert!(seen.is_first(key("b"), event(3), 999));
-        assert_eq!(seen.event(key("a")), Some(event(1)));
+        assert_eq!(seen.event(key("a"), 999), Some(event(1)));
+        assert_eq!(seen.event(key("a"), 1_000), None);
         assert!(seen.is_first(key("a"), event(4), 1_000));
-        assert_eq!(seen.event(key("a")), Some(event(4)));
+        assert_eq!(seen.event(key("a"), 1_000), Some(event(4)));
         // A repetition does not make the window longer.
         assert!(seen.is_first(key("b"), event(5), 1_999));
         assert!(!seen.is_first(key("a"), event(6), 1_999));
@@ -132,9 +136,9 @@ mod tests {
         }
         assert_eq!(seen.firsts.len(), SEEN_IDS_MAX);
         assert_eq!(seen.order.len(), SEEN_IDS_MAX);
-        assert_eq!(seen.event(key("99")), None);
-        assert_eq!(seen.event(key("100")), Some(event(100)));
+        assert_eq!(seen.event(key("99"), 0), None);
+        assert_eq!(seen.event(key("100"), 0), Some(event(100)));
         seen.clear();
-        assert_eq!(seen.event(key("100")), None);
+        assert_eq!(seen.event(key("100"), 0), None);
     }
 }

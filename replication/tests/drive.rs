@@ -179,7 +179,7 @@ impl Drive {
         self.reader.status(self.now_ms())
     }
 
-    fn now_ms(&self) -> u64 {
+    pub(crate) fn now_ms(&self) -> u64 {
         self.begun.elapsed().as_millis() as u64
     }
 

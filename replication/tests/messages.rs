@@ -173,7 +173,7 @@ fn a_message_with_an_id_counts_once_within_the_window_on_every_node() {
     assert_eq!(data(&drive), [1, 3, 5, 5, 6]);
     let key = |drive: &Drive, organisation: &str, id: &str| {
         let key = drive.keys.message(Some(organisation), None, id);
-        drive.reader.published(key)
+        drive.reader.published(key, drive.now_ms())
     };
     assert_eq!(key(&drive, "acme", "1"), Some(drive.frames[0].id()));
     assert_eq!(key(&drive, "globex", "1"), Some(drive.frames[1].id()));

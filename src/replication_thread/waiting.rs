@@ -48,9 +48,11 @@ impl Waiting {
     }
 
     /// Tells those whose wait is over.
-    pub(super) fn look(&self, reader: &Reader) {
+    pub(super) fn look(&self, reader: &Reader, now_ms: u64) {
         let mut waiting = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        let over = waiting.extract_if(.., |waiter| waiter.reply.is_closed() || waiter.look(reader));
+        let over = waiting.extract_if(.., |waiter| {
+            waiter.reply.is_closed() || waiter.look(reader, now_ms)
+        });
         for waiter in over {
             // An error says that nobody waits any more.
             let _ = waiter.reply.send(waiter.found);
@@ -60,13 +62,13 @@ impl Waiting {
 
 impl Waiter {
     /// Whether everything it waits for is there.
-    fn look(&mut self, reader: &Reader) -> bool {
+    fn look(&mut self, reader: &Reader, now_ms: u64) -> bool {
         match &self.awaited {
             Awaited::Position(lsn) => reader.applied().is_some_and(|applied| applied.lsn >= *lsn),
             Awaited::Messages(keys) => {
                 let missing = keys[self.found.len()..].iter();
                 self.found
-                    .extend(missing.map_while(|key| reader.published(*key)));
+                    .extend(missing.map_while(|key| reader.published(*key, now_ms)));
                 self.found.len() == keys.len()
             }
         }

@@ -61,9 +61,10 @@ impl Reader {
 
     /// The event that an application message became, by its [`crate::Entry::key`], once every engine was
     /// handed it: of one that was sent again within the window, the first.
-    pub fn published(&self, message: Key) -> Option<EventId> {
+    pub fn published(&self, message: Key, now_ms: u64) -> Option<EventId> {
         let applied = self.applied?.position;
-        let event = self.feed.as_ref()?.event_of(message)?;
+        let now_unix_ms = self.clock.now_unix_ms(now_ms);
+        let event = self.feed.as_ref()?.event_of(message, now_unix_ms)?;
         (event <= applied).then_some(event)
     }
 

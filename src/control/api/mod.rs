@@ -20,7 +20,7 @@ use axum::http::header::{
 use axum::http::{HeaderMap, HeaderValue, StatusCode};
 use axum::response::Response;
 use axum::routing::{get, post};
-use tokio::sync::mpsc;
+use tokio::sync::{Semaphore, SemaphorePermit, mpsc};
 use wire::http::{Refusal, RefusalCode};
 use wire::{Key, Keys};
 
@@ -32,8 +32,11 @@ use writer::{Job, Writer};
 /// How long a call waits: for PostgreSQL to write, and for the stream to show what was written.
 const ANSWER_WITHIN: Duration = Duration::from_secs(5);
 
-/// How many calls wait for the writer; beyond it they are refused for now.
-const JOBS_MAX: usize = 256;
+/// How many calls are being written or waited for; beyond it they are refused for now. Fewer than all
+/// requests of the router, so that a database that hangs does not take the place of `/readyz`.
+const CALLS_MAX: usize = 128;
+
+const _: () = assert!(CALLS_MAX * 2 <= super::ROUTED_MAX);
 
 /// The interval of `limits.publish_per_minute`.
 const MINUTE_MS: u64 = 60_000;
@@ -44,6 +47,7 @@ pub(super) struct Api {
     keys: Keys,
     shared: Arc<Shared>,
     writer: mpsc::Sender<Job>,
+    calls: Semaphore,
     /// How much may yet be published of each channel of each audience.
     flows: Mutex<Buckets<Key>>,
     begun: Instant,
@@ -57,7 +61,7 @@ struct Refused {
 
 /// The paths. Call it within the runtime, on which the writer runs until the last handler is gone.
 pub(super) fn router(config: Arc<Config>, keys: Keys, shared: Arc<Shared>) -> Router {
-    let (writer, jobs) = mpsc::channel(JOBS_MAX);
+    let (writer, jobs) = mpsc::channel(CALLS_MAX);
     let database = &config.database;
     let write = Writer::new(database.connect.clone(), database.publication.clone());
     tokio::spawn(write.run(jobs));
@@ -67,6 +71,7 @@ pub(super) fn router(config: Arc<Config>, keys: Keys, shared: Arc<Shared>) -> Ro
         keys,
         shared,
         writer,
+        calls: Semaphore::new(CALLS_MAX),
         flows: Mutex::new(flows),
         begun: Instant::now(),
     });
@@ -104,12 +109,14 @@ impl Api {
         }
     }
 
+    /// The place of a call that waits, for as long as it does.
+    fn place(&self) -> Result<SemaphorePermit<'_>, Refused> {
+        self.calls.try_acquire().map_err(|_| overloaded())
+    }
+
     /// Hands a job to the writer.
     fn write(&self, job: Job) -> Result<(), Refused> {
-        self.writer.try_send(job).map_err(|_| {
-            let message = "too many calls wait for PostgreSQL; nothing was written";
-            Refusal::new(RefusalCode::Overloaded, message).into()
-        })
+        self.writer.try_send(job).map_err(|_| overloaded())
     }
 
     fn now_ms(&self) -> u64 {
@@ -143,6 +150,11 @@ impl From<Refused> for Response {
         response.extensions_mut().insert(refusal.code);
         response
     }
+}
+
+fn overloaded() -> Refused {
+    let message = "too many calls wait for PostgreSQL; nothing was written";
+    Refusal::new(RefusalCode::Overloaded, message).into()
 }
 
 /// A call's body is JSON, written plainly.

@@ -47,6 +47,7 @@ impl Api {
         check_content(fields)?;
         let id = id(fields)?;
         let entries = replication::entries(body, &id, &self.keys).map_err(refused)?;
+        let _place = self.place()?;
         let flows = flows(&entries);
         self.take(&flows)?;
         let known = self.write_events(entries).await.inspect_err(|refused| {

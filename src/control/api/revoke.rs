@@ -56,6 +56,7 @@ impl Api {
         self.authorize(fields, "publish", |rights| rights.publish)?;
         check_content(fields)?;
         let revocation = Box::new(Revocation::parse(body)?);
+        let _place = self.place()?;
         let until = Instant::now() + ANSWER_WITHIN;
         let (reply, written) = oneshot::channel();
         self.write(Job::Revoke { revocation, reply })?;

@@ -3,7 +3,7 @@
 
 use std::time::{Duration, Instant};
 
-use replication::{ConnectInfo, PREFIX};
+use replication::{ConnectInfo, EMIT};
 use tokio::sync::{mpsc, oneshot};
 use tokio::time::timeout;
 use tokio_postgres::error::{Severity, SqlState};
@@ -22,10 +22,6 @@ const WRITE_MS: u64 = 5_000;
 
 /// How long after a connection failed the next is tried.
 const RECONNECT_MS: u64 = 500;
-
-/// As bytes: a text would be converted to the encoding of the database, and the stream is UTF-8.
-const EMIT: &str = "SELECT count(pg_logical_emit_message(true, $1, message)) \
-                    FROM unnest($2::bytea[]) AS message";
 
 /// Nothing is written where no node would hear of it.
 const REVOKE: &str = "\
@@ -137,10 +133,7 @@ impl Writer {
 
     async fn emit(&mut self, contents: &[Vec<u8>]) -> Result<(), Failure> {
         let session = self.session().await.map_err(before)?;
-        let written = session
-            .client
-            .query_one(&session.emit, &[&PREFIX, &contents])
-            .await;
+        let written = session.client.query_one(&session.emit, &[&contents]).await;
         written.map(drop).map_err(failure)
     }
 
