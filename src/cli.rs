@@ -6,7 +6,7 @@ use std::process::ExitCode;
 use clap::{Parser, Subcommand};
 
 use crate::config::{Config, Environment};
-use crate::{check, dev, init, logs, node, slots, tail, token};
+use crate::{check, dev, init, logs, node, publish, slots, tail, token};
 
 /// Streams PostgreSQL's committed changes to browsers over Server-Sent Events.
 #[derive(Parser)]
@@ -34,6 +34,8 @@ enum Command {
     Dev(dev::Arguments),
     /// Print the events of an organisation as they come.
     Tail(tail::Arguments),
+    /// Publish an event of your own.
+    Publish(publish::Arguments),
     /// Print a session token, for development.
     Token(token::Arguments),
 }
@@ -52,6 +54,7 @@ pub(crate) fn run() -> ExitCode {
             logged(|| dev::run(&arguments).unwrap_or_else(|error| fail(&error)))
         }
         Command::Tail(arguments) => done(tail::run(&arguments)),
+        Command::Publish(arguments) => done(publish::run(&arguments)),
         Command::Token(arguments) => done(token::run(&arguments)),
     }
 }

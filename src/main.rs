@@ -23,6 +23,7 @@ mod logs;
 mod metrics;
 mod node;
 mod preflight;
+mod publish;
 mod replication_thread;
 mod retention;
 mod slots;

@@ -1,6 +1,7 @@
 //! `POST /api/realtime/publish`: whom an event reaches, what its answer says and when, and that nothing
 //! is told that did not happen. Two nodes of two engines each wherever streams look on.
 
+mod command;
 mod failures;
 
 use std::thread;
