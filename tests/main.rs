@@ -15,6 +15,7 @@ mod cors;
 mod dev;
 mod drain;
 mod encryption;
+mod formats;
 mod heartbeats;
 mod init;
 mod isolation;
