@@ -424,3 +424,32 @@ fn odd_sources_are_warned_of() {
         "membership = \"none\"\n[auth.introspection]\nurl = \"http://app:3000/api/auth/session\"";
     assert_eq!(warnings(near), Vec::<String>::new());
 }
+
+#[test]
+fn every_block_of_the_page_about_identity_is_a_configuration() {
+    let page = include_str!("../../../docs/auth.md");
+    let blocks: Vec<&str> = page.split("```toml\n").skip(1).collect();
+    assert!(blocks.len() > 15, "{}", blocks.len());
+    let secrets = [
+        ("TAILRACE_AUTH_NEXTAUTH_SECRET", SECRET),
+        ("TAILRACE_AUTH_AUTHJS_SECRET", SECRET),
+        ("TAILRACE_AUTH_BETTER_AUTH_SECRET", SECRET),
+        ("TAILRACE_AUTH_SECRET", SECRET),
+    ];
+    for block in blocks {
+        let block = block.split("```").next().unwrap();
+        let is_part = !block.contains("membership");
+        let block = match is_part {
+            true => format!("membership = \"none\"\n{block}"),
+            false => block.to_owned(),
+        };
+        let config = load_in(&block, &secrets).unwrap_or_else(|error| panic!("{error}\n{block}"));
+        assert_eq!(config.warnings, Vec::<String>::new(), "{block}");
+        // A block that names a method has that one alone.
+        assert_eq!(
+            block.contains("mode = "),
+            config.auth.modes.len() == 1,
+            "{block}"
+        );
+    }
+}
