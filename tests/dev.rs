@@ -153,7 +153,7 @@ fn tail_prints_events_in_the_terminal() {
             r#"INSERT INTO "Property" ("organizationId", name) VALUES ('acme', 'marker-tail')"#,
         );
         std::thread::sleep(Duration::from_millis(100));
-        printed().contains("property.insert")
+        printed().contains("property.update")
     });
 }
 

@@ -14,7 +14,7 @@ const SECRET_BYTES: usize = 32;
 
 /// Where the environment's word does not count under `dev`: what is about its own database, its own
 /// sessions and its own command line. The rest of the configuration can be tried out by it as usual.
-const OWN_VARIABLES: [&str; 8] = [
+const OWN_VARIABLES: [&str; 11] = [
     "DATABASE_URL",
     "DIRECT_URL",
     "TAILRACE_AUTH_",
@@ -22,7 +22,10 @@ const OWN_VARIABLES: [&str; 8] = [
     "TAILRACE_ENGINE_DRIVER",
     "TAILRACE_HTTP_LISTEN",
     "TAILRACE_KEYS_",
-    "TAILRACE_MEMBERSHIP_",
+    "TAILRACE_MEMBERSHIP",
+    "TAILRACE_ORGANIZATION_",
+    "TAILRACE_SESSION_",
+    "TAILRACE_USER_",
 ];
 
 /// Everything secret of a data directory: made once, so that a session token survives a restart.
@@ -179,11 +182,42 @@ user = \"userId\"
 organization = \"organizationId\"
 role = \"role\"
 
+# Whoever is deleted, or whose organisation is, has no streams from then on.
+[user]
+table = \"User\"
+
+[organization]
+table = \"Organization\"
+
 [batch]
 # The page understands them.
 over = 50
 
-# A notification is for one user, and the application calls it by another name than its table's.
+# What the application calls its own, where that is not its table's name.
+[[route]]
+table = \"Property\"
+type = \"property.update\"
+
+[[route]]
+table = \"Activity\"
+channel = \"user\"
+type = {{ insert = \"user.activity\" }}
+
+# Tables that say who is who leave by the columns that are named, and no others.
+[[route]]
+table = \"OrganizationMember\"
+channel = \"organization\"
+type = {{ insert = \"member.join\", update = \"member.change\", delete = \"member.leave\" }}
+columns = [\"organizationId\", \"userId\", \"role\"]
+
+[[route]]
+table = \"Organization\"
+channel = \"organization\"
+type = {{ update = \"organization.change\" }}
+organization = \"id\"
+columns = [\"id\", \"name\"]
+
+# To one user alone.
 [[route]]
 table = \"Notification\"
 channel = \"notifications\"
@@ -262,7 +296,7 @@ mod tests {
         assert_eq!(config.http.listen, listen);
         assert_eq!(config.database.connect.user, "tailrace");
         assert_eq!(config.database.connect.port, 5433);
-        assert_eq!(config.rules.routes.len(), 1);
+        assert_eq!(config.rules.routes.len(), 5);
         assert_eq!(config.rules.batch_over, 50);
         assert_eq!(config.warnings, Vec::<String>::new());
     }

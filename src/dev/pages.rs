@@ -102,6 +102,7 @@ async fn sign_in(
 #[serde(deny_unknown_fields)]
 struct ChangeRow {
     organization: String,
+    user: String,
     action: Action,
 }
 
@@ -112,16 +113,17 @@ async fn change_row(
 ) -> Result<Response, Refusal> {
     let ChangeRow {
         organization,
+        user,
         action,
     } = pages.accept(&headers, &body)?;
-    if organization.len() > NAME_BYTES_MAX {
+    if organization.len() > NAME_BYTES_MAX || user.len() > NAME_BYTES_MAX {
         return Err(Refusal::new(
             StatusCode::BAD_REQUEST,
             "bad_request",
-            "no such organisation",
+            "no such organisation or user",
         ));
     }
-    let id = pages.rows.change(&organization, action).await?;
+    let id = pages.rows.change(&organization, &user, action).await?;
     Ok((JSON, serde_json::json!({ "id": id }).to_string()).into_response())
 }
 
@@ -192,12 +194,12 @@ impl From<RowsError> for Refusal {
             RowsError::NoRow => Self::new(
                 conflict,
                 "no_row",
-                "There is no property left: insert one first.",
+                "There is no such row left: insert one first.",
             ),
             RowsError::Full => Self::new(
                 conflict,
                 "full",
-                "There are enough properties: delete some first.",
+                "There are enough rows: delete some first.",
             ),
             RowsError::Refused(words) => {
                 Self::new(conflict, "refused", format!("PostgreSQL refused: {words}"))

@@ -1,10 +1,11 @@
-//! What the page's buttons do: a row of `"Property"` inserted, updated or deleted by SQL, as the
-//! application would do it. The change comes back over the stream; nothing is announced from here.
+//! What the page's buttons do: rows inserted, updated or deleted by SQL, as the application would do it, and
+//! messages in the log. They come back over the stream; nothing is announced from here.
 
 use super::sample;
 use serde::Deserialize;
 use std::time::Duration;
 use tokio::sync::{Mutex, Semaphore};
+use tokio_postgres::types::ToSql;
 use tokio_postgres::{Client, Config};
 
 /// How many changes may wait for the one connection.
@@ -13,8 +14,8 @@ const WAITING_MAX: usize = 16;
 /// How long a change may take in all, a reconnect included.
 const CHANGE_WITHIN: Duration = Duration::from_secs(5);
 
-/// How many properties an organisation may have before the button inserts no more.
-const PROPERTIES_MAX: i64 = 1000;
+/// How many rows of a table an organisation may have before a button inserts no more.
+const ROWS_MAX: i64 = 1000;
 
 const INSERT: &str = r#"
 INSERT INTO "Property" ("organizationId", "name", "price", "status", "notes")
@@ -43,7 +44,47 @@ DELETE FROM "Property"
 WHERE "id" = (SELECT "id" FROM "Property" WHERE "organizationId" = $1 ORDER BY random() LIMIT 1)
 RETURNING "id""#;
 
-/// What to do to a row.
+const ACTIVITY: &str = r#"
+INSERT INTO "Activity" ("organizationId", "userId", "action", "entityType")
+SELECT $1, $2, 'looked at a property', 'Property'
+WHERE (SELECT count(*) FROM "Activity" WHERE "organizationId" = $1) < $3
+RETURNING "id""#;
+
+const NOTIFICATION: &str = r#"
+INSERT INTO "Notification" ("organizationId", "userId", "title")
+SELECT $1, $2, 'A viewing was booked'
+WHERE (SELECT count(*) FROM "Notification" WHERE "organizationId" = $1) < $3
+RETURNING "id""#;
+
+/// Carol leaves the organisation, or comes back: whoever has her window open sees her stream end.
+const MEMBER: &str = r#"
+WITH gone AS (
+    DELETE FROM "OrganizationMember" WHERE "organizationId" = $1 AND "userId" = 'carol' RETURNING "id"
+), come AS (
+    INSERT INTO "OrganizationMember" ("organizationId", "userId") SELECT $1, 'carol'
+    WHERE NOT EXISTS (
+        SELECT FROM "OrganizationMember" WHERE "organizationId" = $1 AND "userId" = 'carol')
+    RETURNING "id"
+)
+SELECT "id" FROM gone UNION ALL SELECT "id" FROM come"#;
+
+const RENAME: &str = r#"
+UPDATE "Organization"
+SET "name" = CASE WHEN "name" LIKE '% & Co' THEN left("name", -5) ELSE "name" || ' & Co' END
+WHERE "id" = $1 RETURNING "id""#;
+
+/// To everybody, of whatever organisation.
+const ALERT: &str = "
+SELECT pg_logical_emit_message(true, 'tailrace', json_build_object(
+    'type', 'system.alert', 'channel', 'system', 'global', true,
+    'data', json_build_object('message', 'Maintenance at noon'))::text)::text";
+
+const SYNC: &str = "
+SELECT pg_logical_emit_message(true, 'tailrace', json_build_object(
+    'type', 'data.sync', 'channel', 'system', 'organizationId', $1::text,
+    'data', json_build_object('message', 'Imported from the other system'))::text)::text";
+
+/// What to do.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub(crate) enum Action {
@@ -53,6 +94,34 @@ pub(crate) enum Action {
     Update,
     /// Some property of the organisation.
     Delete,
+    /// What the user did, for their organisation to see.
+    Activity,
+    /// Something for the user alone.
+    Notification,
+    /// Carol leaves, or comes back.
+    Member,
+    /// The organisation has another name.
+    Rename,
+    /// A message to everybody.
+    Alert,
+    /// A message to the organisation.
+    Sync,
+}
+
+impl Action {
+    fn sql(self) -> &'static str {
+        match self {
+            Self::Insert => INSERT,
+            Self::Update => UPDATE,
+            Self::Delete => DELETE,
+            Self::Activity => ACTIVITY,
+            Self::Notification => NOTIFICATION,
+            Self::Member => MEMBER,
+            Self::Rename => RENAME,
+            Self::Alert => ALERT,
+            Self::Sync => SYNC,
+        }
+    }
 }
 
 /// Why no row was changed.
@@ -64,7 +133,7 @@ pub(crate) enum RowsError {
     Away,
     /// There is no row to update or delete.
     NoRow,
-    /// There are `PROPERTIES_MAX` rows.
+    /// There are [`ROWS_MAX`] rows.
     Full,
     /// The database refused; its own words.
     Refused(String),
@@ -90,14 +159,15 @@ impl Rows {
         }
     }
 
-    /// Changes a row and names it.
+    /// Does it for this user of an organisation, and names the row or the message's place.
     pub(crate) async fn change(
         &self,
         organization: &str,
+        user: &str,
         action: Action,
     ) -> Result<String, RowsError> {
         let _place = self.waiting.try_acquire().map_err(|_| RowsError::Busy)?;
-        let change = self.change_in_turn(organization, action);
+        let change = self.change_in_turn(organization, user, action);
         tokio::time::timeout(CHANGE_WITHIN, change)
             .await
             .map_err(|_| RowsError::Away)?
@@ -106,6 +176,7 @@ impl Rows {
     async fn change_in_turn(
         &self,
         organization: &str,
+        user: &str,
         action: Action,
     ) -> Result<String, RowsError> {
         let mut client = self.client.lock().await;
@@ -114,19 +185,17 @@ impl Rows {
             Some(usable) => client.insert(usable),
             None => client.insert(sample::connect(&self.config).await.map_err(fault)?),
         };
-        let changed = match action {
-            Action::Insert => {
-                client
-                    .query_opt(INSERT, &[&organization, &PROPERTIES_MAX])
-                    .await
-            }
-            Action::Update => client.query_opt(UPDATE, &[&organization]).await,
-            Action::Delete => client.query_opt(DELETE, &[&organization]).await,
+        let parameters: &[&(dyn ToSql + Sync)] = match action {
+            Action::Alert => &[],
+            Action::Insert => &[&organization, &ROWS_MAX],
+            Action::Activity | Action::Notification => &[&organization, &user, &ROWS_MAX],
+            _ => &[&organization],
         };
+        let changed = client.query_opt(action.sql(), parameters).await;
         match (changed.map_err(fault)?, action) {
             (Some(row), _) => Ok(row.get(0)),
-            (None, Action::Insert) => Err(RowsError::Full),
-            (None, Action::Update | Action::Delete) => Err(RowsError::NoRow),
+            (None, Action::Update | Action::Delete | Action::Rename) => Err(RowsError::NoRow),
+            (None, _) => Err(RowsError::Full),
         }
     }
 }

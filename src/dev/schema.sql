@@ -96,9 +96,32 @@ BEGIN
 END
 $$;
 
+-- Where POST /api/realtime/revoke writes whom the application throws out, as `tailrace init` makes it.
+CREATE SCHEMA IF NOT EXISTS tailrace;
+CREATE TABLE IF NOT EXISTS tailrace.revocation (
+    id bigint GENERATED ALWAYS AS IDENTITY PRIMARY KEY,
+    "user" text,
+    session text,
+    organization text,
+    issued_before timestamptz,
+    until timestamptz NOT NULL,
+    created_at timestamptz NOT NULL DEFAULT now()
+);
+DO $$
+BEGIN
+    IF NOT EXISTS (SELECT FROM pg_publication_tables
+                   WHERE pubname = 'tailrace' AND schemaname = 'tailrace') THEN
+        ALTER PUBLICATION tailrace ADD TABLE tailrace.revocation;
+    END IF;
+END
+$$;
+GRANT USAGE ON SCHEMA tailrace TO tailrace;
+GRANT SELECT, INSERT ON tailrace.revocation TO tailrace;
+
 -- The node reads changes from the log, which needs no right to the tables; it asks only who belongs
--- where.
+-- where, and who there is.
 GRANT SELECT ON "OrganizationMember" TO tailrace;
+GRANT SELECT ("id") ON "User" TO tailrace;
 
 DO $$
 BEGIN

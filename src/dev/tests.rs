@@ -132,6 +132,7 @@ fn every_published_table_can_be_changed_and_says_its_organisation_when_a_row_goe
             "OrganizationMember",
             "Property",
             "User",
+            "revocation",
         ];
         assert_eq!(tables, all);
         let identities = r#"
@@ -163,6 +164,7 @@ fn every_published_table_can_be_changed_and_says_its_organisation_when_a_row_goe
                 .get::<_, &str>(0),
             "owner"
         );
+        assert!(node.query("SELECT \"id\" FROM \"User\"", &[]).await.is_ok());
         assert!(
             node.query("SELECT * FROM \"User\"", &[]).await.is_err(),
             "not the node's business"
@@ -188,9 +190,14 @@ fn the_buttons_change_rows_of_their_organisation_alone() {
             let row = owner.query_one(all, &[]).await.expect("counts");
             (row.get::<_, i64>(0), row.get::<_, i64>(1))
         };
-        rows.change("acme", Action::Insert).await.expect("inserted");
+        rows.change("acme", "alice", Action::Insert)
+            .await
+            .expect("inserted");
         assert_eq!(counts().await, (5, 3));
-        let id = rows.change("acme", Action::Update).await.expect("updated");
+        let id = rows
+            .change("acme", "alice", Action::Update)
+            .await
+            .expect("updated");
         let of = r#"SELECT "organizationId" FROM "Property" WHERE "id" = $1"#;
         assert_eq!(
             owner
@@ -201,22 +208,45 @@ fn the_buttons_change_rows_of_their_organisation_alone() {
             "acme"
         );
         for left in (0..3).rev() {
-            rows.change("acme", Action::Delete).await.expect("deleted");
+            rows.change("acme", "alice", Action::Delete)
+                .await
+                .expect("deleted");
             assert_eq!(counts().await, (left + 2, left));
         }
         assert!(matches!(
-            rows.change("acme", Action::Delete).await,
+            rows.change("acme", "alice", Action::Delete).await,
             Err(RowsError::NoRow)
         ));
-        let foreign = rows.change("nobody", Action::Insert).await;
+        let foreign = rows.change("nobody", "alice", Action::Insert).await;
         assert!(matches!(foreign, Err(RowsError::Refused(_))), "{foreign:?}");
+
+        for action in [
+            Action::Activity,
+            Action::Notification,
+            Action::Rename,
+            Action::Alert,
+            Action::Sync,
+        ] {
+            let done = rows.change("acme", "alice", action).await;
+            assert!(done.is_ok(), "{action:?}: {done:?}");
+        }
+        let members = async || {
+            let members = r#"SELECT count(*) FROM "OrganizationMember" WHERE "userId" = 'carol'"#;
+            let row = owner.query_one(members, &[]).await.expect("a count");
+            row.get::<_, i64>(0)
+        };
+        for count in [1, 2] {
+            let done = rows.change("acme", "alice", Action::Member).await;
+            done.expect("she goes and comes");
+            assert_eq!(members().await, count);
+        }
 
         // A lost connection is made anew.
         let end = "SELECT pg_terminate_backend(pid) FROM pg_stat_activity
                    WHERE application_name = 'tailrace dev'";
         owner.batch_execute(end).await.expect("ended");
         tokio::time::sleep(Duration::from_millis(200)).await;
-        rows.change("acme", Action::Insert)
+        rows.change("acme", "alice", Action::Insert)
             .await
             .expect("inserted again");
     });

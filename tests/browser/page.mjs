@@ -14,6 +14,9 @@ await withBrowser(async (browser) => {
   const globex = await openWindow(browser, "globex", "bob");
   await rowsOfOneAreNeverSeenByTheOther(acme, globex);
   await buttonsChangeRows(acme, globex);
+  const carol = await openWindow(browser, "acme", "carol");
+  await everythingElseReachesItsOwn(acme, globex, carol);
+  await carol.context().close();
   await consoleSnippetWorks(acme, "acme", insertProperty);
   await curlCommandWorks(PAGE_URL, "acme", "alice", [SESSION_COOKIE, ALICE_TOKEN], insertProperty);
   await takeScreenshot(acme);
@@ -70,7 +73,7 @@ function isEvent(event, action, started) {
   const members = ["id", "type", "channel", "timestamp", "source", "version", "payload"];
   assert.deepEqual(Object.keys(event), members);
   assert.match(event.id, /^[0-9a-f]+\.[0-9a-f]+\.[0-9a-f]+\.[0-9a-f]+$/);
-  assert.equal(event.type, `property.${action}`);
+  assert.equal(event.type, "property.update");
   assert.equal(event.channel, "property");
   assert.ok(event.timestamp >= started && event.timestamp <= Date.now(), `${event.timestamp}`);
   assert.equal(event.source, "postgres");
@@ -87,11 +90,46 @@ async function buttonsChangeRows(acme, globex) {
   for (const [index, action] of actions.entries()) {
     await acme.locator(`.buttons [data-action=${action}]`).click();
     const events = await eventsOf(acme, before + index + 1);
-    assert.equal(events.at(-1).type, `property.${action}`);
-    await acme.locator("#rows tr", { hasText: `property.${action}` }).first().waitFor();
+    assert.equal(events.at(-1).type, "property.update");
+    assert.equal(events.at(-1).payload.action, action);
+    await acme.locator(`#rows [data-action=${action}]`).first().waitFor();
   }
   assert.equal((await eventsOf(globex, others)).length, others);
   console.log("page: the buttons' changes come back over the stream");
+}
+
+/** What the seeds' applications stream beside properties, each to those whom it concerns. */
+async function everythingElseReachesItsOwn(acme, globex, carol) {
+  const own = [
+    ["activity", "user.activity", "user"],
+    ["notification", "notification.new", "notifications"],
+    ["rename", "organization.change", "organization"],
+    ["sync", "data.sync", "system"],
+    ["alert", "system.alert", "system"],
+  ];
+  const known = await Promise.all([acme, globex, carol].map((page) => eventsOf(page, 0)));
+  const before = known.map((events) => events.length);
+  for (const [index, [action, type, channel]] of own.entries()) {
+    await acme.locator(`.buttons [data-action=${action}]`).click();
+    const event = (await eventsOf(acme, before[0] + index + 1)).at(-1);
+    assert.deepEqual([event.type, event.channel], [type, channel]);
+    await acme.locator("#rows tr", { hasText: type }).first().waitFor();
+  }
+  const types = (events, from) => events.slice(from).map((event) => event.type);
+  // Another member sees all but what was for Alice alone; another organisation what is for everybody.
+  const hers = types(await eventsOf(carol, before[2] + own.length - 1), before[2]);
+  const all = own.map(([, type]) => type).filter((type) => type !== "notification.new");
+  assert.deepEqual(hers, all);
+  const theirs = types(await eventsOf(globex, before[1] + 1), before[1]);
+  assert.deepEqual(theirs, ["system.alert"]);
+  for (const [index, type] of ["member.leave", "member.join"].entries()) {
+    await acme.locator(".buttons [data-action=member]").click();
+    const event = (await eventsOf(acme, before[0] + own.length + index + 1)).at(-1);
+    assert.deepEqual([event.type, event.channel], [type, "organization"]);
+    const columns = Object.keys(event.payload.record ?? event.payload.old).sort();
+    assert.ok(columns.every((name) => ["organizationId", "role", "userId"].includes(name)), `${columns}`);
+  }
+  console.log("page: activities, notifications, members, names and messages reach their own");
 }
 
 /** The time from each commit to `onmessage`, by the same machine's clock, in a window of the
@@ -124,7 +162,7 @@ async function commitToMessage(browser) {
 /** A picture of the window in use. */
 async function takeScreenshot(acme) {
   await acme.locator("#clear").click();
-  for (const action of ["insert", "update", "insert", "update", "delete", "insert", "update"]) {
+  for (const action of ["insert", "update", "activity", "delete", "notification", "sync", "update"]) {
     await acme.locator(`.buttons [data-action=${action}]`).click();
     await acme.waitForTimeout(150);
   }

@@ -1,4 +1,4 @@
-// The demonstration page: one native EventSource, a table, and three buttons.
+// The demonstration page: one native EventSource, a table, and some buttons.
 //
 // Windows of one browser share their cookies, so a window signs in as its own user before it opens
 // its stream, and again whenever the stream turns out to be somebody else's.
@@ -90,6 +90,7 @@ function onControl(name, message) {
     reset: `Events may have been missed (${data.reason}): load the rows afresh`,
     refused: `Not now: ${data.message ?? data.reason ?? data.code ?? "try again later"}`,
     bye: `The node closes this stream: ${data.reason}`,
+    auth: "The session ends in a minute",
   };
   addRow(name, "", words[name] ?? "", data, Date.now(), "");
 }
@@ -165,7 +166,8 @@ async function askWhy() {
 async function change(button) {
   button.disabled = true;
   try {
-    await post("/dev/rows", { organization: organizations.value, action: button.dataset.action });
+    const { action } = button.dataset;
+    await post("/dev/rows", { organization: organizations.value, user: users.value, action });
     problem("change", "");
   } catch (error) {
     problem("change", error.message);
@@ -244,8 +246,9 @@ function summary(event) {
     for (const change of payload.changes) summary({ payload: change });
     return `${payload.changes.length.toLocaleString()} changes`;
   }
+  if (event.source === "application") return payload.data?.message ?? JSON.stringify(payload.data);
   const row = payload.record ?? payload.old ?? {};
-  const name = row.name ?? row.title ?? row.action ?? names.get(row.id) ?? row.id ?? "";
+  const name = row.name ?? row.title ?? row.action ?? names.get(row.id) ?? row.userId ?? row.id ?? "";
   if (payload.action === "delete") {
     names.delete(row.id);
     return name;
