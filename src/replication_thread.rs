@@ -97,7 +97,7 @@ struct Thread {
     is_news: bool,
 }
 
-const LINES: [Line; 3] = [Line::Stream, Line::Anchor, Line::Watch];
+const LINES: [Line; 4] = [Line::Stream, Line::Anchor, Line::Watch, Line::Members];
 
 impl Thread {
     fn run(mut self) {
@@ -250,7 +250,7 @@ impl Thread {
     }
 
     fn read(&mut self, line: Line) {
-        if line == Line::Stream && self.delivery.is_some() {
+        if !self.may_read(line) {
             return;
         }
         let Some(socket) = self.sockets[line as usize].as_mut() else {
@@ -277,6 +277,11 @@ impl Thread {
         self.reader.handle_failed(line, &why, now_ms);
     }
 
+    /// Whether bytes of a line are taken: of the stream not while an engine is full.
+    fn may_read(&self, line: Line) -> bool {
+        self.reader.reads(line, self.now_ms()) && (line != Line::Stream || self.delivery.is_none())
+    }
+
     /// Sleeps until something arrives or is due.
     fn wait(&mut self) {
         let now_ms = self.now_ms();
@@ -294,7 +299,7 @@ impl Thread {
                 continue;
             };
             let mut flags = PollFlags::empty();
-            if line != Line::Stream || self.delivery.is_none() {
+            if self.may_read(line) {
                 flags |= PollFlags::IN;
                 if socket.has_read() {
                     until_ms = now_ms;

@@ -2,7 +2,7 @@
 
 use wire::{EventId, Lsn};
 
-use crate::SlotStatus;
+use crate::{MembershipStatus, SlotStatus};
 
 /// The state of the feed and what it counted since its start.
 #[derive(Clone, Debug, Default, PartialEq)]
@@ -26,6 +26,11 @@ pub struct Status {
     /// How old, by the server's clock, the newest applied commit was when there was something newer;
     /// 0 where nothing is pending.
     pub lag_seconds: f64,
+    /// How old, by the server's clock, the newest message of the server is up to which everything was handed
+    /// over; `None` before there was one. It grows while nothing is heard, and while something waits.
+    pub feed_age_ms: Option<u64>,
+    /// What is known of who may have a stream.
+    pub memberships: MembershipStatus,
     /// The slot that holds the past: the anchor, or without one our own; as it was when it was last
     /// looked at.
     pub slot: Option<SlotStatus>,

@@ -6,15 +6,12 @@
 use std::collections::VecDeque;
 use std::sync::Arc;
 
-use wire::{
-    Batch, CloseReason, Commit, EventId, Frame, Key, Keys, Lineage, Lsn, Revocation,
-    RevocationScope,
-};
+use wire::{Batch, Commit, EventId, Frame, Key, Keys, Lineage, Lsn};
 
 use crate::batches::Batches;
 use crate::events::Place;
 use crate::limits::PROGRESS_MS;
-use crate::membership::Rights;
+use crate::membership::{Effect, Moment, Origin, Rights};
 use crate::notice::Notice;
 use crate::pgoutput::Message;
 use crate::planted;
@@ -40,6 +37,8 @@ pub(crate) struct Feed {
     lineage: Lineage,
     /// Everything up to here was handed out.
     emitted: EventId,
+    /// Up to here every change was looked at for what it means for rights.
+    judged: EventId,
     /// The end of the last transaction that was handed out whole: where reading goes on.
     resume: Lsn,
     /// A position that has not been said yet, up to which there is nothing for us.
@@ -60,8 +59,8 @@ pub(crate) struct Handed {
 impl Feed {
     /// A feed that begins at a position.
     pub(crate) fn new(rules: Rules, keys: Keys, lineage: Lineage, floor: Lsn) -> Self {
-        let mut rights = Rights::new(rules.identity.clone(), keys.clone());
-        rights.begin(lineage.position(floor, 0));
+        let begin = lineage.position(floor, 0);
+        let rights = Rights::new(rules.identity.clone(), keys.clone(), begin);
         Self {
             router: Router::new(rules, keys),
             rights,
@@ -69,7 +68,8 @@ impl Feed {
             transaction: None,
             interrupted: None,
             handed: VecDeque::new(),
-            emitted: lineage.position(floor, 0),
+            emitted: begin,
+            judged: begin,
             lineage,
             resume: floor,
             progress: None,
@@ -102,22 +102,34 @@ impl Feed {
         self.progress = (position > self.emitted).then_some(self.resume);
     }
 
-    /// A new connection begins to stream elsewhere: what lies between is missing.
-    pub(crate) fn on_gap(&mut self, lineage: Lineage, floor: Lsn) {
+    /// A new connection begins to stream elsewhere: what lies between is missing. Returns what that means
+    /// for the streams that are open.
+    pub(crate) fn on_gap(&mut self, lineage: Lineage, floor: Lsn) -> Vec<Effect> {
+        let is_foreign = lineage != self.lineage;
         self.on_reconnect(lineage);
         self.interrupted = None;
         self.progress = None;
         self.router.seen.clear();
-        self.handed.clear();
+        // What was taken from somebody stays taken, also where nobody was told yet.
+        self.handed
+            .retain(|handed| matches!(handed.batch, Batch::Revoke(_)));
         self.emitted = self.lineage.position(floor, 0);
-        self.rights.begin(self.emitted);
+        self.judged = self.emitted;
+        for handed in &mut self.handed {
+            handed.position = self.emitted;
+        }
         self.resume = floor;
+        self.rights.on_gap(self.emitted, is_foreign)
     }
 
     /// Reads one message. What has to be handed over after it is in [`Self::poll_handed`].
     pub(crate) fn handle_message(&mut self, bytes: &[u8]) -> Result<(), Malformed> {
         match Message::parse(bytes)? {
-            Message::Begin { commit, commit_us } => self.begin(commit, commit_us),
+            Message::Begin {
+                commit,
+                commit_us,
+                xid,
+            } => self.begin(commit, commit_us, xid),
             Message::Commit { commit, end, .. } => self.commit(commit, end),
             Message::Origin => Ok(()),
             Message::Relation(relation) => {
@@ -172,6 +184,7 @@ impl Feed {
         if self.transaction.is_none() && end > self.resume {
             self.progress = Some(end);
             self.resume = end;
+            self.rights.on_position(end);
         }
     }
 
@@ -238,11 +251,27 @@ impl Feed {
         &self.rights
     }
 
+    pub(crate) fn rights_mut(&mut self) -> &mut Rights {
+        &mut self.rights
+    }
+
+    /// The moment of a verdict, where everything that came out of here was handed over.
+    pub(crate) fn moment(&self, now_ms: u64, now_unix_ms: u64) -> Moment {
+        let next = self.handed.front().map(|handed| handed.position);
+        let begun = self.transaction.as_ref();
+        let begun = begun.map(|transaction| self.lineage.position(transaction.commit, 0));
+        Moment {
+            now_ms,
+            now_unix_ms,
+            pending: next.into_iter().chain(begun).min(),
+        }
+    }
+
     pub(crate) fn tally(&self) -> &Tally {
         &self.router.tally
     }
 
-    fn begin(&mut self, commit: Lsn, commit_us: i64) -> Result<(), Malformed> {
+    fn begin(&mut self, commit: Lsn, commit_us: i64, xid: u32) -> Result<(), Malformed> {
         if self.transaction.is_some() {
             return Err(Malformed::OutOfPlace("a begin"));
         }
@@ -250,8 +279,10 @@ impl Feed {
         let is_this = |broken: &mut Transaction| broken.commit == commit;
         let transaction = self.interrupted.take_if(is_this).unwrap_or_else(|| {
             let batches = Batches::new(rules.batch_over, rules.event_bytes_max);
-            Transaction::begin(commit, commit_us, batches)
+            Transaction::begin(commit, commit_us, xid, batches)
         });
+        // They come in the order of their commits.
+        self.rights.on_position(commit);
         if transaction.is_before(&self.lineage, self.emitted) {
             self.router.tally.replayed += 1;
         }
@@ -272,10 +303,11 @@ impl Feed {
         }
         let through = self.lineage.position(end, 0);
         self.resume = self.resume.max(end);
+        self.rights.on_position(end);
         if through <= self.emitted {
             return Ok(());
         }
-        let is_begun = transaction.flushed;
+        let is_begun = transaction.flushed || transaction.has_effects;
         let frames = transaction.flush(true);
         // Half of it may have been handed out on the last connection.
         if frames.is_empty()
@@ -297,7 +329,17 @@ impl Feed {
             .relations
             .table(relation, tuples.into_iter().flatten())?;
         if let Some(place) = place {
+            let effects = match &table.concerns {
+                Some(concerns) if place.id > self.judged => {
+                    let origin = origin(self.transaction.as_ref(), place);
+                    self.rights.handle_row(concerns, row, origin)
+                }
+                _ => Vec::new(),
+            };
+            let concerns = table.concerns.as_ref();
+            let may_revoke = concerns.is_some_and(|it| it.may_revoke(row.action));
             let frames = self.router.rows(place, table, row);
+            self.carry_out(effects, place, may_revoke);
             self.gather(frames.into_iter().flatten());
         }
         Ok(())
@@ -310,12 +352,17 @@ impl Feed {
             let place = self.place()?;
             let table = self.relations.table(*relation, [])?;
             let Some(place) = place else { continue };
-            if table.is_membership {
-                self.revoke_everybody(place);
-            } else {
-                let frame = self.router.truncation(place, table);
-                self.gather(frame);
-            }
+            let effects = match &table.concerns {
+                Some(concerns) if place.id > self.judged => {
+                    let origin = origin(self.transaction.as_ref(), place);
+                    self.rights.handle_truncate(concerns, origin)
+                }
+                _ => Vec::new(),
+            };
+            let may_revoke = table.concerns.is_some();
+            let frame = self.router.truncation(place, table);
+            self.carry_out(effects, place, may_revoke);
+            self.gather(frame);
         }
         Ok(())
     }
@@ -363,25 +410,41 @@ impl Feed {
         }
     }
 
-    /// Nobody belongs anywhere any more: what came before is handed over, and then every stream closes.
-    fn revoke_everybody(&mut self, place: Place) {
+    /// Hands over what a change means for the streams that are open. What came before it goes first, whether
+    /// or not somebody loses something here: what is handed over together hangs on the log alone, and not on
+    /// what this node knows.
+    fn carry_out(&mut self, effects: Vec<Effect>, place: Place, may_revoke: bool) {
+        self.judged = self.judged.max(place.id);
         let transaction = self
             .transaction
             .as_mut()
             .expect("a change has a place in one");
-        let frames = transaction.flush(false);
-        self.emit_part(frames, place.commit_ms);
-        self.emitted = place.id;
-        let revocation = Revocation {
-            scope: RevocationScope::Everybody,
-            reason: CloseReason::MembershipRevoked,
+        if may_revoke && !transaction.is_empty() {
+            let frames = transaction.flush(false);
+            self.emit_part(frames, place.commit_ms);
+        }
+        if effects.is_empty() {
+            return;
+        }
+        if let Some(transaction) = &mut self.transaction {
+            transaction.has_effects = true;
+        }
+        // Its own event, if it has one, comes behind it.
+        let before = EventId {
+            index: place.id.index - 1,
+            ..place.id
         };
-        self.rights.on_revoked(&revocation, place.id);
-        self.handed.push_back(Handed {
-            batch: Batch::Revoke(revocation),
-            position: place.id,
-            commit_ms: place.commit_ms,
+        self.emitted = self.emitted.max(before);
+        let batches = effects.into_iter().map(|effect| match effect {
+            Effect::Revoke(revocation) => Batch::Revoke(revocation),
+            Effect::Extend(extension) => Batch::Extend(extension),
         });
+        let (position, commit_ms) = (self.emitted, place.commit_ms);
+        self.handed.extend(batches.map(|batch| Handed {
+            batch,
+            position,
+            commit_ms,
+        }));
     }
 
     /// Hands over a part of a transaction.
@@ -409,6 +472,14 @@ impl Feed {
             position: through,
             commit_ms,
         });
+    }
+}
+
+fn origin(transaction: Option<&Transaction>, place: Place) -> Origin {
+    Origin {
+        at: place.id,
+        xid: transaction.expect("a change has a place in one").xid,
+        commit_ms: place.commit_ms,
     }
 }
 

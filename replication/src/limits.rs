@@ -150,3 +150,36 @@ pub const REVOCATIONS_REMEMBERED_MAX: usize = 65_536;
 /// How long after a commit was sent to us others may still not see it, in milliseconds: PostgreSQL lets a
 /// walsender have it before it takes the transaction out of the list of those that run.
 pub const VISIBILITY_MS: u64 = 1_000;
+
+/// How many rows of `tailrace.revocation` are kept that are still in force; beyond it nobody is let in until
+/// the last of those that were left out is over.
+pub const REVOCATIONS_KEPT_MAX: usize = 65_536;
+
+/// After memberships were read again, how many may have been lost that are told one by one: beyond it every
+/// stream closes, and comes back.
+pub const REVOCATIONS_OF_A_LOAD_MAX: usize = 10_000;
+
+/// How long it is remembered which transactions the stream has shown, in milliseconds, and how many: a
+/// snapshot that has not seen one of them was taken too early. A commit that waits for a standby is sent to
+/// us while it waits.
+pub const SHOWN_MS: u64 = 600_000;
+/// See [`SHOWN_MS`].
+pub const SHOWN_TRANSACTIONS_MAX: usize = 65_536;
+
+/// How long reading the memberships may take, in milliseconds. The stream waits meanwhile.
+pub const LOAD_MS_MAX: u64 = 60_000;
+
+/// How many rows of memberships are asked for at a time.
+pub const LOAD_ROWS: usize = 2_000;
+
+const _: () = assert!(LOAD_ROWS <= ROWS_MAX);
+
+/// The first pause before memberships are read again that could not be, in milliseconds, and the longest; it
+/// doubles in between.
+pub const LOAD_PAUSE_MS: (u64, u64) = (1_000, 30_000);
+
+/// The pause after a snapshot that was taken too early, in milliseconds, and how often it is taken again
+/// before that is a failure.
+pub const LOAD_AGAIN_MS: u64 = 20;
+/// See [`LOAD_AGAIN_MS`].
+pub const LOAD_AGAIN_MAX: u32 = 100;

@@ -100,6 +100,18 @@ pub enum Notice {
         /// The table.
         table: String,
     },
+    /// The memberships were read.
+    MembershipsRead {
+        /// How many rows of them are kept.
+        count: usize,
+        /// Whether there are more than may be kept.
+        is_full: bool,
+    },
+    /// The memberships could not be read; nobody who comes with a session is let in until they are.
+    MembershipsUnread {
+        /// Why, and what mends it.
+        reason: String,
+    },
     /// Application messages were refused; said once a minute for each reason.
     MessageRefused {
         /// Why.
@@ -115,6 +127,7 @@ impl Notice {
         match self {
             Self::Streaming { .. } | Self::AnchorCreated { .. } | Self::Withheld { .. } => false,
             Self::TablesBack { .. } => false,
+            Self::MembershipsRead { is_full, .. } => *is_full,
             Self::Waiting { .. }
             | Self::Gap { .. }
             | Self::AnchorLost { .. }
@@ -123,6 +136,7 @@ impl Notice {
             | Self::PublicationGone { .. }
             | Self::TablesLeft { .. }
             | Self::AnchorStuck { .. }
+            | Self::MembershipsUnread { .. }
             | Self::Server { .. }
             | Self::Unroutable { .. }
             | Self::MessageRefused { .. } => true,
@@ -198,6 +212,22 @@ impl fmt::Display for Notice {
                 "unroutable table={table:?} mend=\"give it an organisation column, and a replica \
                  identity that contains it for deletes\""
             ),
+            Self::MembershipsRead { count, is_full } => {
+                write!(f, "memberships=read count={count}")?;
+                match is_full {
+                    true => f.write_str(
+                        ": there are more than may be kept, and nobody is let in who is not among \
+                         them; raise membership.max",
+                    ),
+                    false => Ok(()),
+                }
+            }
+            Self::MembershipsUnread { reason } => {
+                write!(
+                    f,
+                    "memberships=unread reason={reason:?}: nobody is let in by a session"
+                )
+            }
             Self::MessageRefused { reason, count } => {
                 write!(f, "message=refused reason={reason} count={count}")
             }

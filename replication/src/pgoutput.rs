@@ -34,6 +34,7 @@ pub(crate) enum Message<'a> {
     Begin {
         commit: Lsn,
         commit_us: i64,
+        xid: u32,
     },
     Commit {
         commit: Lsn,
@@ -128,8 +129,12 @@ impl<'a> Message<'a> {
         let message = match fields.u8()? {
             BEGIN => {
                 let (commit, commit_us) = (Lsn(fields.u64()?), fields.i64()?);
-                let _xid = fields.u32()?;
-                Self::Begin { commit, commit_us }
+                let xid = fields.u32()?;
+                Self::Begin {
+                    commit,
+                    commit_us,
+                    xid,
+                }
             }
             COMMIT => {
                 let _flags = fields.u8()?;

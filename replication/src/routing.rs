@@ -8,6 +8,7 @@ use std::sync::Arc;
 
 use wire::{Audience, Keys, Name, Topic};
 
+use crate::membership::{Concerns, REVOCATION_TABLE};
 use crate::pgoutput::{Old, Relation, Tuple, Value};
 use crate::values::Shape;
 use crate::{Action, EventTypes, Organisation, Route, Rules};
@@ -31,8 +32,8 @@ pub(crate) struct Table {
     pub(crate) identity_full: bool,
     /// Whether the replica identity says to whom a row belonged.
     pub(crate) knows_home: bool,
-    /// Whether it is the table of memberships.
-    pub(crate) is_membership: bool,
+    /// What its changes mean for rights.
+    pub(crate) concerns: Option<Box<Concerns>>,
     /// Its place among the counters.
     pub(crate) counted: usize,
     /// Where its rows go.
@@ -133,7 +134,8 @@ impl Table {
                 shape: shape(column.type_oid),
             });
         }
-        let road = if named.is_none() && rules.is_identity(&relation.name) {
+        let is_ours = (schema, relation.name.as_str()) == REVOCATION_TABLE;
+        let road = if is_ours || (named.is_none() && rules.is_identity(&relation.name)) {
             withheld = vec![EVERY_COLUMN.to_owned()];
             Road::Withheld
         } else {
@@ -152,7 +154,7 @@ impl Table {
             withheld,
             identity_full: relation.replica_identity == b'f',
             knows_home,
-            is_membership: rules.is_membership(schema, &relation.name),
+            concerns: Concerns::new(relation, &rules.identity),
             counted: 0,
             road,
         }

@@ -167,12 +167,6 @@ impl Rules {
                 })
     }
 
-    /// Whether the table is the one of memberships.
-    pub(crate) fn is_membership(&self, schema: &str, table: &str) -> bool {
-        let members = self.identity.members();
-        members.is_some_and(|members| is_named(&members.table, schema, table))
-    }
-
     /// Whether a column of this name is withheld where no route names it.
     pub fn is_withheld(&self, column: &str) -> bool {
         let name = folded(column);

@@ -13,6 +13,7 @@ pub(crate) struct Transaction {
     /// Where its commit record begins: known from the start, since only committed ones are sent.
     pub(crate) commit: Lsn,
     pub(crate) commit_ms: i64,
+    pub(crate) xid: u32,
     /// How many changes were read.
     ordinal: u32,
     frames: Vec<Frame>,
@@ -20,19 +21,23 @@ pub(crate) struct Transaction {
     batches: Batches,
     /// Whether a part of it was handed over.
     pub(crate) flushed: bool,
+    /// Whether something else of it was handed over.
+    pub(crate) has_effects: bool,
 }
 
 impl Transaction {
     /// A transaction of which nothing has been read.
-    pub(crate) fn begin(commit: Lsn, commit_us: i64, batches: Batches) -> Self {
+    pub(crate) fn begin(commit: Lsn, commit_us: i64, xid: u32, batches: Batches) -> Self {
         Self {
             commit,
             commit_ms: unix_ms(commit_us),
+            xid,
             ordinal: 0,
             frames: Vec::new(),
             bytes: 0,
             batches,
             flushed: false,
+            has_effects: false,
         }
     }
 
@@ -59,6 +64,11 @@ impl Transaction {
         }
         self.bytes += bytes;
         None
+    }
+
+    /// Whether nothing is gathered.
+    pub(crate) fn is_empty(&self) -> bool {
+        self.frames.is_empty()
     }
 
     /// Everything that is gathered, in the order of the ids. `is_end` says that nothing follows.

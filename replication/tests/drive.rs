@@ -4,11 +4,18 @@ use std::io::{ErrorKind, Read, Write};
 use std::os::unix::net::UnixStream;
 use std::time::{Duration, Instant};
 
-use replication::{Config, ConnectInfo, Line, LineAction, Notice, Protection, Reader, Rules};
+use replication::{
+    Admission, Config, ConnectInfo, Line, LineAction, Notice, Protection, Question, Reader, Rules,
+    Wanted,
+};
 use serde_json::Value;
 use wire::{Batch, EventId, Frame, Keys, Topic};
 
 use crate::cluster::Cluster;
+
+/// The time of every verdict, by the clock of a node. It stands still, since its verdicts are asked for at
+/// the moment at which the credential was judged.
+pub(crate) const UNIX_MS: u64 = 1_800_000_000_000;
 
 /// How long anything may take.
 const PATIENCE: Duration = Duration::from_secs(30);
@@ -25,6 +32,7 @@ pub(crate) struct Drive {
     stream: Option<UnixStream>,
     anchor: Option<UnixStream>,
     watch: Option<UnixStream>,
+    members: Option<UnixStream>,
     begun: Instant,
     /// At most so many bytes are read at a time.
     read_max: usize,
@@ -59,6 +67,7 @@ impl Drive {
             stream: None,
             anchor: None,
             watch: None,
+            members: None,
             begun,
             read_max: 64 * 1024,
             is_full: false,
@@ -179,6 +188,23 @@ impl Drive {
         self.reader.status(self.now_ms())
     }
 
+    /// Whether a user may be let in, whose credential was judged just now.
+    pub(crate) fn admit(&self, user: &str, organisation: Wanted) -> Admission {
+        let Some(judged) = self.status().applied else {
+            return Admission::NotReady;
+        };
+        let question = Question {
+            user: user.to_owned(),
+            session: self.keys.session("its session"),
+            issued_ms: None,
+            organisation,
+            judged,
+            judged_ms: UNIX_MS,
+            claims: None,
+        };
+        self.reader.admit(&question, self.now_ms(), UNIX_MS)
+    }
+
     pub(crate) fn now_ms(&self) -> u64 {
         self.begun.elapsed().as_millis() as u64
     }
@@ -188,7 +214,7 @@ impl Drive {
         while let Some(action) = self.reader.poll_action() {
             self.act(action);
         }
-        for line in [Line::Stream, Line::Anchor, Line::Watch] {
+        for line in [Line::Stream, Line::Anchor, Line::Watch, Line::Members] {
             self.write(line);
         }
         let mut any = false;
@@ -206,7 +232,7 @@ impl Drive {
         while let Some(notice) = self.reader.poll_notice() {
             self.notices.push(notice);
         }
-        for line in [Line::Anchor, Line::Watch, Line::Stream] {
+        for line in [Line::Anchor, Line::Watch, Line::Members, Line::Stream] {
             any |= self.read(line);
         }
         if !any {
@@ -270,12 +296,14 @@ impl Drive {
             stream,
             anchor,
             watch,
+            members,
             ..
         } = self;
         let socket = match line {
             Line::Stream => stream,
             Line::Anchor => anchor,
             Line::Watch => watch,
+            Line::Members => members,
         };
         if let (Some(socket), Some(out)) = (socket, reader.outbox(line)) {
             // What we send is so little that a socket always takes it.
@@ -286,7 +314,7 @@ impl Drive {
     }
 
     fn read(&mut self, line: Line) -> bool {
-        if line == Line::Stream && self.held.is_some() {
+        if !self.reader.reads(line, self.now_ms()) || line == Line::Stream && self.held.is_some() {
             return false;
         }
         let mut buffer = vec![0; self.read_max];
@@ -316,6 +344,7 @@ impl Drive {
             Line::Stream => &mut self.stream,
             Line::Anchor => &mut self.anchor,
             Line::Watch => &mut self.watch,
+            Line::Members => &mut self.members,
         }
     }
 }

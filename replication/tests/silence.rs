@@ -10,7 +10,7 @@ use std::time::{Duration, Instant};
 
 use replication::Rules;
 
-use crate::cluster::Cluster;
+use crate::cluster::{Cluster, Stop};
 use crate::drive::Drive;
 
 const SCHEMA: &str = r#"
@@ -155,4 +155,23 @@ fn a_server_that_is_impatient_by_default_waits_for_engines_that_are_full() {
     drive.set_full(false);
     drive.catch_up(&cluster);
     assert_eq!((drive.frames.len(), drive.status().reconnects), (20_000, 0));
+}
+
+// Case: 67
+#[test]
+fn the_age_of_the_feed_grows_while_nothing_is_handed_over_or_heard() {
+    let mut cluster = Cluster::start(SCHEMA);
+    let mut drive = Drive::streaming(&cluster, Rules::default());
+    let age_ms = |drive: &Drive| drive.status().feed_age_ms.expect("it streams");
+    drive.catch_up(&cluster);
+    assert!(age_ms(&drive) < 1_000, "{}", age_ms(&drive));
+    drive.set_full(true);
+    cluster.sql(INSERT);
+    drive.until("old", |drive| age_ms(drive) > 1_500);
+    drive.set_full(false);
+    drive.until("young", |drive| age_ms(drive) < 1_000);
+    cluster.stop(Stop::Kill);
+    drive.until("old", |drive| age_ms(drive) > 1_500);
+    cluster.resume();
+    drive.until("young", |drive| age_ms(drive) < 1_000);
 }

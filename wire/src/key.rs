@@ -38,17 +38,17 @@ impl Keys {
 
     /// The key of an organisation.
     pub fn organisation(&self, name: &str) -> Key {
-        self.key(b'o', name)
+        self.key(b'o', name.as_bytes())
     }
 
     /// The key of a user.
     pub fn user(&self, name: &str) -> Key {
-        self.key(b'u', name)
+        self.key(b'u', name.as_bytes())
     }
 
     /// The key of a session: of its row's id, its `jti`, or the credential itself.
     pub fn session(&self, name: &str) -> Key {
-        self.key(b's', name)
+        self.key(b's', name.as_bytes())
     }
 
     /// The key of an application message: of its id, among those for the same organisation and user.
@@ -68,11 +68,16 @@ impl Keys {
         }
     }
 
+    /// The key of a row, by the values of its replica identity.
+    pub fn row(&self, identity: &[u8]) -> Key {
+        self.key(b'r', identity)
+    }
+
     /// The kind goes into the hash, so that a user called like an organisation has another key.
-    fn key(&self, kind: u8, name: &str) -> Key {
+    fn key(&self, kind: u8, name: &[u8]) -> Key {
         let mut hasher = SipHasher24::new_with_key(&self.secret);
         hasher.write_u8(kind);
-        hasher.write(name.as_bytes());
+        hasher.write(name);
         let hash = hasher.finish128();
         Key {
             high: hash.h1,

@@ -8,14 +8,27 @@
 //!
 //! Nothing here knows a connection or reads a cookie.
 
+mod changes;
+mod concerns;
 mod identity;
+mod kept;
+mod load;
+mod map;
 mod question;
 mod rights;
 mod ring;
+mod rows;
+mod spelling;
+mod verdict;
+mod visibility;
 
+pub(crate) use changes::{Effect, Origin};
+pub(crate) use concerns::Concerns;
 pub use identity::{
     Identity, MembershipSource, MembershipTable, OrganisationTable, REVOCATION_TABLE, SessionTable,
     UserTable,
 };
+pub(crate) use load::{Load, Outcome};
 pub use question::{Admission, Claim, MembershipStatus, Place, Question, Wanted};
-pub(crate) use rights::{Moment, Rights};
+pub(crate) use rights::Rights;
+pub(crate) use verdict::Moment;

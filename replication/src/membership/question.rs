@@ -32,6 +32,9 @@ pub enum Wanted {
     Preferred(String),
     /// The only one that the user belongs to.
     Only,
+    /// None: whether the user and the session still count, whoever they belong to. It is what a renewal
+    /// asks.
+    Anywhere,
 }
 
 /// A membership that a session claims.

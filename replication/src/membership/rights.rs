@@ -1,48 +1,101 @@
-//! The rights of users: what is known of them, and the verdict on a newcomer.
+//! The rights of users: what is known of them, from when to when. How the stream changes it is in
+//! `changes`, the verdict on a newcomer in `verdict`.
 
-use wire::{EventId, Key, Keys, Revocation};
+use std::collections::VecDeque;
 
+use wire::{CloseReason, EventId, Keys, Lsn, Revocation, RevocationScope};
+
+use super::changes::{Effect, Origin, everybody, lost, revoke};
+use super::kept::Kept;
+use super::map::Map;
 use super::ring::{Mark, Ring};
-use super::{
-    Admission, Claim, Identity, MembershipSource, MembershipStatus, Place, Question, Wanted,
-};
+use super::spelling::Spelling;
+use super::visibility::Visibility;
+use super::{Identity, MembershipStatus};
+use crate::limits::{REVOCATIONS_OF_A_LOAD_MAX, SHOWN_MS, SHOWN_TRANSACTIONS_MAX};
 
 /// What is known of who may have a stream.
 pub(crate) struct Rights {
-    identity: Identity,
-    keys: Keys,
-    ring: Ring,
-    /// Whether the memberships are known.
-    is_loaded: bool,
+    pub(super) identity: Identity,
+    pub(super) keys: Keys,
+    pub(super) ring: Ring,
+    pub(super) map: Map,
+    pub(super) kept: Kept,
+    pub(super) spelling: Spelling,
+    /// The columns of the replica identity by which the rows are known, in the order of their names.
+    pub(super) identity_columns: Vec<String>,
+    /// What the rows were read by; `None` before they were.
+    pub(super) visibility: Option<Visibility>,
+    /// Whether the stream has passed the place where they were read.
+    has_passed: bool,
+    /// Whether they have to be read.
+    pub(super) wants_load: bool,
+    /// The transactions that were read from the stream lately, and when.
+    shown: VecDeque<(u32, u64)>,
+    /// Whether streams may be open whose rights were not looked at since a gap.
+    is_owed: bool,
     revocations: u64,
-    now_ms: u64,
+    loads: u64,
+    trouble: Option<String>,
+    pub(super) now_ms: u64,
 }
 
-/// The time of a verdict, on both clocks.
-#[derive(Clone, Copy, Debug)]
-pub(crate) struct Moment {
-    /// The clock of the reader.
-    pub(crate) now_ms: u64,
-    /// Milliseconds since 1970, by the node's own clock.
-    pub(crate) now_unix_ms: u64,
+/// What was read in one snapshot.
+#[derive(Debug)]
+pub(crate) struct Loaded {
+    pub(crate) visibility: Visibility,
+    pub(crate) identity_columns: Vec<String>,
+    pub(crate) spelling: Spelling,
+    pub(crate) map: Map,
+    pub(crate) kept: Kept,
 }
+
+/// A transaction that the stream has shown is not in the snapshot: it is to be taken again.
+#[derive(Debug, PartialEq, Eq)]
+pub(crate) struct TooEarly;
 
 impl Rights {
-    /// Nothing is known yet.
-    pub(crate) fn new(identity: Identity, keys: Keys) -> Self {
-        Self {
-            is_loaded: identity.members().is_none(),
+    /// Nothing is known yet, nor of anything before this position.
+    pub(crate) fn new(identity: Identity, keys: Keys, position: EventId) -> Self {
+        let max = identity.members().map_or(0, |members| members.max);
+        let mut rights = Self {
             identity,
             keys,
             ring: Ring::default(),
+            map: Map::new(max),
+            kept: Kept::default(),
+            spelling: Spelling::default(),
+            identity_columns: Vec::new(),
+            visibility: None,
+            has_passed: false,
+            wants_load: false,
+            shown: VecDeque::new(),
+            is_owed: false,
             revocations: 0,
+            loads: 0,
+            trouble: None,
             now_ms: 0,
-        }
+        };
+        rights.ring.begin(position, true);
+        rights.wants_load = rights.is_read();
+        rights
     }
 
-    /// Positions begin anew here.
-    pub(crate) fn begin(&mut self, position: EventId) {
-        self.ring.begin(position);
+    /// Changes were missed before this position. `is_foreign` says that positions and transactions of before
+    /// mean nothing any more. Returns what has to be handed over before anything that comes later.
+    pub(crate) fn on_gap(&mut self, position: EventId, is_foreign: bool) -> Vec<Effect> {
+        self.ring.begin(position, is_foreign);
+        if is_foreign {
+            self.shown.clear();
+        }
+        self.wants_load = self.is_read();
+        self.has_passed = false;
+        if self.identity.session.is_some() || self.identity.user.is_some() {
+            // Which sessions ended meanwhile, nobody can tell any more.
+            return vec![everybody(CloseReason::FeedStale)];
+        }
+        self.is_owed = self.wants_load;
+        Vec::new()
     }
 
     /// What the time is, until it is said again.
@@ -50,97 +103,140 @@ impl Rights {
         self.now_ms = now_ms;
     }
 
-    /// Somebody loses a right at this position.
-    pub(crate) fn on_revoked(&mut self, revocation: &Revocation, position: EventId) {
-        let at_ms = self.now_ms;
-        self.revocations += 1;
-        self.ring.push(revocation.scope, Mark { position, at_ms });
+    /// Everything before this place was read.
+    pub(crate) fn on_position(&mut self, lsn: Lsn) {
+        let flushed = self.visibility.as_ref().map(Visibility::flushed);
+        self.has_passed |= flushed.is_some_and(|flushed| lsn >= flushed);
     }
 
-    /// The verdict on a newcomer.
-    pub(crate) fn admit(&self, question: &Question, moment: Moment) -> Admission {
-        if !self.is_loaded {
-            return Admission::NotReady;
+    /// Whether the memberships have to be read before anything more is.
+    pub(crate) fn wants_load(&self) -> bool {
+        self.wants_load
+    }
+
+    /// Takes what was read, where everything before `passed` was read of the stream, and returns what follows
+    /// for the streams that are open.
+    ///
+    /// # Errors
+    ///
+    /// Where it was read too early: PostgreSQL shows a commit to others a moment after it was sent to us.
+    pub(crate) fn adopt(&mut self, loaded: Loaded, passed: Lsn) -> Result<Vec<Effect>, TooEarly> {
+        let is_seen = |(xid, _): &(u32, u64)| loaded.visibility.sees(*xid);
+        if !self.shown.iter().all(is_seen) {
+            return Err(TooEarly);
         }
-        if self.is_stale(question, moment) {
-            return Admission::JudgeAgain;
-        }
-        match &self.identity.membership {
-            MembershipSource::None => match &question.organisation {
-                Wanted::Named(_) => Admission::NotAMember,
-                Wanted::Preferred(_) | Wanted::Only => Admission::Admitted(Place {
-                    user: question.user.clone(),
-                    organisation: None,
-                    role: None,
-                    since: None,
-                }),
-            },
-            MembershipSource::Claim => claimed(question),
-            MembershipSource::Table(_) => Admission::NotReady,
+        let effects = self.difference(&loaded);
+        self.wants_load = false;
+        self.is_owed = false;
+        self.has_passed = false;
+        self.loads += 1;
+        self.trouble = None;
+        self.map = loaded.map;
+        self.kept = loaded.kept;
+        self.spelling = loaded.spelling;
+        self.identity_columns = loaded.identity_columns;
+        self.visibility = Some(loaded.visibility);
+        self.on_position(passed);
+        Ok(effects)
+    }
+
+    /// The memberships could not be read. Returns what follows for the streams that are open: what they
+    /// are allowed is not known any more.
+    pub(crate) fn on_load_failed(&mut self, why: &str) -> Vec<Effect> {
+        self.trouble = Some(why.to_owned());
+        let had = self.visibility.take().is_some();
+        self.map.clear();
+        self.has_passed = false;
+        self.wants_load = true;
+        let is_owed = std::mem::take(&mut self.is_owed);
+        let closes = had || is_owed;
+        Vec::from_iter(closes.then(|| everybody(CloseReason::FeedStale)))
+    }
+
+    pub(crate) fn keys(&self) -> &Keys {
+        &self.keys
+    }
+
+    /// Remembers what was revoked here.
+    pub(crate) fn remember(&mut self, effects: &[Effect], position: EventId) {
+        let at_ms = self.now_ms;
+        for effect in effects {
+            if let Effect::Revoke(Revocation { scope, .. }) = effect {
+                self.revocations += 1;
+                self.ring.push(*scope, Mark { position, at_ms });
+            }
         }
     }
 
     pub(crate) fn status(&self) -> MembershipStatus {
         MembershipStatus {
-            ready: self.is_loaded,
+            ready: self.is_ready(),
+            count: self.map.len(),
+            full: self.map.is_full(),
             revocations: self.revocations,
-            ..MembershipStatus::default()
+            loads: self.loads,
+            trouble: self.trouble.clone(),
         }
     }
 
-    /// Whether something was revoked since the credential was judged that may concern it.
-    fn is_stale(&self, question: &Question, moment: Moment) -> bool {
-        let age_ms = moment.now_unix_ms.saturating_sub(question.judged_ms);
-        let judged = Mark {
-            position: question.judged,
-            at_ms: moment.now_ms.saturating_sub(age_ms),
-        };
-        let user = self.user(&question.user);
-        self.ring.is_stale(judged, user, question.session)
+    /// Whether what is read before anybody is let in is known, and the stream has passed it.
+    pub(super) fn is_ready(&self) -> bool {
+        !self.is_read() || (self.visibility.is_some() && self.has_passed && !self.wants_load)
     }
 
-    fn user(&self, user: &str) -> Key {
-        self.keys.user(user)
+    /// Whether the snapshot has the changes of a transaction.
+    pub(super) fn has_seen(&self, origin: Origin) -> bool {
+        let visibility = self.visibility.as_ref();
+        visibility.is_some_and(|it| it.has_seen(origin.xid, origin.at.lsn))
     }
-}
 
-/// The verdict by what the session claims.
-fn claimed(question: &Question) -> Admission {
-    let claims = question.claims.as_deref().unwrap_or_default();
-    let of = |organisation: &str| {
-        let roles = claims
-            .iter()
-            .filter(|claim| claim.organisation == organisation)
-            .map(|claim| claim.role.as_deref());
-        let roles: Vec<Option<&str>> = roles.collect();
-        let named: Vec<&str> = roles.iter().copied().flatten().collect();
-        (!roles.is_empty()).then(|| {
-            Admission::Admitted(Place {
-                user: question.user.clone(),
-                organisation: Some(organisation.to_owned()),
-                role: (!named.is_empty()).then(|| named.join(",")),
-                since: None,
-            })
-        })
-    };
-    let only = || match claims {
-        [] => Admission::NotAMember,
-        [Claim { organisation, .. }, rest @ ..]
-            if rest.iter().all(|it| it.organisation == *organisation) =>
+    /// A transaction was read that concerns rights.
+    pub(super) fn on_shown(&mut self, xid: u32) {
+        if self.shown.back().is_some_and(|(last, _)| *last == xid) {
+            return;
+        }
+        let old_ms = self.now_ms.saturating_sub(SHOWN_MS);
+        while self.shown.len() >= SHOWN_TRANSACTIONS_MAX
+            || self.shown.front().is_some_and(|(_, at_ms)| *at_ms < old_ms)
         {
-            of(organisation).expect("it is one of the claims")
+            self.shown.pop_front();
         }
-        _ => Admission::SeveralOrganisations,
-    };
-    match &question.organisation {
-        Wanted::Named(name) => of(name).unwrap_or(Admission::NotAMember),
-        Wanted::Preferred(name) => of(name).unwrap_or_else(only),
-        Wanted::Only => only(),
+        self.shown.push_back((xid, self.now_ms));
+    }
+
+    /// Whether anything is read before somebody is let in.
+    fn is_read(&self) -> bool {
+        self.identity.members().is_some() || self.identity.revocation
+    }
+
+    /// Who has lost something between what was known and what was read.
+    fn difference(&self, loaded: &Loaded) -> Vec<Effect> {
+        let lost = self.map.pairs().filter_map(|(user, organisation)| {
+            let was = self.map.membership(user, organisation);
+            let is = loaded.map.membership(user, organisation);
+            let reason = lost(was.as_ref(), is.as_ref())?;
+            Some(revoke(
+                RevocationScope::Member { user, organisation },
+                reason,
+            ))
+        });
+        // A first load has nothing to compare with, and closes nothing.
+        let had = self.loads > 0;
+        let kept = loaded.kept.beyond(&self.kept).filter(|_| had);
+        let kept = kept.map(|target| revoke(target.scope(), CloseReason::SessionRevoked));
+        let effects: Vec<Effect> = lost
+            .chain(kept)
+            .take(REVOCATIONS_OF_A_LOAD_MAX + 1)
+            .collect();
+        if effects.len() > REVOCATIONS_OF_A_LOAD_MAX {
+            return vec![everybody(CloseReason::FeedStale)];
+        }
+        effects
     }
 }
 
 impl std::fmt::Debug for Rights {
-    /// Without the keys, which are a secret of the boot.
+    /// Without the keys, which are a secret of the boot, and without anybody's name.
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.debug_struct("Rights")
             .field("status", &self.status())

@@ -18,6 +18,8 @@ pub(crate) struct Ring {
     order: VecDeque<(Mark, Scope)>,
     /// The newest that was forgotten.
     forgotten: Option<Mark>,
+    /// Nothing is known of what was revoked before.
+    begin: Option<EventId>,
 }
 
 /// Whose credential has to be judged again.
@@ -56,17 +58,23 @@ impl Ring {
         self.order.push_back((mark, scope));
     }
 
-    /// Positions before this one mean nothing any more.
-    pub(crate) fn begin(&mut self, position: EventId) {
-        *self = Self {
-            forgotten: Some(Mark { position, at_ms: 0 }),
-            ..Self::default()
-        };
+    /// Of what lies before this position nobody can say what was revoked. `is_foreign` says that positions
+    /// of before mean nothing any more.
+    pub(crate) fn begin(&mut self, position: EventId, is_foreign: bool) {
+        if is_foreign {
+            *self = Self::default();
+        }
+        self.begin = Some(position);
     }
 
     /// Whether a credential that was judged at this mark has to be judged again.
     pub(crate) fn is_stale(&self, judged: Mark, user: Key, session: Key) -> bool {
         let scopes = [Scope::Session(session), Scope::User(user), Scope::Everybody];
+        let is_known =
+            |begin: EventId| begin.epoch == judged.position.epoch && begin <= judged.position;
+        if !self.begin.is_none_or(is_known) {
+            return true;
+        }
         let last = scopes.iter().filter_map(|scope| self.last.get(scope));
         last.chain(&self.forgotten)
             .any(|mark| mark.is_after(judged))
@@ -78,10 +86,7 @@ impl Mark {
     /// others a moment after it may have sent it to us, so that who judges in that moment sees a row that
     /// is gone.
     fn is_after(&self, judged: Self) -> bool {
-        let is_another_history = judged.position.epoch != self.position.epoch;
-        is_another_history
-            || self.position > judged.position
-            || self.at_ms + VISIBILITY_MS > judged.at_ms
+        self.position > judged.position || self.at_ms + VISIBILITY_MS > judged.at_ms
     }
 }
 
@@ -150,10 +155,14 @@ mod tests {
     fn a_position_of_another_history_says_nothing() {
         let mut ring = Ring::default();
         ring.push(RevocationScope::Everybody, mark(500, 0));
-        ring.begin(mark(100, 0).position);
+        ring.begin(mark(100, 0).position, true);
         assert!(!ring.is_stale(mark(100, LATER_MS), key("-"), key("-")));
         assert!(ring.is_stale(mark(99, LATER_MS), key("-"), key("-")));
         let mut judged = mark(999, LATER_MS);
+        assert!(
+            !ring.is_stale(mark(999, 0), key("-"), key("-")),
+            "nothing was revoked"
+        );
         judged.position.epoch = 2;
         assert!(ring.is_stale(judged, key("-"), key("-")));
     }

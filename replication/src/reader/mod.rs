@@ -8,7 +8,7 @@
 //! 3. Hand over what [`Reader::poll_batch`] gives to every engine, in order, and then call
 //!    [`Reader::handle_handed_over`]. Only then ask for the next.
 //! 4. Read from the stream's socket only when `poll_batch` had nothing to give, so that a full engine
-//!    becomes back-pressure; pass what was read to `handle_bytes`.
+//!    becomes back-pressure, and where [`Reader::reads`] says so; pass what was read to `handle_bytes`.
 //! 5. At [`Reader::deadline_ms`] at the latest, call `handle_timeout`, also while a batch waits.
 //!
 //! A batch that was polled must be handed over even if the connection breaks meanwhile.
@@ -27,6 +27,7 @@ use crate::anchor::{Anchor, SlotStatus};
 use crate::back_off::BackOff;
 use crate::feed::Feed;
 use crate::limits::PREPARATION_MS_MAX;
+use crate::membership::Load;
 use crate::notice::Notice;
 use crate::preparation::{Obstacle, Plan, Preparation};
 use crate::publication::{Publication, Tables};
@@ -48,6 +49,8 @@ pub enum Line {
     Anchor,
     /// The one that hears of the server's end while the stream is not read.
     Watch,
+    /// The short-lived one that reads the memberships.
+    Members,
 }
 
 /// What the caller is to do.
@@ -75,6 +78,7 @@ pub struct Reader {
     window: Window,
     clock: ServerClock,
     watch: Watch,
+    load: Load,
     anchor: Anchor,
     /// The slot that holds the past, as it was when it was last looked at.
     slot: Option<SlotStatus>,
@@ -101,6 +105,9 @@ pub struct Reader {
     /// The batch that the caller is handing over.
     outstanding: Option<Mark>,
     applied: Option<Mark>,
+    /// When the server sent the newest message up to which everything was handed over, in microseconds since
+    /// 2000.
+    fresh_us: Option<i64>,
     /// What the server had when streaming began: a new node has caught up when it is there.
     caught_up_at: Lsn,
     server_end: Lsn,
@@ -145,6 +152,8 @@ struct Mark {
     connection: u64,
     /// When it was committed, in milliseconds since 1970.
     at_ms: i64,
+    /// When the server sent the message behind it, in microseconds since 2000.
+    sent_us: Option<i64>,
 }
 
 impl Reader {
@@ -162,6 +171,7 @@ impl Reader {
             window,
             clock: ServerClock::default(),
             watch: Watch::default(),
+            load: Load::default(),
             anchor: Anchor::new(now_ms),
             slot: None,
             anchors_lost: 0,
@@ -177,6 +187,7 @@ impl Reader {
             batches: VecDeque::new(),
             outstanding: None,
             applied: None,
+            fresh_us: None,
             caught_up_at: Lsn(0),
             server_end: Lsn(0),
             obstacle: None,
@@ -204,6 +215,7 @@ impl Reader {
             }
             Line::Anchor => self.anchor.handle_opened(&self.config, protection, now_ms),
             Line::Watch => self.watch.handle_opened(&self.config.connect, protection),
+            Line::Members => self.load.handle_opened(&self.config, protection, now_ms),
         }
     }
 
@@ -219,6 +231,10 @@ impl Reader {
                 });
             }
             Line::Watch => self.watch.handle_failed(now_ms),
+            Line::Members => {
+                let outcome = self.load.handle_failed(why, now_ms);
+                self.on_load(outcome, now_ms);
+            }
         }
     }
 
@@ -242,6 +258,7 @@ impl Reader {
                     self.on_stopping(now_ms);
                 }
             }
+            Line::Members => self.read_memberships(bytes, now_ms),
             Line::Stream => {
                 let Some(session) = &mut self.session else {
                     return;
@@ -260,6 +277,7 @@ impl Reader {
     pub fn handle_handed_over(&mut self, now_ms: u64) {
         let mark = self.outstanding.take().expect("a batch was polled before");
         self.applied = Some(mark);
+        self.fresh_us = self.fresh_us.max(mark.sent_us);
         let Some(lsn) = mark.confirm.filter(|_| mark.connection == self.connection) else {
             return;
         };
@@ -273,6 +291,7 @@ impl Reader {
 
     /// Does what is due.
     pub fn handle_timeout(&mut self, now_ms: u64) {
+        let is_held = self.is_held(now_ms);
         match (&mut self.state, &mut self.session) {
             (State::Pausing { until_ms }, _) if now_ms >= *until_ms => {
                 self.state = State::Opening;
@@ -290,7 +309,7 @@ impl Reader {
                 );
             }
             (State::Streaming(standby), Some(session)) => {
-                if self.outstanding.is_some() {
+                if self.outstanding.is_some() || is_held {
                     // Nobody listens while a batch waits, so silence says nothing.
                     standby.on_heard(now_ms);
                 }
@@ -308,6 +327,7 @@ impl Reader {
             feed.handle_timeout(now_ms);
         }
         self.visit_anchor(now_ms);
+        self.load_memberships(now_ms);
         self.keep_watch(now_ms);
     }
 
@@ -339,6 +359,7 @@ impl Reader {
             Line::Stream => self.session.as_mut().map(Session::outbox),
             Line::Anchor => self.anchor.outbox(),
             Line::Watch => self.watch.outbox(),
+            Line::Members => self.load.outbox(),
         }
     }
 
@@ -360,7 +381,9 @@ impl Reader {
         let is_streaming = matches!(self.state, State::Streaming(_));
         let anchor = self.anchor.deadline_ms(is_streaming);
         let watch = self.watch.deadline_ms();
-        state.min(progress).min(said).min(anchor).min(watch)
+        let load = self.load_deadline_ms();
+        let others = [progress, said, anchor, watch, load];
+        others.into_iter().fold(state, u64::min)
     }
 
     /// Closes the stream's connection, and tries again after a pause.
@@ -393,7 +416,8 @@ impl Reader {
 
     /// Watches for the server's end while something of the stream is not taken.
     fn keep_watch(&mut self, now_ms: u64) {
-        let is_full = self.outstanding.is_some() && matches!(self.state, State::Streaming(_));
+        let is_waiting = self.outstanding.is_some() || self.is_held(now_ms);
+        let is_full = is_waiting && matches!(self.state, State::Streaming(_));
         let now_unix_ms = self.clock.now_unix_ms(now_ms);
         let wish = self.watch.handle_timeout(is_full, now_unix_ms, now_ms);
         self.actions.extend(wish.map(|wish| match wish {

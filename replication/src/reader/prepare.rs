@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use wire::{Batch, Gap, GapReason, Start};
 
-use super::{Mark, Reader, State, waiting};
+use super::{Action, Line, Mark, Reader, State, waiting};
 use crate::SlotMode;
 use crate::anchor::SlotStatus;
 use crate::feed::Feed;
@@ -123,6 +123,7 @@ impl Reader {
             lineage, from, gap, ..
         } = plan;
         let floor = lineage.position(*from, 0);
+        let mut effects = Vec::new();
         match (&mut self.feed, gap) {
             (None, _) => {
                 let (rules, keys) = (self.config.rules.clone(), self.config.keys.clone());
@@ -132,7 +133,7 @@ impl Reader {
             }
             (Some(feed), None) => feed.on_reconnect(lineage.clone()),
             (Some(feed), Some(reason)) => {
-                feed.on_gap(lineage.clone(), *from);
+                effects = feed.on_gap(lineage.clone(), *from);
                 self.window.clear();
                 self.cut_at = None;
                 self.forgiven = *from;
@@ -164,6 +165,10 @@ impl Reader {
             Batch::Start(Arc::new(start)),
             self.beginning(floor, gap.is_some()),
         ));
+        if gap.is_some() && self.load.begin_anew() {
+            self.actions.push_back(Action::Close(Line::Members));
+        }
+        self.carry_out(effects);
     }
 
     /// Says what is to be looked after, and says what became of the anchor.
@@ -220,6 +225,7 @@ impl Reader {
                 confirm: None,
                 connection,
                 at_ms: 0,
+                sent_us: None,
             },
         }
     }

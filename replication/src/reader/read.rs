@@ -28,6 +28,7 @@ struct Reading<'a> {
     watch: &'a mut Watch,
     server_end: &'a mut Lsn,
     connection: u64,
+    may_load: bool,
     now_ms: u64,
 }
 
@@ -38,6 +39,8 @@ enum Read {
     Notice(ServerError),
     /// More bytes are needed.
     Nothing,
+    /// The memberships have to be read first.
+    Held,
     /// The server has ended the stream, as it does when it shuts down.
     Ended,
 }
@@ -45,6 +48,8 @@ enum Read {
 impl Reader {
     /// Reads until there is a batch, or nothing more has arrived.
     pub(super) fn read(&mut self, now_ms: u64) -> Option<(Batch, Mark)> {
+        // Where memberships have to be read, nothing that comes later is handed over before they are.
+        let may_load = self.load.holds(true, now_ms);
         loop {
             let (State::Streaming(standby), Some(session), Some(feed)) =
                 (&mut self.state, &mut self.session, &mut self.feed)
@@ -59,11 +64,16 @@ impl Reader {
                 watch: &mut self.watch,
                 server_end: &mut self.server_end,
                 connection: self.connection,
+                may_load,
                 now_ms,
             };
             let reason = match reading.next() {
                 Ok(Read::Batch(batch, mark)) => return Some((batch, mark)),
-                Ok(Read::Nothing) => return None,
+                Ok(Read::Nothing) => {
+                    self.fresh_us = self.clock.said_us();
+                    return None;
+                }
+                Ok(Read::Held) => return None,
                 Ok(Read::Notice(notice)) => {
                     self.on_server_notice(&notice);
                     continue;
@@ -120,6 +130,9 @@ impl Reading<'_> {
                 };
                 let mark = self.mark(handed.position, end, handed.commit_ms);
                 return Ok(Read::Batch(handed.batch, mark));
+            }
+            if self.may_load && self.feed.rights().wants_load() {
+                return Ok(Read::Held);
             }
             let Some(event) = self.session.next()? else {
                 break;
@@ -184,6 +197,7 @@ impl Reading<'_> {
             confirm,
             connection: self.connection,
             at_ms,
+            sent_us: self.clock.said_us(),
         }
     }
 }

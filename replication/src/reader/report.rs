@@ -21,9 +21,11 @@ impl Reader {
                 .saturating_sub(mark.at_ms)
                 .max(0)
         });
+        let memberships = self.memberships();
+        let age_us = |fresh_us| self.clock.now_us(now_ms).saturating_sub(fresh_us).max(0);
         Status {
             streaming: self.is_streaming(),
-            ready: self.is_caught_up() && self.lack().is_none(),
+            ready: self.is_caught_up() && self.lack().is_none() && memberships.ready,
             reason: self.reason(),
             fatal: self
                 .obstacle
@@ -38,6 +40,8 @@ impl Reader {
             } else {
                 age_ms as f64 / 1_000.0
             },
+            feed_age_ms: self.fresh_us.map(|it| age_us(it).unsigned_abs() / 1_000),
+            memberships,
             slot: self.slot.clone(),
             anchors_lost: self.anchors_lost,
             published: self.publication.is_there(),
@@ -106,7 +110,9 @@ impl Reader {
 
     fn reason(&self) -> Option<String> {
         match (&self.state, &self.obstacle) {
-            (State::Streaming(_), _) if self.is_caught_up() => self.lack(),
+            (State::Streaming(_), _) if self.is_caught_up() => {
+                self.lack().or_else(|| self.unread())
+            }
             (State::Streaming(_), _) => Some(format!(
                 "reading the write-ahead log again, up to {}",
                 self.caught_up_at
@@ -116,5 +122,14 @@ impl Reader {
             (State::Asking { preparation, .. }, None) => Some(preparation.reason()),
             (_, None) => Some("connecting to PostgreSQL".to_owned()),
         }
+    }
+
+    /// Why nobody is let in yet, where everything else is well.
+    fn unread(&self) -> Option<String> {
+        let memberships = self.memberships();
+        (!memberships.ready).then(|| match memberships.trouble {
+            Some(trouble) => format!("reading the memberships: {trouble}"),
+            None => "reading the memberships".to_owned(),
+        })
     }
 }

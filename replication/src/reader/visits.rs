@@ -187,6 +187,7 @@ impl Reader {
             confirm: None,
             connection: self.connection,
             at_ms: self.applied.map_or(0, |mark| mark.at_ms),
+            sent_us: None,
         };
         let gap = Gap {
             lineage,
@@ -194,6 +195,7 @@ impl Reader {
             reason,
         };
         self.batches.push_back((Batch::Gap(Arc::new(gap)), mark));
+        self.on_changes_missed();
         // What was written until somebody looked was seen by whoever began anew. Who starts later must
         // not go on from before that either.
         self.forgiven = self.looked_at.max(floor.lsn);

@@ -1,0 +1,201 @@
+//! The verdict on a newcomer, by what is known at this moment.
+
+use std::borrow::Cow;
+
+use wire::EventId;
+
+use super::kept::Target;
+use super::map::Membership;
+use super::rights::Rights;
+use super::ring::Mark;
+use super::{Admission, Claim, MembershipSource, Place, Question, Wanted};
+
+/// When somebody asks, on both clocks and in the log.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Moment {
+    /// The clock of the reader.
+    pub(crate) now_ms: u64,
+    /// Milliseconds since 1970, by the node's own clock.
+    pub(crate) now_unix_ms: u64,
+    /// What was changed here or later is known, and what was written before it is not handed over yet;
+    /// `None` where everything that is known was.
+    pub(crate) pending: Option<EventId>,
+}
+
+/// What is to be known of the user whoever they belong to.
+struct Asked<'a> {
+    question: &'a Question,
+    moment: Moment,
+    user: Cow<'a, str>,
+}
+
+impl Rights {
+    /// Whether somebody may be let in.
+    pub(crate) fn admit(&self, question: &Question, moment: Moment) -> Admission {
+        if !self.is_ready() || self.kept.is_full(moment.now_unix_ms) {
+            return Admission::NotReady;
+        }
+        let asked = Asked {
+            question,
+            moment,
+            user: self.spelling.user(&question.user),
+        };
+        if self.is_stale(&asked) {
+            return Admission::JudgeAgain;
+        }
+        let user = Target::User(self.keys.user(&asked.user));
+        let session = Target::Session(question.session);
+        if self.keeps_out(&asked, user) || self.keeps_out(&asked, session) {
+            return Admission::Revoked;
+        }
+        match (&self.identity.membership, &question.organisation) {
+            (_, Wanted::Anywhere) => asked.place(None, None, None),
+            (MembershipSource::None, Wanted::Named(_)) => Admission::NotAMember,
+            (MembershipSource::None, Wanted::Preferred(_) | Wanted::Only) => {
+                asked.place(None, None, None)
+            }
+            (MembershipSource::Claim, wanted) => self.claimed(&asked, wanted),
+            (MembershipSource::Table(_), wanted) => self.listed(&asked, wanted),
+        }
+    }
+
+    /// Whether something was revoked since the credential was judged that may concern it.
+    fn is_stale(&self, asked: &Asked<'_>) -> bool {
+        let Asked {
+            question, moment, ..
+        } = asked;
+        let age_ms = moment.now_unix_ms.saturating_sub(question.judged_ms);
+        let judged = Mark {
+            position: question.judged,
+            at_ms: moment.now_ms.saturating_sub(age_ms),
+        };
+        let user = self.keys.user(&asked.user);
+        self.ring.is_stale(judged, user, question.session)
+    }
+
+    fn keeps_out(&self, asked: &Asked<'_>, target: Target) -> bool {
+        let issued_ms = asked.question.issued_ms;
+        self.kept
+            .keeps_out(target, issued_ms, asked.moment.now_unix_ms)
+    }
+
+    /// Whether an organisation is one that the user is kept out of.
+    fn keeps_out_of(&self, asked: &Asked<'_>, organisation: &str) -> bool {
+        let organisation = self.keys.organisation(organisation);
+        let member = Target::Member(self.keys.user(&asked.user), organisation);
+        self.keeps_out(asked, Target::Organisation(organisation)) || self.keeps_out(asked, member)
+    }
+
+    /// The verdict by the table.
+    fn listed(&self, asked: &Asked<'_>, wanted: &Wanted) -> Admission {
+        match wanted {
+            Wanted::Named(name) => {
+                let is_listed = self.listed_in(asked, &self.spelling.organisation(name));
+                is_listed.unwrap_or_else(|| self.not_listed())
+            }
+            Wanted::Preferred(name) => {
+                let is_listed = self.listed_in(asked, &self.spelling.organisation(name));
+                is_listed.unwrap_or_else(|| self.listed_once(asked))
+            }
+            Wanted::Only => self.listed_once(asked),
+            Wanted::Anywhere => unreachable!("it is no question of organisations"),
+        }
+    }
+
+    /// Who is not found is no member, unless some were left out.
+    fn not_listed(&self) -> Admission {
+        if self.map.is_full() {
+            Admission::NotReady
+        } else {
+            Admission::NotAMember
+        }
+    }
+
+    fn listed_once(&self, asked: &Asked<'_>) -> Admission {
+        if self.map.is_full() {
+            return Admission::NotReady;
+        }
+        let mut organisations = self.map.organisations(self.keys.user(&asked.user));
+        match (organisations.next(), organisations.next()) {
+            (None, _) => Admission::NotAMember,
+            (Some(_), Some(_)) => Admission::SeveralOrganisations,
+            (Some(only), None) => {
+                let name = self
+                    .map
+                    .name(only)
+                    .expect("a row's organisation has its name");
+                let is_listed = self.listed_in(asked, name);
+                is_listed.expect("there is a row")
+            }
+        }
+    }
+
+    /// The verdict on one organisation; `None` where the user does not belong to it.
+    fn listed_in(&self, asked: &Asked<'_>, organisation: &str) -> Option<Admission> {
+        let key = self.keys.organisation(organisation);
+        let user = self.keys.user(&asked.user);
+        let membership = self.map.membership(user, key)?;
+        if self.keeps_out_of(asked, organisation) {
+            return Some(Admission::Revoked);
+        }
+        let Membership { since, .. } = membership;
+        // Before what made them a member, there may be something to hand over that is not for them.
+        let is_early = since.is_some_and(|since| {
+            let pending = asked.moment.pending;
+            pending.is_some_and(|pending| since >= pending)
+        });
+        if is_early {
+            return Some(Admission::NotReady);
+        }
+        Some(asked.place(Some(organisation), membership.role(), since))
+    }
+
+    /// The verdict by what the session claims.
+    fn claimed(&self, asked: &Asked<'_>, wanted: &Wanted) -> Admission {
+        let claims = asked.question.claims.as_deref().unwrap_or_default();
+        let in_ = |organisation: &str| {
+            let mut of = claims
+                .iter()
+                .filter(|claim| claim.organisation == organisation)
+                .peekable();
+            of.peek()?;
+            if self.keeps_out_of(asked, organisation) {
+                return Some(Admission::Revoked);
+            }
+            let roles: Vec<&str> = of.filter_map(|claim| claim.role.as_deref()).collect();
+            let role = (!roles.is_empty()).then(|| roles.join(","));
+            Some(asked.place(Some(organisation), role, None))
+        };
+        let only = || match claims {
+            [] => Admission::NotAMember,
+            [Claim { organisation, .. }, rest @ ..]
+                if rest.iter().all(|it| it.organisation == *organisation) =>
+            {
+                in_(organisation).expect("it is one of the claims")
+            }
+            _ => Admission::SeveralOrganisations,
+        };
+        match wanted {
+            Wanted::Named(name) => in_(name).unwrap_or(Admission::NotAMember),
+            Wanted::Preferred(name) => in_(name).unwrap_or_else(only),
+            Wanted::Only => only(),
+            Wanted::Anywhere => unreachable!("it is no question of organisations"),
+        }
+    }
+}
+
+impl Asked<'_> {
+    fn place(
+        &self,
+        organisation: Option<&str>,
+        role: Option<String>,
+        since: Option<EventId>,
+    ) -> Admission {
+        Admission::Admitted(Place {
+            user: self.user.clone().into_owned(),
+            organisation: organisation.map(str::to_owned),
+            role,
+            since,
+        })
+    }
+}

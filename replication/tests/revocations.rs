@@ -1,0 +1,308 @@
+//! What ends sessions, users and organisations, and our own table of revocations.
+
+use replication::{
+    Admission, Identity, MembershipSource, MembershipTable, OrganisationTable, Question, Rules,
+    SessionTable, UserTable, Wanted,
+};
+use wire::{Batch, CloseReason, EventId, Key, RevocationScope};
+
+use crate::cluster::Cluster;
+use crate::drive::{Drive, UNIX_MS};
+
+const SCHEMA: &str = r#"
+    CREATE TABLE horse (id serial PRIMARY KEY, tenant_id text DEFAULT 'acme');
+    CREATE TABLE "User" (id text PRIMARY KEY, name text, banned boolean);
+    CREATE TABLE "Organization" (id text PRIMARY KEY, name text);
+    CREATE TABLE "Session" (
+        id text PRIMARY KEY, token text, "userId" text REFERENCES "User" ON DELETE CASCADE, expires timestamp(3)
+    );
+    CREATE TABLE "Member" (
+        id serial PRIMARY KEY, "userId" text REFERENCES "User" ON DELETE CASCADE,
+        "orgId" text REFERENCES "Organization" ON DELETE CASCADE
+    );
+    CREATE SCHEMA tailrace;
+    CREATE TABLE tailrace.revocation (
+        id bigint GENERATED ALWAYS AS IDENTITY PRIMARY KEY, "user" text, session text, organization text,
+        issued_before timestamptz, until timestamptz NOT NULL, created_at timestamptz DEFAULT now()
+    );
+    INSERT INTO "User" VALUES ('ada'), ('bob');
+    INSERT INTO "Organization" VALUES ('acme'), ('globex');
+    INSERT INTO "Member" ("userId", "orgId") VALUES ('ada', 'acme'), ('bob', 'acme'), ('bob', 'globex');
+    INSERT INTO "Session" VALUES ('s1', 't1', 'ada', '2100-01-01'), ('s2', 't2', 'bob', '2100-01-01');
+    CREATE PUBLICATION tailrace FOR ALL TABLES;
+"#;
+
+fn rules() -> Rules {
+    let text = str::to_owned;
+    Rules {
+        identity: Identity {
+            membership: MembershipSource::Table(MembershipTable::new("Member", "userId", "orgId")),
+            session: Some(SessionTable {
+                table: text("Session"),
+                id: text("id"),
+                user: text("userId"),
+                expires: Some(text("expires")),
+            }),
+            user: Some(UserTable {
+                table: text("User"),
+                id: text("id"),
+                banned: Some(text("banned")),
+                banned_until: None,
+            }),
+            organisation: Some(OrganisationTable {
+                table: text("public.Organization"),
+                id: text("id"),
+            }),
+            revocation: true,
+        },
+        ..Rules::default()
+    }
+}
+
+/// What was revoked since the last time, in order.
+fn revoked(drive: &mut Drive) -> Vec<(RevocationScope, CloseReason)> {
+    let batches = std::mem::take(&mut drive.batches).into_iter();
+    let revocations = batches.filter_map(|batch| match batch {
+        Batch::Revoke(revocation) => Some((revocation.scope, revocation.reason)),
+        _ => None,
+    });
+    revocations.collect()
+}
+
+fn after(drive: &mut Drive, cluster: &Cluster, sql: &str) -> Vec<(RevocationScope, CloseReason)> {
+    cluster.sql(sql);
+    drive.catch_up(cluster);
+    revoked(drive)
+}
+
+fn question(drive: &Drive, user: &str, session: Key, judged: EventId) -> Question {
+    let _ = drive;
+    Question {
+        user: user.to_owned(),
+        session,
+        issued_ms: Some(UNIX_MS),
+        organisation: Wanted::Named("acme".to_owned()),
+        judged,
+        judged_ms: UNIX_MS,
+        claims: None,
+    }
+}
+
+/// The verdict at a time when what was judged before is judged long ago.
+fn verdict(drive: &Drive, question: &Question) -> Admission {
+    drive.reader.admit(question, drive.now_ms(), UNIX_MS)
+}
+
+fn is_admitted(admission: &Admission) -> bool {
+    matches!(admission, Admission::Admitted(_))
+}
+
+#[test]
+fn a_session_that_ends_is_revoked_and_one_that_goes_on_is_extended() {
+    let cluster = Cluster::start(SCHEMA);
+    let mut drive = Drive::streaming(&cluster, rules());
+    let session = |drive: &Drive, id| drive.keys.session(id);
+    let (one, two) = (session(&drive, "s1"), session(&drive, "s2"));
+    let judged = drive.status().applied.unwrap();
+    assert!(is_admitted(&verdict(
+        &drive,
+        &question(&drive, "ada", one, judged)
+    )));
+    let gone = |key| vec![(RevocationScope::Session(key), CloseReason::SessionRevoked)];
+    assert_eq!(
+        after(
+            &mut drive,
+            &cluster,
+            r#"DELETE FROM "Session" WHERE id = 's1'"#
+        ),
+        gone(one)
+    );
+    // Who was judged before is judged again; that is nobody else's trouble.
+    let asked = question(&drive, "ada", one, judged);
+    assert_eq!(verdict(&drive, &asked), Admission::JudgeAgain);
+    assert!(is_admitted(&verdict(
+        &drive,
+        &question(&drive, "bob", two, judged)
+    )));
+    cluster.sql(r#"UPDATE "Session" SET expires = '2100-01-02 00:00:01.5' WHERE id = 's2'"#);
+    drive.catch_up(&cluster);
+    let extended = drive.batches.iter().find_map(|batch| match batch {
+        Batch::Extend(extension) => Some(*extension),
+        _ => None,
+    });
+    let extended = extended.expect("it lasts longer");
+    assert_eq!(
+        (extended.session, extended.user),
+        (two, Some(drive.keys.user("bob")))
+    );
+    assert_eq!(extended.expires_ms, 4_102_531_201_500);
+    assert_eq!(revoked(&mut drive), []);
+    let past = r#"UPDATE "Session" SET expires = '2020-01-01' WHERE id = 's2'"#;
+    assert_eq!(after(&mut drive, &cluster, past), gone(two));
+    let renamed = r#"UPDATE "Session" SET id = 's3', expires = '2100-01-01' WHERE id = 's2'"#;
+    assert_eq!(after(&mut drive, &cluster, renamed), gone(two));
+    let everybody = |reason| vec![(RevocationScope::Everybody, reason)];
+    let emptied = after(&mut drive, &cluster, r#"TRUNCATE "Session""#);
+    assert_eq!(emptied, everybody(CloseReason::SessionRevoked));
+    // Where the row that is gone does not say which it was, it may have been anybody's.
+    cluster.sql(
+        r#"INSERT INTO "Session" VALUES ('s4', 't4', 'bob'); ALTER TABLE "Session" ALTER token SET NOT NULL;
+           CREATE UNIQUE INDEX by_token ON "Session" (token);
+           ALTER TABLE "Session" REPLICA IDENTITY USING INDEX by_token"#,
+    );
+    let unknown = after(&mut drive, &cluster, r#"DELETE FROM "Session""#);
+    assert_eq!(unknown, everybody(CloseReason::FeedStale));
+}
+
+// Case: 65
+#[test]
+fn a_user_who_is_deleted_or_banned_loses_every_stream() {
+    let cluster = Cluster::start(SCHEMA);
+    let mut drive = Drive::streaming(&cluster, rules());
+    let (ada, bob) = (drive.keys.user("ada"), drive.keys.user("bob"));
+    let out = |user| (RevocationScope::User(user), CloseReason::SessionRevoked);
+    assert_eq!(
+        after(&mut drive, &cluster, r#"UPDATE "User" SET name = 'x'"#),
+        []
+    );
+    let banned = after(
+        &mut drive,
+        &cluster,
+        r#"UPDATE "User" SET banned = true WHERE id = 'ada'"#,
+    );
+    assert_eq!(banned, [out(ada)]);
+    let mut all = after(
+        &mut drive,
+        &cluster,
+        r#"DELETE FROM "User" WHERE id = 'bob'"#,
+    );
+    let organisation = |name| drive.keys.organisation(name);
+    let member = |name| {
+        let scope = RevocationScope::Member {
+            user: bob,
+            organisation: organisation(name),
+        };
+        (scope, CloseReason::MembershipRevoked)
+    };
+    let session = drive.keys.session("s2");
+    for expected in [
+        out(bob),
+        member("acme"),
+        member("globex"),
+        (
+            RevocationScope::Session(session),
+            CloseReason::SessionRevoked,
+        ),
+    ] {
+        let at = all.iter().position(|it| *it == expected);
+        all.swap_remove(at.unwrap_or_else(|| panic!("{expected:?}")));
+    }
+    assert_eq!(all, []);
+    assert_eq!(drive.admit("bob", Wanted::Only), Admission::JudgeAgain);
+}
+
+#[test]
+fn an_organisation_that_is_deleted_has_no_streams_and_no_members() {
+    let cluster = Cluster::start(SCHEMA);
+    let mut drive = Drive::streaming(&cluster, rules());
+    assert_eq!(
+        after(
+            &mut drive,
+            &cluster,
+            r#"UPDATE "Organization" SET name = 'x'"#
+        ),
+        []
+    );
+    let gone = after(
+        &mut drive,
+        &cluster,
+        r#"DELETE FROM "Organization" WHERE id = 'acme'"#,
+    );
+    let acme = RevocationScope::Organisation(drive.keys.organisation("acme"));
+    assert_eq!(gone[0], (acme, CloseReason::OrganizationDeleted));
+    let named = |name: &str| Wanted::Named(name.to_owned());
+    assert_eq!(drive.admit("ada", named("acme")), Admission::NotAMember);
+    assert!(is_admitted(&drive.admit("bob", named("globex"))));
+}
+
+#[test]
+fn whom_our_own_table_names_is_out_until_its_time_on_every_node_and_after_a_start() {
+    let cluster = Cluster::start(SCHEMA);
+    let mut drive = Drive::streaming(&cluster, rules());
+    // Long over by the clock of these verdicts, or not at all.
+    let insert = |columns: &str, values: &str| {
+        format!("INSERT INTO tailrace.revocation ({columns}, until) VALUES ({values}, 'infinity')")
+    };
+    let user = after(&mut drive, &cluster, &insert("\"user\"", "'ada'"));
+    let ada = drive.keys.user("ada");
+    assert_eq!(
+        user,
+        [(RevocationScope::User(ada), CloseReason::SessionRevoked)]
+    );
+    let session = after(&mut drive, &cluster, &insert("session", "'s2'"));
+    let two = drive.keys.session("s2");
+    assert_eq!(
+        session,
+        [(RevocationScope::Session(two), CloseReason::SessionRevoked)]
+    );
+    after(&mut drive, &cluster, &insert("organization", "'globex'"));
+    // Nothing of it leaves, and nobody is told that it is nobody's.
+    assert_eq!((drive.frames.len(), drive.status().unroutable), (0, vec![]));
+    let check = |drive: &Drive| {
+        let judged = drive.status().applied.unwrap();
+        let of = |user, session, organisation: &str, judged_ms| {
+            let question = Question {
+                organisation: Wanted::Named(organisation.to_owned()),
+                judged_ms,
+                ..question(drive, user, session, judged)
+            };
+            drive
+                .reader
+                .admit(&question, drive.now_ms() + 10_000, UNIX_MS)
+        };
+        let other = drive.keys.session("s9");
+        let now = UNIX_MS;
+        assert_eq!(of("ada", other, "acme", now), Admission::Revoked);
+        assert_eq!(of("bob", two, "acme", now), Admission::Revoked);
+        assert_eq!(of("bob", other, "globex", now), Admission::Revoked);
+        assert!(is_admitted(&of("bob", other, "acme", now)));
+    };
+    check(&drive);
+    let mut again = Drive::streaming(&cluster, rules());
+    again.catch_up(&cluster);
+    check(&again);
+    // A row that is taken back lets in again.
+    for drive in [&mut drive, &mut again] {
+        cluster.sql("DELETE FROM tailrace.revocation WHERE \"user\" = 'ada'");
+        drive.catch_up(&cluster);
+        let judged = drive.status().applied.unwrap();
+        let session = drive.keys.session("s9");
+        let asked = question(drive, "ada", session, judged);
+        let verdict = drive.reader.admit(&asked, drive.now_ms() + 10_000, UNIX_MS);
+        assert!(is_admitted(&verdict), "{verdict:?}");
+    }
+}
+
+#[test]
+fn after_a_gap_nobody_stays_whose_session_may_have_ended() {
+    let cluster = Cluster::start(SCHEMA);
+    let mut drive = Drive::streaming(&cluster, rules());
+    cluster.sql("SELECT pg_terminate_backend(pid) FROM pg_stat_replication");
+    cluster.sql(
+        "SELECT pg_drop_replication_slot(slot_name) FROM pg_replication_slots WHERE NOT temporary",
+    );
+    let judged = drive.status().applied.unwrap();
+    drive.until("a gap", |drive| {
+        !drive.gaps().is_empty() && drive.status().ready
+    });
+    assert_eq!(
+        revoked(&mut drive),
+        [(RevocationScope::Everybody, CloseReason::FeedStale)]
+    );
+    let session = drive.keys.session("s1");
+    let asked = question(&drive, "ada", session, judged);
+    assert_eq!(
+        drive.reader.admit(&asked, drive.now_ms() + 10_000, UNIX_MS),
+        Admission::JudgeAgain
+    );
+}
