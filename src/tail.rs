@@ -89,14 +89,15 @@ enum Break {
 
 impl Tail {
     fn new(arguments: &Arguments, config: &Config) -> Result<Self, String> {
-        let key = config.keys.service.as_ref().ok_or(
-            "keys.service is not set, so the node has no key for servers: make one with \
+        let key = config.keys.reader().ok_or(
+            "keys.service is not set, so the node has no key that opens streams: make one with \
              `openssl rand -hex 32`",
         )?;
         let path = &config
             .streams
-            .first()
-            .ok_or("the configuration has no [[stream]]")?
+            .iter()
+            .find(|stream| stream.format == wire::Format::Event)
+            .ok_or("the configuration has no [[stream]] of the format \"event\"")?
             .path;
         Ok(Self {
             authority: match &arguments.url {

@@ -1,9 +1,8 @@
 //! `tailrace token`: a session of any user, for development and tests. It is what the application's
 //! own sign-in would make: an HS256 JWT with the node's secret (RFC 7519).
 
-use crate::config::units;
+use crate::config::{OwnTokens, units};
 use crate::dev::Source;
-use auth::Secret;
 use auth::jwt::{Claims, sign_hs256};
 use std::io::Write as _;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
@@ -27,27 +26,17 @@ pub(crate) struct Arguments {
 ///
 /// Where the node takes no sessions, or its configuration cannot be read.
 pub(crate) fn run(arguments: &Arguments) -> Result<(), String> {
-    let policy = arguments
-        .source
-        .read()
-        .map_err(|error| error.to_string())?
-        .auth
-        .policy;
-    let secret = policy.secrets.first().ok_or(
-        "auth.secret is not set, so the node takes no sessions: set it to what your application \
-         signs its sessions with",
+    let config = arguments.source.read();
+    let own = config.map_err(|error| error.to_string())?.auth.own.ok_or(
+        "auth.secret is not set, so the node takes no tokens of your application's own: set it to what \
+         your application signs them with",
     )?;
-    let token = sign(
-        secret,
-        &policy.user_claim,
-        &arguments.user,
-        arguments.expires,
-    );
+    let token = sign(&own, &arguments.user, arguments.expires);
     writeln!(std::io::stdout(), "{token}").map_err(|error| error.to_string())
 }
 
 /// Makes a session of `user`, from now on for so long.
-pub(crate) fn sign(secret: &Secret, user_claim: &str, user: &str, lasts: Duration) -> String {
+pub(crate) fn sign(own: &OwnTokens, user: &str, lasts: Duration) -> String {
     let now = SystemTime::now().duration_since(UNIX_EPOCH);
     let now = now
         .expect("the clock of this machine stands after 1970")
@@ -55,29 +44,50 @@ pub(crate) fn sign(secret: &Secret, user_claim: &str, user: &str, lasts: Duratio
     let mut claims = Claims::new();
     claims.insert("iat".to_owned(), now.into());
     claims.insert("exp".to_owned(), now.saturating_add(lasts.as_secs()).into());
-    claims.insert(user_claim.to_owned(), user.into());
-    sign_hs256(&claims, secret)
+    claims.insert(own.user_claim.clone(), user.into());
+    sign_hs256(&claims, &own.secret)
 }
 
 #[cfg(test)]
 mod tests {
+    use auth::{ClaimRules, Method, Presented, Secret, Settings, TokenRules, Verdict, Verifier};
+
     use super::*;
 
     #[test]
     fn a_token_is_a_session_that_the_node_accepts_until_it_ends() {
         let secret = Secret::new("0123456789abcdef0123456789abcdef");
-        let policy = auth::Policy {
-            secrets: vec![secret.clone()],
+        let verifier = Verifier::new(Settings {
+            methods: vec![Method::Jwt {
+                secrets: vec![secret.clone()],
+                cookies: None,
+                rules: TokenRules::default(),
+            }],
+            claims: ClaimRules {
+                users: vec!["uid".to_owned()],
+                ..ClaimRules::default()
+            },
+        });
+        let own = OwnTokens {
+            secret,
             user_claim: "uid".to_owned(),
-            require_exp: true,
+            cookie: "session".to_owned(),
         };
-        let token = sign(&secret, "uid", "alice", Duration::from_secs(60));
+        let token = sign(&own, "alice", Duration::from_secs(60));
         let now = SystemTime::now()
             .duration_since(UNIX_EPOCH)
             .unwrap()
             .as_millis();
         let now = u64::try_from(now).unwrap();
-        assert_eq!(policy.identify(&token, now).unwrap().user, "alice");
-        assert!(policy.identify(&token, now + 120_000).is_err());
+        let presented = Presented {
+            bearer: Some(&token),
+            ..Presented::default()
+        };
+        let verdict = verifier.verify(&presented, &[], now).ok();
+        let Some(Verdict::Identity(identity)) = verdict else {
+            panic!("it is a session")
+        };
+        assert_eq!(identity.user, "alice");
+        assert!(verifier.verify(&presented, &[], now + 120_000).is_err());
     }
 }

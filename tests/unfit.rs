@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use crate::support::postgres::Cluster;
-use crate::support::{Config, Driver, Node};
+use crate::support::{Config, Database, Driver, Node};
 
 /// How long a node that cannot start may take to say so.
 const REFUSED_MAX: Duration = Duration::from_secs(20);
@@ -40,4 +40,37 @@ fn a_role_without_the_right_is_told_at_the_start_and_by_readyz_until_it_has_it()
     assert!(node.log().contains(mend), "{}", node.log());
     cluster.sql().run(mend);
     node.wait_ready();
+}
+
+#[test]
+fn a_node_that_could_tell_nobody_to_leave_does_not_start() {
+    let database = Database::new();
+    let sql = database.connect();
+    let config = Config::new(&database, Driver::Epoll);
+    for (spoil, mend) in [
+        (
+            r#"ALTER PUBLICATION tailrace DROP TABLE "OrganizationMember""#,
+            r#"ALTER PUBLICATION "tailrace" ADD TABLE "public"."OrganizationMember";"#,
+        ),
+        (
+            r#"REVOKE SELECT ON "OrganizationMember" FROM tailrace"#,
+            r#"GRANT SELECT ("organizationId", "userId", "role") ON "public"."OrganizationMember" TO "tailrace";"#,
+        ),
+    ] {
+        sql.run(spoil);
+        let mut node = Node::launch(&config);
+        assert!(!node.process().wait(REFUSED_MAX).success());
+        assert!(node.log().contains(mend), "{}", node.log());
+        sql.run(mend);
+    }
+    let missing = config.clone().text("membership.user", "personId");
+    let mut node = Node::launch(&missing);
+    assert!(!node.process().wait(REFUSED_MAX).success());
+    let says = r#"has no column "personId" (membership.user)"#;
+    assert!(node.log().contains(says), "{}", node.log());
+    // A table without the column of the default name has no roles.
+    sql.run(r#"ALTER TABLE "OrganizationMember" DROP role"#);
+    let node = Node::start(&config);
+    let connected = node.open("acme", "alice").connected.clone();
+    assert_eq!(connected["organization"]["role"], serde_json::Value::Null);
 }

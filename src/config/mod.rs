@@ -31,7 +31,7 @@ use std::time::Duration;
 use replication::Rules;
 use wire::http::OriginPolicy;
 
-pub(crate) use auth::{Auth, Introspection, JwksSource, Mode};
+pub(crate) use auth::{Auth, Introspection, JwksSource, Mode, OwnTokens};
 use database::Database;
 pub(crate) use environment::Environment;
 pub(crate) use error::ConfigError;

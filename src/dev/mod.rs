@@ -143,15 +143,9 @@ fn start_node(arguments: &Arguments, cluster: &Cluster, secrets: &Secrets) -> Re
     };
     files::write_configuration(data_dir, secrets, &setup).map_err(said)?;
     let config = files::read_configuration(data_dir).map_err(said)?;
-    let policy = &config.auth.policy;
+    let own = config.auth.own.clone();
     let pages = Pages {
-        secret: policy
-            .secrets
-            .first()
-            .cloned()
-            .ok_or("the session secret is missing")?,
-        user_claim: policy.user_claim.clone(),
-        cookie: config.auth.cookie.clone(),
+        own: own.ok_or("the session secret is missing")?,
         listen: arguments.listen,
         rows: Rows::new(cluster.superuser()),
     };

@@ -3,8 +3,8 @@
 //! The page itself is in `page/`, embedded in the binary.
 
 use super::rows::{Action, Rows, RowsError};
+use crate::config::OwnTokens;
 use crate::token;
-use auth::Secret;
 use axum::Router;
 use axum::body::Bytes;
 use axum::extract::State;
@@ -39,12 +39,8 @@ const JSON: [(HeaderName, &str); 2] = [
 
 /// What the handlers need.
 pub(crate) struct Pages {
-    /// Signs the sessions.
-    pub(crate) secret: Secret,
-    /// The claim that names the user.
-    pub(crate) user_claim: String,
-    /// The name of the session cookie.
-    pub(crate) cookie: String,
+    /// How sessions are made, and what their cookie is called.
+    pub(crate) own: OwnTokens,
     /// Where the node was asked to listen: decides under which names it may be called.
     pub(crate) listen: SocketAddr,
     /// The application's connection to its database.
@@ -87,11 +83,11 @@ async fn sign_in(
             "no such user",
         ));
     }
-    let session = token::sign(&pages.secret, &pages.user_claim, &user, SESSION);
+    let session = token::sign(&pages.own, &user, SESSION);
     // Not `Secure`: the page is served over plain HTTP on this machine.
     let cookie = format!(
         "{}={session}; Path=/; Max-Age={}; HttpOnly; SameSite=Lax",
-        pages.cookie,
+        pages.own.cookie,
         SESSION.as_secs()
     );
     let headers = [(SET_COOKIE, cookie), (CACHE_CONTROL, "no-store".to_owned())];
@@ -243,12 +239,15 @@ fn asset(kind: &'static str, text: &'static str) -> MethodRouter<Arc<Pages>> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use auth::Secret;
 
     fn pages() -> Pages {
         Pages {
-            secret: Secret::new("0123456789abcdef0123456789abcdef"),
-            user_claim: "sub".to_owned(),
-            cookie: "session".to_owned(),
+            own: OwnTokens {
+                secret: Secret::new("0123456789abcdef0123456789abcdef"),
+                user_claim: "sub".to_owned(),
+                cookie: "session".to_owned(),
+            },
             listen: "127.0.0.1:4000".parse().expect("an address"),
             rows: Rows::new(tokio_postgres::Config::new()),
         }

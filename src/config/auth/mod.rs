@@ -28,12 +28,25 @@ pub(crate) struct Auth {
     pub(crate) policy: Policy,
     /// The name of the cookie of the application's own tokens.
     pub(crate) cookie: String,
+    /// How the application signs tokens of its own, where it does: for the commands that make one.
+    pub(crate) own: Option<OwnTokens>,
     /// How long streams live on without news of who may see them.
     pub(crate) grace: Duration,
     /// Where the keys of `jwks` come from; they are the issuer with the number 0.
     pub(crate) jwks: Option<JwksSource>,
     /// How the application is asked.
     pub(crate) introspection: Option<Introspection>,
+}
+
+/// How a token of the application's own is made.
+#[derive(Clone)]
+pub(crate) struct OwnTokens {
+    /// What signs it: the first of `auth.secret`.
+    pub(crate) secret: Secret,
+    /// The claim that names the user.
+    pub(crate) user_claim: String,
+    /// The cookie that it stands in.
+    pub(crate) cookie: String,
 }
 
 /// Checks `[auth]`, with the secrets that the application's own variables name.
@@ -58,6 +71,15 @@ pub(super) fn auth(
             user_claim: found.user_claim[0].clone(),
             require_exp: found.require_exp,
         },
+        own: found
+            .secret
+            .first()
+            .filter(|_| is_on(Mode::Jwt))
+            .map(|secret| OwnTokens {
+                secret: Secret::new(secret),
+                user_claim: found.user_claim[0].clone(),
+                cookie: found.cookie.clone(),
+            }),
         cookie: found.cookie,
         grace: duration("auth.grace", &found.grace)?,
         jwks: jwks.filter(|_| is_on(Mode::Jwks)),
