@@ -1,0 +1,186 @@
+//! A delivery allocates nothing: what an event costs in allocations is the same however many receive
+//! it. Counted in a binary of its own, since the counting allocator is that of the whole program.
+
+use bytes::Bytes;
+use engine::{
+    Close, Config, Driver, Engine, Handle, Next, Notice, Now, Outcome, Overloaded, Transmit, Watch,
+};
+use wire::http::Request;
+use wire::{
+    Audience, Batch, Commit, ConnectionId, EventId, Filter, Format, Frame, FrameWriter, Grant, Key,
+    Keys, Lineage, Lsn, Name, Purpose, Resume, Scope, Source, Start, Topic,
+};
+
+const NOW: Now = Now {
+    monotonic_ms: 1_000,
+    wall_ms: 1_700_000_000_000,
+};
+
+/// Sockets that take everything, and keep nothing.
+#[derive(Default)]
+struct Sockets {
+    waiting: Option<ConnectionId>,
+    accepted: Option<Handle>,
+    sends: usize,
+}
+
+impl Driver for Sockets {
+    fn send(&mut self, group: &mut [Transmit<'_>]) {
+        for send in group {
+            send.outcome = Outcome::Taken(send.bytes.len());
+            self.sends += 1;
+        }
+    }
+
+    fn watch(&mut self, connection: Handle, what: Watch) {
+        if what == Watch::Readable {
+            self.accepted = Some(connection);
+        }
+    }
+
+    fn finish(&mut self, _: Handle) {}
+
+    fn close(&mut self, connection: Handle, how: Close) {
+        panic!("{connection:?} is closed: {how:?}");
+    }
+
+    fn forward(&mut self, id: ConnectionId, _: Handle, _: Request) -> Result<(), Overloaded> {
+        self.waiting = Some(id);
+        Ok(())
+    }
+
+    fn notify(&mut self, _: Notice) {}
+}
+
+/// An engine with so many streams of one organisation, all in step.
+struct House {
+    engine: Engine,
+    sockets: Sockets,
+    lsn: u64,
+}
+
+impl House {
+    fn new(streams: usize, format: Format) -> Self {
+        let config = Config {
+            engine: 0,
+            boot: 1,
+            seed: [0; 16],
+            streams: Vec::new(),
+            heartbeat_ms: 25_000,
+            log_bytes_max: 1 << 24,
+            reset_spread_ms: 10_000,
+            idle_close_ms: 0,
+            resume_wait_ms: 15_000,
+        };
+        let mut house = Self {
+            engine: Engine::new(config, NOW),
+            sockets: Sockets::default(),
+            lsn: 16,
+        };
+        let lineage = Lineage::new(0xe, Vec::new(), 1);
+        let floor = lineage.position(Lsn(0), 0);
+        let start = Start {
+            lineage,
+            floor,
+            caught_up: floor,
+        };
+        house.take(Batch::Start(start.into()));
+        (0..streams).for_each(|stream| house.open(stream, format));
+        // What a burst needs once is there afterwards.
+        for _ in 0..4 {
+            house.deliver();
+        }
+        house
+    }
+
+    fn open(&mut self, stream: usize, format: Format) {
+        let descriptor = i32::try_from(stream).expect("few streams");
+        self.engine
+            .handle_accept(NOW, descriptor, &mut self.sockets);
+        let handle = self
+            .sockets
+            .accepted
+            .take()
+            .expect("its bytes are waited for");
+        let request = b"GET /stream HTTP/1.1\r\nhost: a\r\n\r\n";
+        self.engine
+            .handle_bytes(NOW, handle, request, &mut self.sockets);
+        let connection = self.sockets.waiting.take().expect("it asked for a stream");
+        let grant = Grant {
+            connection,
+            scope: Scope::Organisation(key("acme")),
+            user: Some(key(&stream.to_string())),
+            session: None,
+            filter: Filter::default(),
+            format,
+            expires_ms: None,
+            since: None,
+            resume: Resume::Live,
+            head: Bytes::from_static(b"HTTP/1.1 200 OK\r\n\r\n"),
+            about: Bytes::from_static(b"\"userId\":\"u\""),
+            purpose: Purpose::Stream,
+        };
+        self.take(Batch::Grant(Box::new(grant)));
+    }
+
+    fn take(&mut self, batch: Batch) {
+        self.engine.handle_batch(NOW, batch, &mut self.sockets);
+        while self.engine.turn(NOW, &mut self.sockets) == Next::Now {}
+    }
+
+    /// Delivers a transaction of two events to everybody. Returns how many sends that took, and how
+    /// many allocations.
+    fn deliver(&mut self) -> (usize, u64) {
+        self.lsn += 16;
+        let frames = vec![frame(self.lsn, 1), frame(self.lsn, 2)];
+        let commit = Commit {
+            through: position(self.lsn + 1, 0),
+            frames,
+            end: Some(Lsn(self.lsn + 1)),
+        };
+        let batch = Batch::Commit(commit.into());
+        self.sockets.sends = 0;
+        let counted = allocation_counter::measure(|| self.take(batch));
+        (self.sockets.sends, counted.count_total)
+    }
+}
+
+fn key(name: &str) -> Key {
+    Keys::new([7; 16]).organisation(name)
+}
+
+fn position(lsn: u64, index: u32) -> EventId {
+    EventId {
+        epoch: 0xe,
+        timeline: 1,
+        lsn: Lsn(lsn),
+        index,
+    }
+}
+
+fn frame(lsn: u64, index: u32) -> Frame {
+    let name = Name::new("property").expect("a name");
+    let id = position(lsn, index);
+    let mut writer = FrameWriter::new(id, &name, &name, 1_000, Source::Postgres);
+    let start = writer.json().len();
+    writer.json().extend_from_slice(b"{}");
+    writer.mark_data(start);
+    writer.finish(Audience::of(Topic::Organisation(key("acme"))))
+}
+
+#[test]
+fn what_an_event_allocates_does_not_depend_on_how_many_receive_it() {
+    for format in [Format::Event, Format::Data, Format::Named] {
+        let (mut few, mut many) = (House::new(300, format), House::new(3_000, format));
+        for _ in 0..20 {
+            let (sends_of_few, allocations_of_few) = few.deliver();
+            let (sends_of_many, allocations_of_many) = many.deliver();
+            assert_eq!((sends_of_few, sends_of_many), (300, 3_000));
+            assert!(
+                allocations_of_many <= allocations_of_few + 2,
+                "{format:?}: {allocations_of_few} allocations for 300, {allocations_of_many} for 3,000"
+            );
+            assert!(allocations_of_many < 50, "{allocations_of_many}");
+        }
+    }
+}
