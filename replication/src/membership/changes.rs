@@ -107,6 +107,7 @@ impl Rights {
     ) {
         if self.visibility.is_none() {
             // They are yet to be read, and what is read then has this.
+            self.unfollowed = Some(origin.at);
             return;
         }
         let Row { new, old, .. } = row;

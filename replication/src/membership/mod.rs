@@ -14,6 +14,8 @@ mod identity;
 mod kept;
 mod load;
 mod map;
+#[cfg(test)]
+mod model;
 mod question;
 mod rights;
 mod ring;

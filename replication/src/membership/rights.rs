@@ -26,6 +26,8 @@ pub(crate) struct Rights {
     pub(super) identity_columns: Vec<String>,
     /// What the rows were read by; `None` before they were.
     pub(super) visibility: Option<Visibility>,
+    /// A place from which on nobody has a past: changes before it were not followed, row by row.
+    pub(super) unfollowed: Option<EventId>,
     /// Whether the stream has passed the place where they were read.
     has_passed: bool,
     /// Whether they have to be read.
@@ -67,6 +69,7 @@ impl Rights {
             spelling: Spelling::default(),
             identity_columns: Vec::new(),
             visibility: None,
+            unfollowed: None,
             has_passed: false,
             wants_load: false,
             shown: VecDeque::new(),
@@ -114,13 +117,18 @@ impl Rights {
         self.wants_load
     }
 
-    /// Takes what was read, where everything before `passed` was read of the stream, and returns what follows
-    /// for the streams that are open.
+    /// Takes what was read, where everything before `passed` was read of the stream and handed over up to
+    /// `position`, and returns what follows for the streams that are open.
     ///
     /// # Errors
     ///
     /// Where it was read too early: PostgreSQL shows a commit to others a moment after it was sent to us.
-    pub(crate) fn adopt(&mut self, loaded: Loaded, passed: Lsn) -> Result<Vec<Effect>, TooEarly> {
+    pub(crate) fn adopt(
+        &mut self,
+        loaded: Loaded,
+        passed: Lsn,
+        position: EventId,
+    ) -> Result<Vec<Effect>, TooEarly> {
         let is_seen = |(xid, _): &(u32, u64)| loaded.visibility.sees(*xid);
         if !self.shown.iter().all(is_seen) {
             return Err(TooEarly);
@@ -129,6 +137,10 @@ impl Rights {
         self.wants_load = false;
         self.is_owed = false;
         self.has_passed = false;
+        if self.loads > 0 {
+            // What was known of the single rows' changes goes with the rows.
+            self.unfollowed = Some(position);
+        }
         self.loads += 1;
         self.trouble = None;
         self.map = loaded.map;

@@ -5,7 +5,6 @@ use std::borrow::Cow;
 use wire::EventId;
 
 use super::kept::Target;
-use super::map::Membership;
 use super::rights::Rights;
 use super::ring::Mark;
 use super::{Admission, Claim, MembershipSource, Place, Question, Wanted};
@@ -138,7 +137,7 @@ impl Rights {
         if self.keeps_out_of(asked, organisation) {
             return Some(Admission::Revoked);
         }
-        let Membership { since, .. } = membership;
+        let since = membership.since.max(self.unfollowed);
         // Before what made them a member, there may be something to hand over that is not for them.
         let is_early = since.is_some_and(|since| {
             let pending = asked.moment.pending;

@@ -86,11 +86,11 @@ impl Reader {
     /// Takes what came of reading the memberships.
     pub(super) fn on_load(&mut self, outcome: Outcome, now_ms: u64) {
         let feed = self.feed.as_mut().expect("it is what asks for them");
-        let passed = feed.resume();
+        let (passed, position) = (feed.resume(), feed.emitted());
         let rights = feed.rights_mut();
         match outcome {
             Outcome::Going => {}
-            Outcome::Loaded(loaded) => match rights.adopt(*loaded, passed) {
+            Outcome::Loaded(loaded) => match rights.adopt(*loaded, passed, position) {
                 Ok(effects) => {
                     self.load.on_adopted();
                     let status = rights.status();
