@@ -164,11 +164,13 @@ impl Part {
     }
 
     fn organization(table: &OrganizationTable) -> Self {
+        // A membership in an organisation that is gone is none: the memberships are read beside these.
+        let columns = vec![named("id", &table.id)];
         Self {
             kind: Kind::Organization,
             table: table.table.clone(),
-            sent: vec![named("id", &table.id)],
-            read: Vec::new(),
+            sent: columns.clone(),
+            read: columns,
             told: vec![table.id.clone()],
         }
     }

@@ -122,6 +122,7 @@ GRANT SELECT, INSERT ON tailrace.revocation TO tailrace;
 -- where, and who there is.
 GRANT SELECT ON "OrganizationMember" TO tailrace;
 GRANT SELECT ("id") ON "User" TO tailrace;
+GRANT SELECT ("id") ON "Organization" TO tailrace;
 
 DO $$
 BEGIN

@@ -33,7 +33,10 @@ fn tables_of_people_that_are_well() {
         "session Session it can be read, and the log says who goes",
     );
     looked.says(0, "user User it can be read, and the log says who goes");
-    looked.says(0, "organization Organization the log says who goes");
+    looked.says(
+        0,
+        "organization Organization it can be read, and the log says who goes",
+    );
 }
 
 #[test]
