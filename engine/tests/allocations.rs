@@ -1,5 +1,5 @@
 //! A delivery allocates nothing: what an event costs in allocations is the same however many receive
-//! it. Counted in a binary of its own, since the counting allocator is that of the whole program.
+//! it. And a wait for a page keeps no more than an idle stream. Counted in a binary of its own, since the counting allocator is that of the whole program.
 
 use bytes::Bytes;
 use engine::{
@@ -8,7 +8,7 @@ use engine::{
 use wire::http::Request;
 use wire::{
     Audience, Batch, Commit, ConnectionId, EventId, Filter, Format, Frame, FrameWriter, Grant, Key,
-    Keys, Lineage, Lsn, Name, Purpose, Resume, Scope, Source, Start, Topic,
+    Keys, Lineage, Lsn, Name, PageRequest, PageSince, Purpose, Resume, Scope, Source, Start, Topic,
 };
 
 const NOW: Now = Now {
@@ -94,6 +94,10 @@ impl House {
     }
 
     fn open(&mut self, stream: usize, format: Format) {
+        self.grant(stream, format, Purpose::Stream);
+    }
+
+    fn grant(&mut self, stream: usize, format: Format, purpose: Purpose) {
         let descriptor = i32::try_from(stream).expect("few streams");
         self.engine
             .handle_accept(NOW, descriptor, &mut self.sockets);
@@ -116,9 +120,12 @@ impl House {
             expires_ms: None,
             since: None,
             resume: Resume::Live,
-            head: Bytes::from_static(b"HTTP/1.1 200 OK\r\n\r\n"),
+            head: match purpose {
+                Purpose::Stream => Bytes::from_static(b"HTTP/1.1 200 OK\r\n\r\n"),
+                Purpose::Page(_) => Bytes::new(),
+            },
             about: Bytes::from_static(b"\"userId\":\"u\""),
-            purpose: Purpose::Stream,
+            purpose,
         };
         self.take(Batch::Grant(Box::new(grant)));
     }
@@ -183,4 +190,29 @@ fn what_an_event_allocates_does_not_depend_on_how_many_receive_it() {
             assert!(allocations_of_many < 50, "{allocations_of_many}");
         }
     }
+}
+
+#[test]
+fn a_wait_for_a_page_keeps_no_more_than_an_idle_stream() {
+    const COUNT: usize = 2_000;
+    let page = Purpose::Page(PageRequest {
+        // What the house has seen by then.
+        since: PageSince::After(position(16 + 4 * 16 + 1, 0)),
+        limit: 50,
+        wait_ms: 60_000,
+    });
+    let kept = |purpose: Purpose| {
+        let mut house = House::new(0, Format::Event);
+        let open = || (0..COUNT).for_each(|stream| house.grant(stream, Format::Event, purpose));
+        let counted = allocation_counter::measure(open);
+        house.sockets.sends = 0;
+        let counters = house.engine.counters();
+        assert_eq!((counters.streams, counters.behind), (COUNT as u64, 0));
+        counted.bytes_current
+    };
+    let (of_streams, of_pages) = (kept(Purpose::Stream), kept(page));
+    assert!(
+        of_pages <= of_streams + of_streams / 20,
+        "{of_pages} bytes for waits, {of_streams} for streams"
+    );
 }
