@@ -27,6 +27,7 @@ mod publish;
 mod publishing;
 mod refusals;
 mod resume;
+mod revoke;
 mod routes;
 mod slot;
 mod slots;
