@@ -6,7 +6,8 @@ use tokio_postgres::Client;
 
 use super::{Finding, publication};
 use crate::catalog::{Catalog, Identities, Kind, Part, Publication, Role, Server, Table, parts};
-use crate::database::DatabaseError;
+use crate::database::{DatabaseError, identifier};
+use crate::init;
 
 /// What is looked at.
 pub(super) struct Look<'a> {
@@ -43,6 +44,7 @@ impl Look<'_> {
         findings.extend(self.rights(table).await?);
         findings.extend(self.published(table));
         findings.extend(self.sent(table));
+        findings.extend(self.some_only(table));
         findings.extend(self.identity(table));
         if findings.is_empty() {
             let says = match self.part.read.is_empty() {
@@ -142,6 +144,42 @@ impl Look<'_> {
                 ))
                 .mends(publication::with_columns(publication, table, &more))
         })
+    }
+
+    /// What a publication does not send, a node cannot know: a condition on rows, a kind of change.
+    fn some_only(&self, table: &Table) -> Option<Finding> {
+        let publication = self.publication?;
+        let published = publication.table(table.oid)?;
+        let sql = table.sql();
+        let (says, mends) = if published.filter.is_some() {
+            let mends = vec![
+                "BEGIN;".to_owned(),
+                publication::take_out(publication, &sql),
+                publication::add(publication, &self.entry(table)),
+                "COMMIT;".to_owned(),
+            ];
+            ("only some of its rows are published", mends)
+        } else if !(publication.inserts
+            && publication.updates
+            && publication.deletes
+            && publication.truncates)
+        {
+            let name = identifier(&publication.name);
+            let mends = vec![init::set_everything(&name)];
+            ("not every kind of change to it is published", mends)
+        } else {
+            return None;
+        };
+        let finding = match self.part.kind {
+            Kind::Membership => Finding::fail(self.about(), says).because(format!(
+                "Nobody is let in, because {}.",
+                self.part.kind.loss()
+            )),
+            Kind::Session | Kind::User | Kind::Organization => {
+                Finding::warn(self.about(), says).because(format!("So {}.", self.part.kind.loss()))
+            }
+        };
+        Some(finding.because("As its owner:").mends(mends))
     }
 
     /// An old row says whom it concerned by whatever its identity is; where that is nothing, `tables`

@@ -89,6 +89,27 @@ fn columns_of_people_that_are_not_sent() {
 }
 
 #[test]
+fn memberships_of_which_only_some_changes_are_sent() {
+    let subject = subject();
+    subject.run("ALTER PUBLICATION tailrace SET (publish = 'insert, update')");
+    subject.is_mended(2, "not every kind of change to it is published");
+    if subject
+        .database
+        .connect()
+        .value("SHOW server_version_num")
+        .as_str()
+        < "150000"
+    {
+        return;
+    }
+    subject.run(
+        r#"ALTER PUBLICATION tailrace DROP TABLE "OrganizationMember";
+           ALTER PUBLICATION tailrace ADD TABLE "OrganizationMember" WHERE ("userId" <> 'root')"#,
+    );
+    subject.is_mended(2, "only some of its rows are published");
+}
+
+#[test]
 fn a_deleted_row_that_does_not_say_whom_it_concerned() {
     let subject = subject();
     subject.run(r#"ALTER TABLE "Session" REPLICA IDENTITY USING INDEX "Session_sessionToken_key""#);
