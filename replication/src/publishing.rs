@@ -142,6 +142,8 @@ fn refused(at: Option<usize>, objection: Objection) -> PublishError {
 
 #[cfg(test)]
 mod tests {
+    use proptest::prelude::*;
+
     use super::*;
     use crate::limits::APPLICATION_BYTES_MAX;
 
@@ -244,5 +246,56 @@ mod tests {
         let body = format!(r#"{{"type":"a","global":true,"data":{data}}}"#);
         assert!(contents(&body)[0].contains(&data));
         assert!(read(&"[".repeat(60_000)).is_err());
+    }
+
+    /// Text with what has a meaning in JSON, in a stream or in SQL.
+    fn text() -> impl Strategy<Value = String> {
+        let special = prop::sample::select(
+            "\r\n\0\u{85}\u{2028}\u{feff}\"\\:,{}[]'$*é🐎 \t"
+                .chars()
+                .collect::<Vec<_>>(),
+        );
+        let character = prop_oneof![special, any::<char>(), prop::char::range('a', 'z')];
+        prop::collection::vec(character, 0..12).prop_map(|all| all.into_iter().collect())
+    }
+
+    fn event() -> impl Strategy<Value = serde_json::Value> {
+        let names = ["type", "channel", "organizationId", "userId", "id", "data"];
+        let member = (prop::sample::select(names.to_vec()), text());
+        let members = prop::collection::vec(member, 0..4);
+        (members, "[a-z.:]{1,8}").prop_map(|(members, event_type)| {
+            let mut event = serde_json::json!({"type": event_type, "organizationId": "o"});
+            for (name, text) in members {
+                event[name] = text.into();
+            }
+            event
+        })
+    }
+
+    proptest! {
+        #[test]
+        fn whatever_is_said_is_read_back_or_refused(events in prop::collection::vec(event(), 1..4)) {
+            let body = serde_json::to_string_pretty(&events).unwrap();
+            crate::fuzzing::publication(body.as_bytes());
+            if let Ok(entries) = read(&body) {
+                for (entry, event) in entries.iter().zip(&events) {
+                    let mut read: serde_json::Value = serde_json::from_slice(&entry.content).unwrap();
+                    if event.get("id").is_none() {
+                        read.as_object_mut().unwrap().remove("id");
+                    }
+                    prop_assert_eq!(&read, event);
+                }
+            }
+        }
+
+        #[test]
+        fn no_body_panics(event in event(), at in any::<prop::sample::Index>(), byte: u8) {
+            let mut body = event.to_string().into_bytes();
+            let at = at.index(body.len());
+            body[at] = byte;
+            crate::fuzzing::publication(&body);
+            body.truncate(at);
+            crate::fuzzing::publication(&body);
+        }
     }
 }
