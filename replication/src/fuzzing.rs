@@ -8,7 +8,10 @@ use crate::events::{EventWriter, Place};
 use crate::feed::Feed;
 use crate::protocol::backend::{Inbox, Message};
 use crate::protocol::stream::{self, Streamed};
-use crate::{Config, ConnectInfo, Line, LineAction, Protection, Reader, Rules, limits, publishing};
+use crate::{
+    Config, ConnectInfo, Identity, Line, LineAction, MembershipSource, MembershipTable,
+    OrganisationTable, Protection, Reader, Rules, SessionTable, UserTable, limits, publishing,
+};
 
 /// Reads the bytes as a server's stream, from its framing to the batches, cut in two at every one of
 /// a few places: nothing may panic, and where the cut is may make no difference.
@@ -18,6 +21,9 @@ pub fn pgoutput(bytes: &[u8]) {
         assert_eq!(run(bytes, cut.min(bytes.len())), whole, "cut at {cut}");
     }
     session(bytes, bytes.len());
+    // The same rows as those of members, sessions, users and organisations.
+    run_with(identities(), bytes, bytes.len());
+    let _ = identities().handle_message(bytes);
     // And as a single message of pgoutput, whose framing a fuzzer would have to guess.
     let _ = feed().handle_message(bytes);
 }
@@ -85,8 +91,11 @@ pub fn publication(bytes: &[u8]) {
 
 /// What came of the bytes: a count of messages and of changes, and the last position.
 fn run(bytes: &[u8], cut: usize) -> (u32, Vec<String>) {
+    run_with(feed(), bytes, cut)
+}
+
+fn run_with(mut feed: Feed, bytes: &[u8], cut: usize) -> (u32, Vec<String>) {
     let mut inbox = Inbox::default();
-    let mut feed = feed();
     let (mut count, mut seen) = (0, Vec::new());
     for part in [&bytes[..cut], &bytes[cut..]] {
         inbox.push(part);
@@ -143,8 +152,47 @@ fn frame_text(frame: &Frame) -> String {
 }
 
 fn feed() -> Feed {
+    feed_of(Rules::default())
+}
+
+/// A feed that takes the corpus' rows for those of identities, and that has read the memberships.
+fn identities() -> Feed {
+    let (table, id) = (|| "Property".to_owned(), || "id".to_owned());
+    let members = MembershipTable {
+        role: Some("name".to_owned()),
+        active: Some("price".to_owned()),
+        ..MembershipTable::new(&table(), "status", "organizationId")
+    };
+    let mut feed = feed_of(Rules {
+        identity: Identity {
+            membership: MembershipSource::Table(members),
+            session: Some(SessionTable {
+                table: table(),
+                id: id(),
+                user: "status".to_owned(),
+                expires: Some("name".to_owned()),
+            }),
+            user: Some(UserTable {
+                table: table(),
+                id: id(),
+                banned: Some("price".to_owned()),
+                banned_until: None,
+            }),
+            organisation: Some(OrganisationTable {
+                table: table(),
+                id: id(),
+            }),
+            revocation: true,
+        },
+        ..Rules::default()
+    });
+    feed.rights_mut().load_nothing(vec![id()]);
+    feed
+}
+
+fn feed_of(rules: Rules) -> Feed {
     Feed::new(
-        Rules::default(),
+        rules,
         Keys::new([0; 16]),
         Lineage::new(1, Vec::new(), 1),
         Lsn(0),

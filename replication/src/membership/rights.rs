@@ -152,6 +152,13 @@ impl Rights {
         Ok(effects)
     }
 
+    /// Takes it that there are no memberships yet: a fuzzer has no database to read them from.
+    pub(crate) fn load_nothing(&mut self, identity_columns: Vec<String>) {
+        self.identity_columns = identity_columns;
+        self.visibility = Some(Visibility::default());
+        self.wants_load = false;
+    }
+
     /// The memberships could not be read. Returns what follows for the streams that are open: what they
     /// are allowed is not known any more.
     pub(crate) fn on_load_failed(&mut self, why: &str) -> Vec<Effect> {

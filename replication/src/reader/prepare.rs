@@ -111,7 +111,13 @@ impl Reader {
             from: plan.from,
             timeline,
         });
-        self.state = State::Streaming(Standby::new(plan.from, now_ms));
+        let mut standby = Standby::new(plan.from, now_ms);
+        if let Some(session) = &mut self.session {
+            // How old the feed is says a message of the server's: an idle one has none for seconds.
+            let now_us = self.clock.now_us(now_ms);
+            standby.tell(now_ms, now_us, true, session.outbox());
+        }
+        self.state = State::Streaming(standby);
         if let Some(owed) = self.owed.take().filter(|_| plan.gap.is_none()) {
             self.reset_all(owed);
         }

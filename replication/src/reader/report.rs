@@ -25,7 +25,7 @@ impl Reader {
         let age_us = |fresh_us| self.clock.now_us(now_ms).saturating_sub(fresh_us).max(0);
         Status {
             streaming: self.is_streaming(),
-            ready: self.is_caught_up() && self.lack().is_none() && memberships.ready,
+            ready: self.is_caught_up() && self.lack().is_none() && self.unread().is_none(),
             reason: self.reason(),
             fatal: self
                 .obstacle
@@ -126,6 +126,9 @@ impl Reader {
 
     /// Why nobody is let in yet, where everything else is well.
     fn unread(&self) -> Option<String> {
+        if self.fresh_us.is_none() {
+            return Some("waiting for the first word of the stream".to_owned());
+        }
         let memberships = self.memberships();
         (!memberships.ready).then(|| match memberships.trouble {
             Some(trouble) => format!("reading the memberships: {trouble}"),
