@@ -229,16 +229,23 @@ impl Engine {
     /// Sends to one group, each member its class's slice, and moves out whoever did not take all.
     fn sweep_group(&mut self, now: Now, members: &[Member], driver: &mut dyn Driver) {
         self.wake_pages(members);
-        let outcomes = self.offer(members, driver);
+        let mut expired = ArrayVec::new();
+        let outcomes = self.offer(now, members, &mut expired, driver);
+        for slot in expired {
+            self.expire_swept(now, slot);
+        }
         for (slot, outcome) in outcomes {
             self.settle_swept(now, slot, outcome, driver);
         }
     }
 
-    /// One call of the driver: each member is offered its class's slice.
+    /// One call of the driver: each member is offered its class's slice, but for those whose session
+    /// has ended since it was last looked at.
     fn offer(
         &self,
+        now: Now,
         members: &[Member],
+        expired: &mut ArrayVec<u32, GROUP_MAX>,
         driver: &mut dyn Driver,
     ) -> ArrayVec<(u32, Outcome), GROUP_MAX> {
         let mut group = ArrayVec::<Transmit<'_>, GROUP_MAX>::new();
@@ -247,7 +254,9 @@ impl Engine {
                 .sweep
                 .as_ref()
                 .expect("it is being swept");
-            if !sweep.slice.is_empty() {
+            if self.has_expired(now, *slot) && self.table[*slot].state == State::InStep {
+                expired.push(*slot);
+            } else if !sweep.slice.is_empty() {
                 let connection = self.table.handle(*slot);
                 group.push(Transmit {
                     connection,
@@ -263,6 +272,16 @@ impl Engine {
             .iter()
             .map(|send| (send.connection.slot, send.outcome))
             .collect()
+    }
+
+    /// A member was passed over, since its session has ended.
+    fn expire_swept(&mut self, now: Now, slot: u32) {
+        let class = &self.classes[self.table[slot].class as usize];
+        let sweep = class.sweep.as_ref().expect("it is being swept");
+        let offered = sweep.ends.len() as u32;
+        self.end_stream(now, slot, CloseReason::SessionExpired);
+        let record = &mut self.table[slot];
+        record.events = record.events.wrapping_sub(offered);
     }
 
     fn settle_swept(&mut self, now: Now, slot: u32, outcome: Outcome, driver: &mut dyn Driver) {

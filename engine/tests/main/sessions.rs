@@ -2,8 +2,10 @@
 //! last longer, and streams that are idle.
 
 use expect_test::expect;
+use wire::Batch;
 
 use crate::script::{check, check_closing_idle};
+use crate::world::{World, commit, frame, grant, organisation, position};
 
 #[test]
 fn a_renewal_moves_the_end_and_is_warned_of_anew() {
@@ -318,4 +320,38 @@ fn what_another_class_was_sent_does_not_keep_a_stream() {
               closed: idle, 1 events, 90000 ms
         "#]],
     );
+}
+
+#[test]
+fn nothing_is_sent_after_the_end_of_a_session_though_nobody_has_looked_at_it_yet() {
+    let mut world = World::new(1 << 20);
+    for descriptor in [1, 2] {
+        world.accept(descriptor);
+        world.bytes(descriptor, b"GET /stream HTTP/1.1\r\nhost: a\r\n\r\n");
+        let mut grant = grant(world.id_of(descriptor), "acme", &descriptor.to_string());
+        grant.expires_ms = (descriptor == 1).then_some(world.now.wall_ms + 10_200);
+        world.batch(Batch::Grant(Box::new(grant)));
+        world.settle();
+    }
+    // Deadlines are looked at once a second, and not between these two.
+    for (ms, lsn) in [(10_100, 0x20), (200, 0x30)] {
+        world.pass(ms);
+        let frame = frame(organisation("acme"), "one", position(lsn, 1), 1);
+        world.batch(commit(lsn, vec![frame]));
+        world.settle();
+    }
+    let received = |descriptor| {
+        let socket = &world.kernel.sockets[&descriptor];
+        String::from_utf8(socket.received.clone()).unwrap()
+    };
+    let (ended, other) = (received(1), received(2));
+    assert!(
+        ended.contains("e.1.20.1") && !ended.contains("e.1.30.1"),
+        "{ended}"
+    );
+    assert!(
+        ended.ends_with("{\"reason\":\"session_expired\",\"retry\":false}\n\n"),
+        "{ended}"
+    );
+    assert!(other.contains("e.1.20.1") && other.contains("e.1.30.1"));
 }
