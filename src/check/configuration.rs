@@ -1,6 +1,9 @@
 //! The configuration itself: whether there is one, and whether anybody could open a stream with it.
 
+use auth::jwks::Jwks;
+
 use super::{Finding, Subject};
+use crate::config::JwksSource;
 
 /// What is odd about it.
 pub(super) fn findings(subject: &Subject) -> Vec<Finding> {
@@ -23,7 +26,26 @@ pub(super) fn findings(subject: &Subject) -> Vec<Finding> {
         Some(error) => Finding::fail("sessions and keys", error.to_string())
             .because("A node does not start with it."),
     });
+    findings.extend(keys_of_issuer(subject));
     findings
+}
+
+/// The file of keys by which tokens are verified. A URL is asked by the node.
+fn keys_of_issuer(subject: &Subject) -> Option<Finding> {
+    let Some(JwksSource::File(path)) = &subject.config.auth.jwks else {
+        return None;
+    };
+    let about = "auth.jwks.file";
+    let place = path.display();
+    let keys = match std::fs::read(path) {
+        Ok(text) => Jwks::parse(&text).map_err(|error| error.to_string()),
+        Err(error) => Err(error.to_string()),
+    };
+    Some(match keys {
+        Ok(_) => Finding::ok(about, format!("the keys in {place} can be used")),
+        Err(error) => Finding::fail(about, format!("{place}: {error}"))
+            .because("No token that these keys signed is accepted until the file is mended."),
+    })
 }
 
 /// A configuration that cannot be read.

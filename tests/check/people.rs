@@ -1,7 +1,10 @@
 //! The tables of sessions, users and organisations, set up wrongly: it is found, and mended by the very
 //! statements that were printed.
 
+use std::fs;
+
 use super::{Subject, look};
+use crate::support::directory::Directory;
 
 /// A subject whose application has sessions as rows, and bans its users.
 fn subject() -> Subject {
@@ -127,4 +130,21 @@ fn tables_of_people_that_are_elsewhere() {
     subject.run(r#"ALTER TABLE "OrganizationMember" DROP role"#);
     subject.look().is_content();
     named("membership.role", "rank").says(2, "it has no column rank");
+}
+
+#[test]
+fn a_file_of_keys_that_cannot_be_used() {
+    let subject = Subject::new();
+    let directory = Directory::new();
+    let file = directory.join("keys.json");
+    let config = subject.config.clone().text("auth.jwks.file", &file);
+    let config = config.text("auth.jwks.issuer", "https://issuer.example.com");
+    look(&config).says(2, "No token that these keys signed is accepted");
+    fs::write(&file, r#"{"keys":[]}"#).expect("it can be written");
+    look(&config).says(2, "No token that these keys signed is accepted");
+    // The key of RFC 8037, A.2.
+    let key = r#"{"keys":[{"kty":"OKP","crv":"Ed25519",
+        "x":"11qYAYKxCrfVS_7TyWQHOg7hcvPapiMlrwIaaPcHURo"}]}"#;
+    fs::write(&file, key).expect("it can be written");
+    look(&config).is_content();
 }
