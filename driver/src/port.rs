@@ -80,6 +80,12 @@ impl Port {
         result.map_err(TrySendError::into_inner)
     }
 
+    /// Whether a batch would be taken now. Where one thread alone hands over batches, it still is when
+    /// that thread does.
+    pub fn has_room(&self) -> bool {
+        !self.batches.is_full()
+    }
+
     /// Hands a command over, and wakes the engine.
     ///
     /// # Errors
