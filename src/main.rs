@@ -18,6 +18,7 @@ mod control;
 mod database;
 mod dev;
 mod figures;
+mod http_client;
 mod init;
 mod logs;
 mod metrics;

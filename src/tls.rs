@@ -80,6 +80,18 @@ impl ServerTls {
     }
 }
 
+/// TLS as a client of whoever has a certificate of the system's authorities; without any, of nobody.
+/// Reads files.
+pub(crate) fn system_client() -> ClientConfig {
+    let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
+    let roots = system_roots().unwrap_or_else(|_| RootCertStore::empty());
+    ClientConfig::builder_with_provider(provider)
+        .with_safe_default_protocol_versions()
+        .expect("aws-lc-rs speaks every version of TLS that rustls does")
+        .with_root_certificates(roots)
+        .with_no_client_auth()
+}
+
 fn system_roots() -> Result<RootCertStore, TlsError> {
     let found = rustls_native_certs::load_native_certs();
     let mut store = RootCertStore::empty();
