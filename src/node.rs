@@ -84,7 +84,7 @@ pub(crate) fn start(mut config: Config, pages: Router) -> Result<Node, BootError
     let config = Arc::new(config);
     let secrets = Secrets::draw().map_err(|error| boot_error("no random numbers", &error))?;
     let keys = Keys::new(secrets.keys);
-    let (uplink, downlink) = control::pair();
+    let (uplink, answers, downlink) = control::pair();
     let options = driver::Options {
         listen: config.http.listen,
         threads: config.engine_threads,
@@ -99,13 +99,15 @@ pub(crate) fn start(mut config: Config, pages: Router) -> Result<Node, BootError
         BootError(format!("{error}; {mend}"))
     })?;
     let ports = engines.ports().to_vec();
-    let feed = replication_thread::spawn(replication_config(&config, &keys), ports.clone());
+    let feed =
+        replication_thread::spawn(replication_config(&config, &keys), ports.clone(), answers);
     let (feed, replication) =
         feed.map_err(|error| boot_error("the replication thread cannot be started", &error))?;
     let shared = Arc::new(Shared::new(feed.clone(), ports, engines.kind()));
     let control = control::spawn(control::Parts {
         config: Arc::clone(&config),
         keys,
+        boot: secrets.boot,
         seed: secrets.jitter,
         downlink,
         shared: Arc::clone(&shared),

@@ -51,14 +51,6 @@ pub(crate) async fn check(config: &mut Config) -> Result<(), String> {
     }
 }
 
-/// The table of memberships, as it stands in SQL.
-pub(crate) fn membership_table(membership: &Membership) -> String {
-    match &membership.schema {
-        Some(schema) => format!("{}.{}", identifier(schema), identifier(&membership.table)),
-        None => identifier(&membership.table),
-    }
-}
-
 /// The outer error is the database's, the inner one what it is not fit for.
 type Checked<T = ()> = Result<Result<T, String>, DatabaseError>;
 

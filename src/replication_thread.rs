@@ -1,12 +1,13 @@
 //! The replication thread: sockets, a clock and channels around [`replication::Reader`].
 //!
 //! It hands every batch to every engine, in order, and waits for a full one in slices: what is not
-//! read meanwhile stays in PostgreSQL. Verdicts of the control thread go between the batches into
-//! the channel of their engine, also while PostgreSQL is away. How to connect is in `dial`.
+//! read meanwhile stays in PostgreSQL. Between the batches it carries out the orders of the control
+//! thread (`orders`), also while PostgreSQL is away. How to connect is in `dial`.
 
 mod delivery;
 mod dial;
 mod feed;
+mod orders;
 mod socket;
 mod waiting;
 
@@ -20,16 +21,20 @@ use std::time::Instant;
 use driver::Port;
 use replication::{Config, Line, LineAction, Protection, Reader};
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
+use tokio::sync::mpsc::UnboundedSender;
 
 pub(crate) use feed::Feed;
 pub(crate) use replication::Status as FeedStatus;
 
 use delivery::Delivery;
-use feed::{Shared, Verdict};
+use feed::Shared;
+use orders::Orders;
 use socket::Socket;
 
-/// How many verdicts wait; beyond it the control thread is told to try later.
-pub(crate) const VERDICTS_MAX: usize = 4096;
+use crate::control::Answer;
+
+/// How many orders wait; beyond it the control thread is told to try later.
+pub(crate) const ORDERS_MAX: usize = 4096;
 
 /// How many bytes are read at a time.
 const READ_BYTES: usize = 64 * 1024;
@@ -45,19 +50,22 @@ const STATUS_MS: u64 = 50;
 /// # Errors
 ///
 /// Where the system has no eventfd, no random numbers or no thread for it.
-pub(crate) fn spawn(config: Config, ports: Vec<Port>) -> std::io::Result<(Feed, JoinHandle<()>)> {
+pub(crate) fn spawn(
+    config: Config,
+    ports: Vec<Port>,
+    answers: UnboundedSender<Answer>,
+) -> std::io::Result<(Feed, JoinHandle<()>)> {
     let seed = getrandom::u64().map_err(std::io::Error::other)?;
     let reader = Reader::new(config.clone(), seed, 0);
-    let (feed, verdicts, shared) = Feed::new(reader.status(0))?;
+    let (feed, orders, shared) = Feed::new(reader.status(0))?;
     // Each line has at most one attempt to connect under way.
     let (dialled_in, dialled) = sync_channel(LINES.len());
     let thread = Thread {
         reader,
+        orders: Orders::new(orders, answers, config.keys.clone()),
         config,
         ports,
         shared,
-        verdicts,
-        verdict: None,
         delivery: None,
         dialled,
         dialled_in,
@@ -82,9 +90,7 @@ struct Thread {
     config: Config,
     ports: Vec<Port>,
     shared: Arc<Shared>,
-    verdicts: Receiver<Verdict>,
-    /// The verdict whose engine is full.
-    verdict: Option<Verdict>,
+    orders: Orders,
     /// The batch that not every engine has taken yet.
     delivery: Option<Delivery>,
     dialled: Receiver<Dialled>,
@@ -138,12 +144,13 @@ impl Thread {
         stuck.is_some()
     }
 
-    /// Hands over what there is, until an engine is full: batches to all, verdicts to one.
+    /// Hands over what there is, until an engine is full: batches to all, and between them what the
+    /// control thread has ordered.
     fn hand_over(&mut self) {
         loop {
-            self.hand_verdicts();
             if self.delivery.is_none() {
                 let now_ms = self.now_ms();
+                self.orders.carry_out(&self.reader, &self.ports, now_ms);
                 let Some(batch) = self.reader.poll_batch(now_ms) else {
                     return;
                 };
@@ -162,34 +169,6 @@ impl Thread {
             self.delivery = None;
             self.reader.handle_handed_over(self.now_ms());
             self.is_news = true;
-        }
-    }
-
-    /// Hands over the verdicts that wait, each to its engine, behind the batch that it has to come
-    /// behind.
-    fn hand_verdicts(&mut self) {
-        while let Some((engine, verdict)) = self
-            .verdict
-            .take()
-            .or_else(|| self.verdicts.try_recv().ok())
-        {
-            let waits = self
-                .delivery
-                .as_ref()
-                .is_some_and(|delivery| delivery.awaits(engine));
-            let port = self
-                .ports
-                .get(usize::from(engine))
-                .expect("a verdict names an engine");
-            let refused = if waits {
-                Some(verdict)
-            } else {
-                port.try_batch(verdict).err()
-            };
-            if let Some(verdict) = refused {
-                self.verdict = Some((engine, verdict));
-                return;
-            }
         }
     }
 
@@ -286,7 +265,7 @@ impl Thread {
     fn wait(&mut self) {
         let now_ms = self.now_ms();
         let mut until_ms = self.reader.deadline_ms();
-        if self.delivery.is_some() || self.verdict.is_some() {
+        if self.delivery.is_some() || self.orders.is_waiting() {
             until_ms = until_ms.min(now_ms + FULL_MS);
         }
         if self.is_news {
@@ -336,7 +315,7 @@ impl Thread {
         }
         let now_ms = self.now_ms();
         if self.is_news && now_ms >= self.published_ms + STATUS_MS {
-            *self.shared.status() = self.reader.status(now_ms);
+            self.shared.publish(self.reader.status(now_ms));
             self.published_ms = now_ms;
             self.is_news = false;
         }

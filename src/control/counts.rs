@@ -2,7 +2,8 @@
 //! slack. The whole node has a budget of 160 bytes for an idle stream, and nothing else is kept for
 //! one on the control thread.
 //!
-//! A count is taken when a grant is given, and given back by the one `Closed` that answers it.
+//! A count is taken before a newcomer is judged, and given back where the verdict is no grant, else by
+//! the one `Closed` that answers it.
 
 use std::collections::HashMap;
 use std::net::IpAddr;
@@ -16,6 +17,7 @@ use crate::config::Limits;
 /// The streams that were granted and not closed yet, counted.
 pub(super) struct Counts {
     limits: Limits,
+    all: u32,
     users: Tally,
     organisations: HashMap<Key, u32>,
     addresses: HashMap<IpAddr, u16>,
@@ -35,10 +37,28 @@ pub(super) struct Holder {
     pub(super) address: Option<IpAddr>,
 }
 
+/// Why a stream cannot be counted in.
+#[derive(Debug)]
+pub(super) enum Full {
+    /// The user has as many as may be: one of them may end in a moment.
+    User(Refusal),
+    /// Another limit.
+    Other(Refusal),
+}
+
+impl Full {
+    pub(super) fn refusal(self) -> Refusal {
+        match self {
+            Self::User(refusal) | Self::Other(refusal) => refusal,
+        }
+    }
+}
+
 impl Counts {
     pub(super) fn new(limits: Limits) -> Self {
         Self {
             limits,
+            all: 0,
             users: Tally::default(),
             organisations: HashMap::new(),
             addresses: HashMap::new(),
@@ -50,9 +70,10 @@ impl Counts {
     ///
     /// # Errors
     ///
-    /// The refusal, where a limit is reached; nothing is counted then.
-    pub(super) fn take(&mut self, holder: &Holder) -> Result<(), Refusal> {
+    /// The limit that is reached; nothing is counted then.
+    pub(super) fn take(&mut self, holder: &Holder) -> Result<(), Full> {
         self.check(holder)?;
+        self.all += 1;
         if let Some(user) = holder.user.filter(|_| self.counts_users()) {
             self.users.add(user);
         }
@@ -71,8 +92,29 @@ impl Counts {
         Ok(())
     }
 
-    /// Gives a stream back, at its [`engine::Notice::Closed`].
+    /// What was counted in is granted under these names: the database may spell them otherwise than the
+    /// session, and they are given back as the grant has them.
+    pub(super) fn settle(&mut self, taken: &Holder, user: Option<Key>, scope: Scope) {
+        if let (Some(before), Some(after)) = (taken.user, user)
+            && before != after
+            && self.counts_users()
+        {
+            self.users.remove(before);
+            self.users.add(after);
+        }
+        if taken.scope != scope && self.counts_organisations() {
+            if let Scope::Organisation(before) = taken.scope {
+                decrement(&mut self.organisations, &before);
+            }
+            if let Scope::Organisation(after) = scope {
+                *self.organisations.entry(after).or_default() += 1;
+            }
+        }
+    }
+
+    /// Gives a stream back, at its [`engine::Notice::Closed`] or because it was not granted.
     pub(super) fn give_back(&mut self, connection: ConnectionId, user: Option<Key>, scope: Scope) {
+        self.all -= 1;
         if let Some(user) = user.filter(|_| self.counts_users()) {
             self.users.remove(user);
         }
@@ -86,6 +128,11 @@ impl Counts {
         }
     }
 
+    /// How many there are.
+    pub(super) fn all(&self) -> u32 {
+        self.all
+    }
+
     fn of_organisation(&self, organisation: Key) -> u32 {
         self.organisations
             .get(&organisation)
@@ -93,38 +140,39 @@ impl Counts {
             .unwrap_or_default()
     }
 
-    fn check(&self, holder: &Holder) -> Result<(), Refusal> {
-        let Limits {
-            connections_per_user,
-            connections_per_organization,
-            ..
-        } = self.limits;
+    fn check(&self, holder: &Holder) -> Result<(), Full> {
+        let limits = &self.limits;
         let refusal = |whose: &str, limit: u32, key: &str| {
             let message =
                 format!("{whose} has {limit} streams open, as many as limits.{key} allows");
-            Err(Refusal::new(RefusalCode::TooManyConnections, message))
+            Refusal::new(RefusalCode::TooManyConnections, message)
         };
-        if let Some(user) = holder.user.filter(|_| connections_per_user > 0)
-            && self.users.count(user) >= connections_per_user
-        {
-            return refusal(
-                "the user",
-                connections_per_user.into(),
-                "connections_per_user",
-            );
+        if limits.connections > 0 && self.all >= limits.connections {
+            let message = "the node has as many streams as limits.connections allows";
+            return Err(Full::Other(Refusal::new(RefusalCode::Overloaded, message)));
         }
+        let limit = limits.connections_per_organization;
         if let Scope::Organisation(organisation) = holder.scope
-            && connections_per_organization > 0
-            && self.of_organisation(organisation) >= connections_per_organization
+            && limit > 0
+            && self.of_organisation(organisation) >= limit
         {
             let key = "connections_per_organization";
-            return refusal("the organisation", connections_per_organization, key);
+            return Err(Full::Other(refusal("the organisation", limit, key)));
         }
-        let limit = self.limits.connections_per_address;
+        let limit = limits.connections_per_address;
         if let Some(address) = holder.address.filter(|_| limit > 0)
             && self.addresses.get(&address).copied().unwrap_or_default() >= limit
         {
-            return refusal("the address", limit.into(), "connections_per_address");
+            let key = "connections_per_address";
+            return Err(Full::Other(refusal("the address", limit.into(), key)));
+        }
+        // Last: who waits for it must not wait in vain for another.
+        let limit = limits.connections_per_user;
+        if let Some(user) = holder.user.filter(|_| limit > 0)
+            && self.users.count(user) >= limit
+        {
+            let key = "connections_per_user";
+            return Err(Full::User(refusal("the user", limit.into(), key)));
         }
         Ok(())
     }
@@ -256,7 +304,9 @@ mod tests {
         for slot in 0..3 {
             assert!(counts.take(&holder(slot, "ada", "acme")).is_ok());
         }
-        let refusal = counts.take(&holder(3, "ada", "acme")).unwrap_err();
+        let Full::User(refusal) = counts.take(&holder(3, "ada", "acme")).unwrap_err() else {
+            panic!("another limit");
+        };
         assert_eq!(refusal.code, RefusalCode::TooManyConnections);
         assert!(
             refusal.message.contains("limits.connections_per_user"),
@@ -281,6 +331,39 @@ mod tests {
         assert!(counts.take(&holder(1, "bob", "globex")).is_err());
         give_back(&mut counts, &holder(0, "ada", "acme"));
         assert!(counts.take(&holder(1, "bob", "globex")).is_ok());
+    }
+
+    #[test]
+    fn a_node_has_a_limit_of_its_own() {
+        let mut counts = Counts::new(Limits {
+            connections: 2,
+            ..limits(0, 0, 0)
+        });
+        assert!(counts.take(&holder(0, "ada", "acme")).is_ok());
+        assert!(counts.take(&holder(1, "bob", "globex")).is_ok());
+        let refusal = counts
+            .take(&holder(2, "eve", "acme"))
+            .unwrap_err()
+            .refusal();
+        assert_eq!(refusal.code, RefusalCode::Overloaded);
+        give_back(&mut counts, &holder(0, "ada", "acme"));
+        assert!(counts.take(&holder(2, "eve", "acme")).is_ok());
+        assert_eq!(counts.all(), 2);
+    }
+
+    #[test]
+    fn what_is_granted_under_another_name_is_given_back_under_it() {
+        let mut counts = Counts::new(limits(1, 1, 0));
+        let (asked, found) = (holder(0, "ADA", "ACME"), holder(0, "ada", "acme"));
+        assert!(counts.take(&asked).is_ok());
+        counts.settle(&asked, found.user, found.scope);
+        assert!(counts.take(&holder(1, "ada", "globex")).is_err());
+        assert!(counts.take(&holder(1, "bob", "acme")).is_err());
+        give_back(&mut counts, &found);
+        assert_eq!(
+            (counts.users.words.len(), counts.organisations.len()),
+            (0, 0)
+        );
     }
 
     #[test]

@@ -1,5 +1,5 @@
-//! What the control thread hands over: verdicts by way of the replication thread, so that they keep
-//! the order of the log, and everything else straight to an engine. What finds a channel full waits
+//! What the control thread hands over: whom to let in by way of the replication thread, which keeps the
+//! order of the log, and everything else straight to an engine. What finds a channel full waits
 //! here, and is tried again.
 
 use std::collections::VecDeque;
@@ -7,12 +7,13 @@ use std::collections::VecDeque;
 use bytes::Bytes;
 use driver::Port;
 use engine::Command;
-use wire::{Batch, ConnectionId, Grant};
+use wire::ConnectionId;
 
+use super::admission::Order;
 use crate::replication_thread::Feed;
 
-/// The most grants that wait here. Whoever comes then is refused for now.
-const GRANTS_MAX: usize = 16_384;
+/// The most orders that wait here. Whoever comes then is refused for now.
+const ORDERS_MAX: usize = 16_384;
 
 /// The most commands that wait here: an answer for each connection of a full descriptor table. What
 /// comes then is dropped; its connection ends by the engine's own deadline for answers.
@@ -22,7 +23,7 @@ const COMMANDS_MAX: usize = 65_536;
 pub(super) struct Outbox {
     feed: Feed,
     ports: Vec<Port>,
-    grants: VecDeque<(u16, Batch)>,
+    orders: VecDeque<Order>,
     commands: VecDeque<(u16, Command)>,
 }
 
@@ -31,26 +32,24 @@ impl Outbox {
         Self {
             feed,
             ports,
-            grants: VecDeque::new(),
+            orders: VecDeque::new(),
             commands: VecDeque::new(),
         }
     }
 
-    /// Whether another grant would have room. Ask before counting anybody in.
+    /// Whether another order would have room. Ask before counting anybody in.
     pub(super) fn has_room(&self) -> bool {
-        self.grants.len() < GRANTS_MAX
+        self.orders.len() < ORDERS_MAX
     }
 
     /// Whether nothing waits.
     pub(super) fn is_empty(&self) -> bool {
-        self.grants.is_empty() && self.commands.is_empty()
+        self.orders.is_empty() && self.commands.is_empty()
     }
 
-    pub(super) fn grant(&mut self, grant: Grant) {
-        assert!(self.has_room(), "whoever grants has asked for room");
-        self.grants
-            .push_back((grant.connection.engine, Batch::Grant(Box::new(grant))));
-        self.flush();
+    /// Hands it over with the next [`Self::flush`], which wakes the thread once for all.
+    pub(super) fn order(&mut self, order: Order) {
+        self.orders.push_back(order);
     }
 
     pub(super) fn respond(&mut self, connection: ConnectionId, response: Bytes) {
@@ -67,17 +66,25 @@ impl Outbox {
         if self.commands.len() < COMMANDS_MAX {
             self.commands.push_back((engine, command));
         }
-        self.flush();
+        self.flush_commands();
     }
 
     /// Hands over what has room now.
     pub(super) fn flush(&mut self) {
-        while let Some((engine, batch)) = self.grants.pop_front() {
-            if let Err(batch) = self.feed.send_verdict(engine, batch) {
-                self.grants.push_front((engine, batch));
+        let is_news = !self.orders.is_empty();
+        while let Some(order) = self.orders.pop_front() {
+            if let Err(order) = self.feed.send(order) {
+                self.orders.push_front(order);
                 break;
             }
         }
+        if is_news {
+            self.feed.wake();
+        }
+        self.flush_commands();
+    }
+
+    fn flush_commands(&mut self) {
         // One engine that is busy must not hold up the answers of the others.
         for _ in 0..self.commands.len() {
             let Some((engine, command)) = self.commands.pop_front() else {

@@ -1,27 +1,21 @@
 //! A request for a stream, judged as far as it can be without asking anybody: from a head to what is
-//! wanted and by whom, or to an answer. Pure: time is an argument, and nothing is counted here.
+//! wanted and by whose credentials, or to an answer. Pure: nothing is asked, kept or counted here, and
+//! no session is looked at.
 
 use std::net::IpAddr;
 
-use auth::cookie;
 use wire::http::{Fields, Head, Method, OriginVerdict, Query, Refusal, RefusalCode, response};
-use wire::{EventId, Filter, Name, Resume, TypePattern};
+use wire::{EventId, Filter, Name, Purpose, Resume, TypePattern};
 
 use super::address;
 use crate::config::{Config, Stream};
 
-/// What one stream path makes of a request.
-pub(super) enum Judged {
-    /// A stream is wanted.
-    Wanted(Box<Wanted>),
-    /// The answer is known: of a preflight, or a refusal. The code is for the count.
-    Answer(bytes::Bytes, Option<RefusalCode>),
-}
+/// An answer: of a preflight, or a refusal. The code is for the count.
+pub(super) type Answered = (bytes::Bytes, Option<RefusalCode>);
 
-/// A request for a stream that is in order.
+/// A request for a stream or a page of history that is in order.
+#[derive(Debug)]
 pub(super) struct Wanted {
-    /// Who asks.
-    pub(super) caller: Caller,
     /// The organisation that is named.
     pub(super) organization: Option<String>,
     /// The channels that are named.
@@ -30,20 +24,32 @@ pub(super) struct Wanted {
     pub(super) types: Vec<TypePattern>,
     /// From where to go on.
     pub(super) resume: Resume,
+    /// What is wanted of all this.
+    pub(super) purpose: Purpose,
+    /// Whether, at the limit of its user, it takes the place of the oldest stream.
+    pub(super) takes_oldest: bool,
     /// How to answer.
     pub(super) manner: Manner,
 }
 
-/// Who asks.
+/// Who asks, as far as a head can say it.
 pub(super) enum Caller {
     /// A server of the application, by its key.
     Service,
-    /// A user, by a session.
-    User(auth::Identity),
+    /// Whoever these belong to.
+    User(Credentials),
+}
+
+/// What a browser brings along to prove who it is. It cannot be shown.
+pub(super) struct Credentials {
+    /// The `Cookie` fields, in their order, as one.
+    pub(super) cookies: String,
+    /// The token of `Authorization: Bearer` (RFC 6750, 2.1).
+    pub(super) bearer: Option<String>,
 }
 
 /// How a request is answered: the same fields whatever is said, and softly or not.
-#[derive(Clone)]
+#[derive(Clone, Debug)]
 pub(super) struct Manner {
     /// CORS fields.
     pub(super) fields: Fields,
@@ -56,6 +62,16 @@ pub(super) struct Manner {
 }
 
 impl Manner {
+    /// The manner of what is no stream: every refusal has its true status.
+    pub(super) fn plain(fields: Fields) -> Self {
+        Self {
+            fields,
+            format: wire::Format::Event,
+            is_soft: false,
+            last_event_id: None,
+        }
+    }
+
     /// A refusal, written: softly where it passes by itself and the client is a native
     /// `EventSource`. `jitter` spreads the times at which clients come back.
     pub(super) fn refuse(&self, refusal: &Refusal, jitter: u32) -> bytes::Bytes {
@@ -81,8 +97,6 @@ pub(super) struct Circumstances<'a> {
     pub(super) config: &'a Config,
     /// Why no stream can be opened for now.
     pub(super) closed: Option<Refusal>,
-    /// Milliseconds since 1970.
-    pub(super) now_ms: u64,
     /// A random number, by which clients come back at different times.
     pub(super) jitter: u32,
 }
@@ -94,44 +108,101 @@ pub(super) fn judge(
     peer: Option<IpAddr>,
     stream: &Stream,
     circumstances: Circumstances<'_>,
-) -> Judged {
+) -> Result<(Caller, Wanted), Answered> {
     let Circumstances {
         config,
         closed,
-        now_ms,
         jitter,
     } = circumstances;
-    let proxies = &config.http.trusted_proxies;
-    let host = address::forwarded_host(head, peer, proxies);
-    let origin = config.http.origins.judge(head, host);
-    if let Some(refusal) = origin.refusal() {
-        return Judged::Answer(refusal.response(""), Some(refusal.code));
-    }
+    let origin = origin(head, peer, config)?;
     match head.method() {
         Method::Get => {}
-        Method::Options => return preflight(&origin),
-        _ => return wrong_method(&origin),
+        Method::Options => return Err(preflight(&origin)),
+        _ => {
+            let message = "a stream is asked for with GET";
+            return Err(wrong_method(&origin, "GET, OPTIONS", message));
+        }
     }
+    let is_ours = head.field("x-tailrace-client").is_some();
     let mut manner = Manner {
         fields: origin.fields(),
         format: stream.format,
-        is_soft: stream.soft_refusal && head.field("x-tailrace-client").is_none(),
+        is_soft: stream.soft_refusal && !is_ours,
         last_event_id: None,
     };
     let wanted = parse(head, &mut manner)
         .and_then(|parameters| closed.map_or(Ok(parameters), Err))
-        .and_then(|parameters| Ok((identify(head, config, now_ms)?, parameters)));
-    match wanted {
-        Ok((caller, parameters)) => Judged::Wanted(Box::new(Wanted {
-            caller,
-            organization: parameters.organization,
-            channels: parameters.channels,
-            types: parameters.types,
-            resume: parameters.resume,
-            manner,
-        })),
-        Err(refusal) => Judged::Answer(manner.refuse(&refusal, jitter), Some(refusal.code)),
+        .and_then(|parameters| Ok((caller(head, config)?, parameters)));
+    let (caller, parameters) =
+        wanted.map_err(|refusal| (manner.refuse(&refusal, jitter), Some(refusal.code)))?;
+    let wanted = Wanted {
+        organization: parameters.organization,
+        channels: parameters.channels,
+        types: parameters.types,
+        resume: parameters.resume,
+        purpose: Purpose::Stream,
+        takes_oldest: stream.close_oldest || config.limits.close_oldest && is_ours,
+        manner,
+    };
+    Ok((caller, wanted))
+}
+
+/// Judges where a request comes from. Before anything else, for whatever a page may ask.
+pub(super) fn origin<'a>(
+    head: &'a Head,
+    peer: Option<IpAddr>,
+    config: &Config,
+) -> Result<OriginVerdict<'a>, Answered> {
+    let proxies = &config.http.trusted_proxies;
+    let host = address::forwarded_host(head, peer, proxies);
+    let origin = config.http.origins.judge(head, host);
+    match origin.refusal() {
+        None => Ok(origin),
+        Some(refusal) => Err((refusal.response(""), Some(refusal.code))),
     }
+}
+
+/// Who asks: a key that may read, else whatever credentials there are.
+///
+/// # Errors
+///
+/// The refusal of a key that may do something else.
+pub(super) fn caller(head: &Head, config: &Config) -> Result<Caller, Refusal> {
+    // Another scheme is not for us: a proxy in front of a test site may ask for `Basic`.
+    let bearer = head.field("authorization").and_then(|value| {
+        let (scheme, token) = value.split_once(' ')?;
+        scheme.eq_ignore_ascii_case("bearer").then(|| token.trim())
+    });
+    match bearer.and_then(|token| config.keys.rights_of(token)) {
+        Some(rights) if rights.read => return Ok(Caller::Service),
+        Some(_) => {
+            let message = "this key may not read: add \"read\" to its rights, or use another";
+            return Err(Refusal::new(RefusalCode::Forbidden, message));
+        }
+        None => {}
+    }
+    Ok(Caller::User(Credentials {
+        // HTTP/2 proxies split the header into several fields (RFC 9113, 8.2.3).
+        cookies: head.fields("cookie").collect::<Vec<_>>().join("; "),
+        bearer: bearer.map(str::to_owned),
+    }))
+}
+
+/// The answer to a preflight.
+pub(super) fn preflight(origin: &OriginVerdict<'_>) -> Answered {
+    (response(204, origin.preflight_fields().as_str(), &[]), None)
+}
+
+/// The answer to a method that a path does not have.
+pub(super) fn wrong_method(
+    origin: &OriginVerdict<'_>,
+    allow: &str,
+    message: &'static str,
+) -> Answered {
+    let mut fields = origin.fields();
+    fields.push("allow", allow);
+    let refusal = Refusal::new(RefusalCode::MethodNotAllowed, message);
+    (refusal.response(fields.as_str()), Some(refusal.code))
 }
 
 struct Parameters {
@@ -168,75 +239,32 @@ fn parse(head: &Head, manner: &mut Manner) -> Result<Parameters, Refusal> {
     })
 }
 
-/// Who asks: by `Authorization: Bearer` (RFC 6750, 2.1), else by the session cookie.
-fn identify(head: &Head, config: &Config, now_ms: u64) -> Result<Caller, Refusal> {
-    // Another scheme is not for us: a proxy in front of a test site may ask for `Basic`.
-    let bearer = head.field("authorization").and_then(|value| {
-        let (scheme, token) = value.split_once(' ')?;
-        scheme.eq_ignore_ascii_case("bearer").then(|| token.trim())
-    });
-    if let (Some(token), Some(key)) = (bearer, &config.keys.service)
-        && key.matches(token)
-    {
-        return Ok(Caller::Service);
-    }
-    let fields: Vec<&str> = head.fields("cookie").collect();
-    let token = bearer.or_else(|| cookie::find(fields.iter().copied(), &config.auth.cookie));
-    let Some(token) = token else {
-        let message = format!(
-            "no session: neither a cookie {:?} nor an Authorization header came with the request",
-            config.auth.cookie
-        );
-        return Err(Refusal::new(RefusalCode::Unauthenticated, message));
-    };
-    let identity = config.auth.policy.identify(token, now_ms);
-    identity
-        .map(Caller::User)
-        .map_err(|error| Refusal::new(RefusalCode::Unauthenticated, error.to_string()))
-}
-
-fn preflight(origin: &OriginVerdict<'_>) -> Judged {
-    Judged::Answer(response(204, origin.preflight_fields().as_str(), &[]), None)
-}
-
-fn wrong_method(origin: &OriginVerdict<'_>) -> Judged {
-    let mut fields = origin.fields();
-    fields.push("allow", "GET, OPTIONS");
-    let refusal = Refusal::new(
-        RefusalCode::MethodNotAllowed,
-        "a stream is asked for with GET",
-    );
-    Judged::Answer(refusal.response(fields.as_str()), Some(refusal.code))
-}
-
 #[cfg(test)]
 mod tests {
-    use auth::{Secret, jwt};
     use wire::http::Version;
 
     use super::*;
     use crate::config::Environment;
 
-    const NOW_MS: u64 = 1_800_000_000_000;
     const SECRET: &str = "0123456789abcdef0123456789abcdef";
 
     fn config() -> Config {
         let text = format!(
             "[database]\nurl = \"postgres://h/d\"\n[auth]\nsecret = \"{SECRET}\"\n\
-             [membership]\ntable = \"Member\"\n[keys]\nservice = \"service-key-of-16\"\n\
-             [http]\nallowed_origins = [\"https://good.example\"]\n"
+             [membership]\ntable = \"Member\"\n[keys]\nservice = \"service-key-of-16\"\nadmin = \"operators-key-of-18\"\n\
+             [http]\nallowed_origins = [\"https://good.example\"]\n\
+             [limits]\nclose_oldest = true\n"
         );
         Config::from_text(&text, &Environment::default())
             .map_err(|error| error.to_string())
             .unwrap()
     }
 
-    fn session() -> String {
-        let claims = serde_json::json!({"sub": "ada", "exp": NOW_MS / 1000 + 60});
-        jwt::sign_hs256(claims.as_object().unwrap(), &Secret::new(SECRET))
-    }
-
-    fn judged(request_line: &str, fields: &str, closed: Option<Refusal>) -> Judged {
+    fn judged(
+        request_line: &str,
+        fields: &str,
+        closed: Option<Refusal>,
+    ) -> Result<(Caller, Wanted), Answered> {
         let text = format!("{request_line}\r\nHost: app.example\r\n{fields}\r\n");
         let head = Head::parse(text.as_bytes()).unwrap().unwrap();
         assert_eq!(head.version(), Version::Http11);
@@ -244,29 +272,29 @@ mod tests {
         let circumstances = Circumstances {
             config: &config,
             closed,
-            now_ms: NOW_MS,
             jitter: 1_234_567,
         };
         judge(&head, None, &config.streams[0], circumstances)
     }
 
-    fn wanted(query: &str, fields: &str) -> Box<Wanted> {
-        let fields = format!("Cookie: session={}\r\n{fields}", session());
-        match judged(
-            &format!("GET /api/realtime/stream?{query} HTTP/1.1"),
-            &fields,
-            None,
-        ) {
-            Judged::Wanted(wanted) => wanted,
-            Judged::Answer(answer, _) => panic!("{}", String::from_utf8_lossy(&answer)),
+    fn wanted(query: &str, fields: &str) -> (Caller, Wanted) {
+        let line = format!("GET /api/realtime/stream?{query} HTTP/1.1");
+        judged(&line, fields, None)
+            .unwrap_or_else(|(answer, _)| panic!("{}", String::from_utf8_lossy(&answer)))
+    }
+
+    fn credentials(fields: &str) -> Credentials {
+        match wanted("", fields).0 {
+            Caller::User(credentials) => credentials,
+            Caller::Service => panic!("no user"),
         }
     }
 
     /// The first line of the answer, and the whole of it.
     fn answer(request_line: &str, fields: &str, closed: Option<Refusal>) -> (String, String) {
         match judged(request_line, fields, closed) {
-            Judged::Wanted(_) => panic!("{request_line:?} is in order"),
-            Judged::Answer(answer, _) => {
+            Ok(_) => panic!("{request_line:?} is in order"),
+            Err((answer, _)) => {
                 let text = String::from_utf8(answer.to_vec()).unwrap();
                 (text.lines().next().unwrap().to_owned(), text)
             }
@@ -276,52 +304,50 @@ mod tests {
     const GET: &str = "GET /api/realtime/stream?organizationId=acme HTTP/1.1";
 
     #[test]
-    fn a_session_in_the_cookie_or_as_a_bearer_is_a_user() {
-        let by_cookie = wanted("organizationId=acme&channel=a,b&type=x.*", "");
-        assert_eq!(by_cookie.organization.as_deref(), Some("acme"));
-        assert_eq!((by_cookie.channels.len(), by_cookie.types.len()), (2, 1));
-        assert!(matches!(&by_cookie.caller, Caller::User(user) if user.user == "ada"));
-        let bearer = format!("Authorization: bearer {}\r\n", session());
-        assert!(matches!(judged(GET, &bearer, None), Judged::Wanted(_)));
-        let basic = "Authorization: Basic eDp5\r\n";
-        assert!(
-            matches!(wanted("", basic).caller, Caller::User(_)),
-            "the cookie counts"
-        );
-        assert_eq!(
-            wanted("tenantId=acme", "").organization.as_deref(),
-            Some("acme")
-        );
+    fn what_is_wanted_is_read_from_the_url() {
+        let (_, wanted_of) = wanted("organizationId=acme&channel=a,b&type=x.*", "");
+        assert_eq!(wanted_of.organization.as_deref(), Some("acme"));
+        assert_eq!((wanted_of.channels.len(), wanted_of.types.len()), (2, 1));
+        let (_, alias) = wanted("tenantId=acme", "");
+        assert_eq!(alias.organization.as_deref(), Some("acme"));
     }
 
     #[test]
-    fn the_service_key_is_a_server() {
-        let Judged::Wanted(wanted) =
-            judged(GET, "Authorization: Bearer service-key-of-16\r\n", None)
-        else {
-            panic!("refused");
-        };
-        assert!(matches!(wanted.caller, Caller::Service));
+    fn cookies_are_one_and_only_bearers_are_tokens() {
+        let both = credentials("Cookie: a=1\r\nAuthorization: bearer t.o.k\r\nCookie: b=2\r\n");
+        assert_eq!(both.cookies, "a=1; b=2");
+        assert_eq!(both.bearer.as_deref(), Some("t.o.k"));
+        let basic = credentials("Authorization: Basic eDp5\r\n");
+        assert_eq!((basic.cookies.as_str(), basic.bearer), ("", None));
     }
 
     #[test]
-    fn without_a_session_there_is_a_401_that_says_what_is_missing() {
-        let (status, text) = answer(GET, "", None);
-        assert_eq!(status, "HTTP/1.1 401 Unauthorized");
-        assert!(text.contains("neither a cookie \\\"session\\\""), "{text}");
-        let forged = answer(GET, "Authorization: Bearer service-key-of-17\r\n", None);
-        assert_eq!(forged.0, "HTTP/1.1 401 Unauthorized");
+    fn the_service_key_is_a_server_and_another_key_is_not() {
+        let bearer = |key: &str| format!("Authorization: Bearer {key}\r\n");
+        let (caller, _) = wanted("", &bearer("service-key-of-16"));
+        assert!(matches!(caller, Caller::Service));
+        let unknown = credentials(&bearer("service-key-of-17"));
+        assert_eq!(unknown.bearer.as_deref(), Some("service-key-of-17"));
+        let (status, text) = answer(GET, &bearer("operators-key-of-18"), None);
+        assert_eq!(status, "HTTP/1.1 403 Forbidden");
+        assert!(text.contains("may not read"), "{text}");
+    }
+
+    #[test]
+    fn only_who_understands_it_takes_the_oldest_place() {
+        assert!(!wanted("", "").1.takes_oldest);
+        assert!(wanted("", "X-Tailrace-Client: 1\r\n").1.takes_oldest);
     }
 
     #[test]
     fn the_header_counts_more_than_the_parameter_of_the_url() {
         let after = |text: &str| Resume::After(text.parse().unwrap());
-        assert_eq!(wanted("", "").resume, Resume::Live);
-        assert_eq!(wanted("lastEventId=1.1.2.3", "").resume, after("1.1.2.3"));
+        assert_eq!(wanted("", "").1.resume, Resume::Live);
+        assert_eq!(wanted("lastEventId=1.1.2.3", "").1.resume, after("1.1.2.3"));
         let both = wanted("lastEventId=1.1.2.3", "Last-Event-ID: 1.1.9.9\r\n");
-        assert_eq!(both.resume, after("1.1.9.9"));
-        assert_eq!(wanted("lastEventId=nonsense", "").resume, Resume::Unknown);
-        assert_eq!(wanted("lastEventId=", "").resume, Resume::Live);
+        assert_eq!(both.1.resume, after("1.1.9.9"));
+        assert_eq!(wanted("lastEventId=nonsense", "").1.resume, Resume::Unknown);
+        assert_eq!(wanted("lastEventId=", "").1.resume, Resume::Live);
     }
 
     #[test]
@@ -330,8 +356,10 @@ mod tests {
         assert_eq!(status, "HTTP/1.1 403 Forbidden");
         assert!(text.contains("http.allowed_origins"), "{text}");
         assert!(!text.contains("access-control-allow-origin"), "{text}");
-        let (status, text) = answer(GET, "Origin: https://good.example\r\n", None);
-        assert_eq!(status, "HTTP/1.1 401 Unauthorized");
+        let fields = "Origin: https://good.example\r\nX-Tailrace-Client: 1\r\n";
+        let draining = Some(Refusal::new(RefusalCode::Draining, "the node stops"));
+        let (status, text) = answer(GET, fields, draining);
+        assert_eq!(status, "HTTP/1.1 503 Service Unavailable");
         assert!(
             text.contains("access-control-allow-origin: https://good.example\r\n"),
             "{text}"

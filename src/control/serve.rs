@@ -1,6 +1,7 @@
-//! What the loop does for a request, step by step; the decisions themselves are in `request` and
-//! `verdict`.
+//! What the loop does for a request that arrives: it is judged by itself, and taken up or answered. Who
+//! asks is found in `identify`, and let in by `seek`.
 
+use std::net::IpAddr;
 use std::sync::Arc;
 
 use bytes::Bytes;
@@ -8,14 +9,11 @@ use driver::Forwarded;
 use wire::ConnectionId;
 use wire::http::{Refusal, RefusalCode, Request};
 
-use super::counts::Holder;
-use super::membership::{Answers, Question, Waiter};
-use super::request::{Caller, Circumstances, Judged, Wanted, judge};
-use super::verdict::Admission;
-use super::{Control, FEED_AGE_MS, ROUTED_MAX, TICK_MS, address, router, wall_ms};
-use crate::audience;
+use super::outage::Trust;
+use super::petition::{Errand, Judged, Petition};
+use super::request::{Caller, Circumstances, Credentials, judge};
+use super::{Control, ROUTED_MAX, address, renew, router, wall_ms};
 use crate::config::Stream;
-use crate::database::DatabaseError;
 
 impl Control {
     pub(super) fn on_request(&mut self, forwarded: Forwarded) {
@@ -23,6 +21,7 @@ impl Control {
         let config = Arc::clone(&self.config);
         match config.streams.iter().find(|stream| stream.path == path) {
             Some(stream) => self.serve_stream(&forwarded, stream),
+            None if path == renew::PATH => self.serve_renewal(&forwarded),
             None => self.route(forwarded.connection, forwarded.request),
         }
     }
@@ -40,30 +39,11 @@ impl Control {
         self.outbox.respond(connection, response);
     }
 
-    /// The statement about the memberships has come back.
-    pub(super) fn on_answers(&mut self, answers: Result<Answers, DatabaseError>) {
-        for (question, waiters) in self.questions.finish() {
-            for waiter in waiters {
-                let admission = match &answers {
-                    Ok(answers) => {
-                        let members = answers.get(&question).map_or(&[][..], Vec::as_slice);
-                        Admission::of_user(&waiter.identity, members, &self.keys)
-                    }
-                    // What the database says is the operator's business, not the client's.
-                    Err(_) => Err(Refusal::new(
-                        RefusalCode::Unavailable,
-                        "memberships cannot be looked up for now",
-                    )),
-                };
-                let Waiter {
-                    connection,
-                    address,
-                    wanted,
-                    ..
-                } = waiter;
-                self.conclude(connection, address, &wanted, admission);
-            }
-        }
+    /// Sends a refusal, in the manner in which the request wants it.
+    pub(super) fn refuse(&mut self, petition: &Petition, refusal: &Refusal) {
+        let jitter = self.jitter();
+        let response = petition.errand.manner().refuse(refusal, jitter);
+        self.answer(petition.connection, response, Some(refusal.code));
     }
 
     fn route(&mut self, connection: ConnectionId, request: Request) {
@@ -88,43 +68,79 @@ impl Control {
         let address = address::client_address(&request.head, *peer, proxies);
         let circumstances = Circumstances {
             closed: self.closed(address),
-            now_ms: wall_ms(),
             jitter: self.jitter(),
             config: &self.config,
         };
-        let wanted = match judge(&request.head, *peer, stream, circumstances) {
-            Judged::Wanted(wanted) => *wanted,
-            Judged::Answer(response, code) => return self.answer(*connection, response, code),
-        };
-        match &wanted.caller {
-            Caller::Service => {
-                let organization = wanted.organization.as_deref();
-                let admission = Admission::of_service(organization, &self.keys);
-                self.conclude(*connection, address, &wanted, admission);
-            }
-            Caller::User(identity) => {
-                let question = Question {
-                    user: identity.user.clone(),
-                    organization: wanted.organization.clone(),
-                };
-                let identity = identity.clone();
-                let waiter = Waiter {
-                    connection: *connection,
-                    address,
-                    identity,
-                    wanted: Box::new(wanted),
-                };
-                if let Err(waiter) = self.questions.push(question, waiter) {
-                    let message = "too many wait for their memberships to be looked up";
-                    let refusal = Refusal::new(RefusalCode::Overloaded, message);
-                    self.conclude(*connection, address, &waiter.wanted, Err(refusal));
-                }
+        match judge(&request.head, *peer, stream, circumstances) {
+            Err((response, code)) => self.answer(*connection, response, code),
+            Ok((Caller::Service, wanted)) => self.admit_service(*connection, address, wanted),
+            Ok((Caller::User(credentials), wanted)) => {
+                let errand = Errand::Open(Arc::new(wanted));
+                self.take_up(*connection, address, credentials, errand);
             }
         }
     }
 
-    /// Why no stream can be opened for now, if so.
-    fn closed(&mut self, address: Option<std::net::IpAddr>) -> Option<Refusal> {
+    fn serve_renewal(&mut self, forwarded: &Forwarded) {
+        let (peer, engines) = (forwarded.peer, self.shared.ports.len());
+        let judged = renew::judge(&forwarded.request, peer, &self.config, self.boot, engines);
+        match judged {
+            Err((response, code)) => self.answer(forwarded.connection, response, code),
+            Ok(renewal) => {
+                let errand = Errand::Renew {
+                    stream: renewal.stream,
+                    manner: renewal.manner,
+                };
+                self.take_up(forwarded.connection, None, renewal.credentials, errand);
+            }
+        }
+    }
+
+    /// Takes up a request of a user: notes what has been applied, before anything is read, and finds
+    /// out who it is.
+    pub(super) fn take_up(
+        &mut self,
+        connection: ConnectionId,
+        address: Option<IpAddr>,
+        credentials: Credentials,
+        errand: Errand,
+    ) {
+        let Some(judged) = self.judged() else {
+            let refusal = Refusal::new(
+                RefusalCode::NotReady,
+                "the node has not caught up with PostgreSQL yet",
+            );
+            let jitter = self.jitter();
+            let response = errand.manner().refuse(&refusal, jitter);
+            return self.answer(connection, response, Some(refusal.code));
+        };
+        let petition = Petition::new(
+            connection,
+            address,
+            credentials,
+            errand,
+            judged,
+            &self.under_way,
+        );
+        match petition {
+            Ok(petition) => self.identify(petition),
+            Err((refusal, errand)) => {
+                let jitter = self.jitter();
+                let response = errand.manner().refuse(&refusal, jitter);
+                self.answer(connection, response, Some(refusal.code));
+            }
+        }
+    }
+
+    /// The moment before anything is read.
+    pub(super) fn judged(&self) -> Option<Judged> {
+        let at_ms = wall_ms();
+        let position = self.shared.feed.applied()?;
+        Some(Judged { position, at_ms })
+    }
+
+    /// Why no stream can be opened for now.
+    fn closed(&mut self, address: Option<IpAddr>) -> Option<Refusal> {
         if self.shared.is_draining() {
             return Some(Refusal::new(
                 RefusalCode::Draining,
@@ -136,71 +152,15 @@ impl Control {
             let message = "too many requests from this address (limits.connects_per_second)";
             return Some(Refusal::new(RefusalCode::RateLimited, message));
         }
-        if !self.is_fed(now_ms) {
+        if self.trust(now_ms) != Trust::Full {
             let message = "the node has not caught up with PostgreSQL yet";
             return Some(Refusal::new(RefusalCode::NotReady, message));
         }
         None
     }
 
-    /// Whether changes are being received, or were a moment ago: while PostgreSQL restarts, streams
-    /// stay open and new ones are opened.
-    fn is_fed(&mut self, now_ms: u64) -> bool {
-        if self.fed_at_ms.is_none_or(|at_ms| now_ms > at_ms + TICK_MS) {
-            self.look_at_feed(now_ms);
-        }
-        self.fed_at_ms
-            .is_some_and(|at_ms| now_ms <= at_ms + FEED_AGE_MS)
-    }
-
-    /// Ends a request for a stream: with a grant, counted, or with a refusal.
-    fn conclude(
-        &mut self,
-        connection: ConnectionId,
-        address: Option<std::net::IpAddr>,
-        wanted: &Wanted,
-        admission: Result<Admission, Refusal>,
-    ) {
-        let admitted = admission.and_then(|admission| {
-            // It may have begun to drain while the database was asked.
-            if self.shared.is_draining() {
-                return Err(Refusal::new(
-                    RefusalCode::Draining,
-                    "the node is about to stop",
-                ));
-            }
-            if !self.outbox.has_room() {
-                let message = "too many streams are being opened at a time";
-                return Err(Refusal::new(RefusalCode::Overloaded, message));
-            }
-            let (user, scope) = (admission.user_key, admission.scope);
-            self.counts.take(&Holder {
-                connection,
-                user,
-                scope,
-                address,
-            })?;
-            Ok(admission)
-        });
-        match admitted {
-            Ok(admission) => {
-                let (user, organization) = (admission.user.as_deref(), &admission.organization);
-                self.log
-                    .connected(wall_ms(), connection, user, organization);
-                let grant = admission.grant(connection, wanted);
-                audience::join(&grant);
-                self.outbox.grant(grant);
-            }
-            Err(refusal) => {
-                let jitter = self.jitter();
-                let response = wanted.manner.refuse(&refusal, jitter);
-                self.answer(connection, response, Some(refusal.code));
-            }
-        }
-    }
-
     /// Spreads the times at which clients come back; nobody's safety hangs on it (xorshift64).
-    fn jitter(&mut self) -> u32 {
+    pub(super) fn jitter(&mut self) -> u32 {
         self.random ^= self.random << 13;
         self.random ^= self.random >> 7;
         self.random ^= self.random << 17;

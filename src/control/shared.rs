@@ -8,7 +8,7 @@ use engine::Counters;
 use wire::http::RefusalCode;
 
 use crate::logs;
-use crate::metrics::{self, Snapshot};
+use crate::metrics::{self, IdentityCounts, Snapshot};
 use crate::replication_thread::Feed;
 
 /// How far behind the newest commit the node may be and still call itself ready, in seconds.
@@ -20,8 +20,9 @@ pub(crate) struct Shared {
     pub(crate) ports: Vec<Port>,
     pub(crate) kind: Kind,
     is_draining: AtomicBool,
-    /// Why PostgreSQL could not be asked the last time, if so.
-    sql_error: Mutex<Option<String>>,
+    /// Why nobody can be told who they are, if so.
+    trouble: Mutex<Option<String>>,
+    pub(super) identity: IdentityCounts,
     refusals: [AtomicU64; RefusalCode::ALL.len()],
     pub(super) log_span_ms: AtomicU64,
     pub(super) lines_skipped: AtomicU64,
@@ -34,7 +35,8 @@ impl Shared {
             ports,
             kind,
             is_draining: AtomicBool::new(false),
-            sql_error: Mutex::new(None),
+            trouble: Mutex::new(None),
+            identity: IdentityCounts::default(),
             refusals: [const { AtomicU64::new(0) }; RefusalCode::ALL.len()],
             log_span_ms: AtomicU64::new(0),
             lines_skipped: AtomicU64::new(0),
@@ -71,20 +73,12 @@ impl Shared {
                 feed.lag_seconds
             ));
         }
-        let sql_error = self
-            .sql_error
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner);
-        sql_error
-            .as_ref()
-            .map_or(Ok(()), |error| Err(error.clone()))
+        let trouble = self.trouble.lock().unwrap_or_else(PoisonError::into_inner);
+        trouble.as_ref().map_or(Ok(()), |why| Err(why.clone()))
     }
 
-    pub(super) fn set_sql_error(&self, error: Option<String>) {
-        *self
-            .sql_error
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner) = error;
+    pub(super) fn set_trouble(&self, why: Option<String>) {
+        *self.trouble.lock().unwrap_or_else(PoisonError::into_inner) = why;
     }
 
     pub(super) fn count_refusal(&self, code: RefusalCode) {
@@ -102,6 +96,7 @@ impl Shared {
         metrics::render(&Snapshot {
             engines: &engines,
             feed: &self.feed.status(),
+            identity: &self.identity,
             refusals: &refusals,
             is_ready: self.readiness().is_ok(),
             driver: self.kind.as_str(),

@@ -9,8 +9,8 @@ use tokio::time::timeout;
 use tokio_postgres::Client;
 use wire::Lsn;
 
-use super::membership::{Answers, MembershipSql, Question};
-use crate::config::Membership;
+use super::rows::{RowSql, Sessions, Users};
+use crate::config::{SessionTable, UserTable};
 use crate::database::{self, DatabaseError};
 
 /// How long a job may take, its connection included.
@@ -22,8 +22,10 @@ const RECONNECT_MS: u64 = 500;
 
 /// What is to be asked.
 pub(super) enum Job {
-    /// Who is a member of what.
-    Members(Vec<Question>),
+    /// Whose sessions these are, by what their cookies present.
+    Sessions(Vec<String>),
+    /// Which of these users may come in.
+    Users(Vec<String>),
     /// How far the write-ahead log is flushed.
     FlushedLsn,
     /// Whether the database can be asked again.
@@ -32,8 +34,10 @@ pub(super) enum Job {
 
 /// What came of it.
 pub(super) enum Outcome {
-    /// The answer to `Members`.
-    Members(Result<Answers, DatabaseError>),
+    /// The answer to `Sessions`.
+    Sessions(Result<Sessions, DatabaseError>),
+    /// The answer to `Users`.
+    Users(Result<Users, DatabaseError>),
     /// The answer to `FlushedLsn`.
     FlushedLsn(Result<Lsn, DatabaseError>),
     /// The answer to `Probe`.
@@ -42,31 +46,40 @@ pub(super) enum Outcome {
 
 impl Outcome {
     fn is_failure(&self) -> bool {
-        matches!(
-            self,
-            Self::Members(Err(_)) | Self::FlushedLsn(Err(_)) | Self::Probe(Err(_))
-        )
+        match self {
+            Self::Sessions(answer) => answer.is_err(),
+            Self::Users(answer) => answer.is_err(),
+            Self::FlushedLsn(answer) => answer.is_err(),
+            Self::Probe(answer) => answer.is_err(),
+        }
     }
 }
 
 /// The connection, and what it was prepared for.
 pub(super) struct Sql {
     connect: ConnectInfo,
-    membership: Option<Membership>,
+    tables: Tables,
     session: Option<Session>,
     failed_at: Option<Instant>,
 }
 
 struct Session {
     client: Client,
-    members: Option<MembershipSql>,
+    rows: RowSql,
+}
+
+/// The tables whose rows are asked for.
+#[derive(Clone, Default)]
+pub(super) struct Tables {
+    pub(super) session: Option<SessionTable>,
+    pub(super) user: Option<UserTable>,
 }
 
 impl Sql {
-    pub(super) fn new(connect: ConnectInfo, membership: Option<Membership>) -> Self {
+    pub(super) fn new(connect: ConnectInfo, tables: Tables) -> Self {
         Self {
             connect,
-            membership,
+            tables,
             session: None,
             failed_at: None,
         }
@@ -77,9 +90,8 @@ impl Sql {
     pub(super) async fn run(mut self, mut jobs: mpsc::Receiver<Job>, out: mpsc::Sender<Outcome>) {
         while let Some(job) = jobs.recv().await {
             let outcome = match job {
-                Job::Members(questions) => {
-                    Outcome::Members(limited(self.members(&questions)).await)
-                }
+                Job::Sessions(tokens) => Outcome::Sessions(limited(self.sessions(&tokens)).await),
+                Job::Users(users) => Outcome::Users(limited(self.users(&users)).await),
                 Job::FlushedLsn => Outcome::FlushedLsn(limited(self.flushed_lsn()).await),
                 Job::Probe => Outcome::Probe(limited(self.probe()).await),
             };
@@ -93,12 +105,14 @@ impl Sql {
         }
     }
 
-    async fn members(&mut self, questions: &[Question]) -> Result<Answers, DatabaseError> {
-        let session = self.session().await?;
-        match &session.members {
-            Some(sql) => sql.answer(&session.client, questions).await,
-            None => Ok(Answers::new()),
-        }
+    async fn sessions(&mut self, tokens: &[String]) -> Result<Sessions, DatabaseError> {
+        let Session { client, rows } = self.session().await?;
+        rows.sessions(client, tokens).await
+    }
+
+    async fn users(&mut self, users: &[String]) -> Result<Users, DatabaseError> {
+        let Session { client, rows } = self.session().await?;
+        rows.users(client, users).await
     }
 
     async fn flushed_lsn(&mut self) -> Result<Lsn, DatabaseError> {
@@ -141,12 +155,10 @@ impl Sql {
             // Set until proven otherwise, so that an attempt that is cut off counts as failed.
             self.failed_at = Some(Instant::now());
             let client = database::connect(&self.connect).await?;
-            let members = match &self.membership {
-                Some(membership) => Some(MembershipSql::prepare(&client, membership).await?),
-                None => None,
-            };
+            let Tables { session, user } = &self.tables;
+            let rows = RowSql::prepare(&client, session.as_ref(), user.as_ref()).await?;
             self.failed_at = None;
-            self.session = Some(Session { client, members });
+            self.session = Some(Session { client, rows });
         }
         Ok(self
             .session

@@ -1,9 +1,12 @@
-//! The way from the engines to the control thread: a bounded channel of requests, and one of notices
-//! beside it, so that ten thousand streams that end at once do not crowd out those who come back.
+//! The ways to the control thread: from the engines a bounded channel of requests, and one of notices
+//! beside it, so that ten thousand streams that end at once do not crowd out those who come back; and
+//! from the replication thread the answers about those who want in.
 
 use driver::{Forwarded, Uplink};
 use engine::{Notice, Overloaded};
 use tokio::sync::mpsc;
+
+use super::admission::Answer;
 
 /// How many requests wait for the control thread.
 const REQUESTS_MAX: usize = 8192;
@@ -27,6 +30,9 @@ pub(crate) struct EngineUplink {
 
 /// The control thread's end.
 pub(crate) struct Downlink {
+    /// Who was let in, and who was not. Take all of it before a notice: what an engine says of
+    /// a stream comes after the answer that let it in.
+    pub(super) answers: mpsc::UnboundedReceiver<Answer>,
     /// What is to be answered.
     pub(super) requests: mpsc::Receiver<Box<Forwarded>>,
     /// What is to be known. Take all of it before a request: whoever closes a stream and asks for
@@ -34,20 +40,23 @@ pub(crate) struct Downlink {
     pub(super) notices: mpsc::UnboundedReceiver<EngineNotice>,
 }
 
-/// Both ends; every engine gets the first by [`EngineUplink::of`].
-pub(crate) fn pair() -> (EngineUplink, Downlink) {
+/// The ends: every engine gets the first by [`EngineUplink::of`], the replication thread the second.
+/// The answers are bounded by what they answer, which the control thread itself has asked.
+pub(crate) fn pair() -> (EngineUplink, mpsc::UnboundedSender<Answer>, Downlink) {
     let (requests, requests_in) = mpsc::channel(REQUESTS_MAX);
     let (notices, notices_in) = mpsc::unbounded_channel();
+    let (answers, answers_in) = mpsc::unbounded_channel();
     let uplink = EngineUplink {
         engine: 0,
         requests,
         notices,
     };
     let downlink = Downlink {
+        answers: answers_in,
         requests: requests_in,
         notices: notices_in,
     };
-    (uplink, downlink)
+    (uplink, answers, downlink)
 }
 
 impl EngineUplink {
@@ -108,7 +117,7 @@ mod tests {
 
     #[test]
     fn notices_keep_their_order_and_leave_room_for_requests() {
-        let (mut uplink, mut downlink) = pair();
+        let (mut uplink, _answers, mut downlink) = pair();
         let count = REQUESTS_MAX as u32 * 2;
         (0..count).for_each(|slot| uplink.notify(closed(slot)));
         let head = Head::parse(b"GET / HTTP/1.1\r\nhost: a\r\n\r\n")

@@ -1,158 +1,135 @@
-//! Verdicts: from who asks, what is wanted and what the database says, to a grant or a refusal. Pure.
+//! Grants: from what was wanted and where the user belongs to what an engine is told. Pure.
 
 use bytes::Bytes;
-use wire::http::{Refusal, RefusalCode, stream_head};
-use wire::{ConnectionId, Grant, Key, Keys, Name, Scope, json};
+use replication::Place;
+use wire::http::stream_head;
+use wire::{ConnectionId, Filter, Grant, Keys, Name, Purpose, Scope, json};
 
-use super::membership::Member;
-use super::request::Wanted;
+use super::admission::Draft;
 
-/// Lets somebody in: everything about a grant but the connection.
-#[derive(Debug)]
-pub(super) struct Admission {
-    /// The user, as the log names it; `None` for a service key.
-    pub(super) user: Option<String>,
-    /// The organisation, as the log names it.
-    pub(super) organization: String,
-    pub(super) user_key: Option<Key>,
-    pub(super) scope: Scope,
-    session: Option<Key>,
-    expires_ms: Option<u64>,
-    role: Option<String>,
+/// The grant of a draft. A user has a place; a service key has none, and may read any organisation, or
+/// with `*` all.
+pub(super) fn grant(
+    connection: ConnectionId,
+    draft: &Draft,
+    place: Option<&Place>,
+    keys: &Keys,
+) -> Grant {
+    let wanted = &draft.wanted;
+    let role = place.and_then(|place| place.role.as_deref());
+    let filter = match place {
+        None => wanted.filter(Vec::new()).with_every_role(),
+        Some(_) => wanted.filter(roles(role)),
+    };
+    let about = match (wanted.purpose, place) {
+        (Purpose::Page(_), _) => Bytes::new(),
+        (Purpose::Stream, None) => about(None, draft.organisation.as_deref(), None, &filter),
+        (Purpose::Stream, Some(place)) => about(
+            Some(&place.user),
+            place.organisation.as_deref(),
+            role,
+            &filter,
+        ),
+    };
+    Grant {
+        connection,
+        scope: match (place, &draft.organisation) {
+            (Some(place), _) => match &place.organisation {
+                Some(name) => Scope::Organisation(keys.organisation(name)),
+                None => Scope::Nothing,
+            },
+            (None, organisation) => service_scope(organisation.as_deref(), keys),
+        },
+        // As the database spells it: rows are routed by the same text.
+        user: place.map(|place| keys.user(&place.user)),
+        session: draft.session,
+        about,
+        filter,
+        format: wanted.manner.format,
+        expires_ms: draft.expires_ms,
+        since: place.and_then(|place| place.since),
+        resume: wanted.resume,
+        head: match wanted.purpose {
+            Purpose::Stream => stream_head(wanted.manner.fields.as_str()),
+            Purpose::Page(_) => Bytes::copy_from_slice(wanted.manner.fields.as_str().as_bytes()),
+        },
+        purpose: wanted.purpose,
+    }
 }
 
-impl Admission {
-    /// A service key may read any organisation, or with `*` all.
-    ///
-    /// # Errors
-    ///
-    /// The refusal, where none is named.
-    pub(super) fn of_service(organization: Option<&str>, keys: &Keys) -> Result<Self, Refusal> {
-        let Some(organization) = organization else {
-            let message = "name the organisation: ?organizationId=…, or * for all";
-            return Err(Refusal::new(RefusalCode::OrganizationRequired, message));
-        };
-        Ok(Self {
-            user: None,
-            organization: organization.to_owned(),
-            user_key: None,
-            scope: match organization {
-                "*" => Scope::Everything,
-                name => Scope::Organisation(keys.organisation(name)),
-            },
-            session: None,
-            expires_ms: None,
-            role: None,
-        })
+/// What a service key reads that names this organisation.
+pub(super) fn service_scope(organisation: Option<&str>, keys: &Keys) -> Scope {
+    match organisation {
+        None => Scope::Nothing,
+        Some("*") => Scope::Everything,
+        Some(name) => Scope::Organisation(keys.organisation(name)),
     }
+}
 
-    /// A user may read the organisations that it is a member of. `members` are the rows that answer
-    /// the question; several rows of one organisation are several roles.
-    ///
-    /// # Errors
-    ///
-    /// The refusal, where there is no row, or no organisation was named and there are several.
-    pub(super) fn of_user(
-        identity: &auth::Identity,
-        members: &[Member],
-        keys: &Keys,
-    ) -> Result<Self, Refusal> {
-        let Some(first) = members.first() else {
-            let message = "the user is not a member of this organisation, or there is none";
-            return Err(Refusal::new(RefusalCode::NotAMember, message));
-        };
-        if members
-            .iter()
-            .any(|member| member.organization != first.organization)
-        {
-            let message = "the user has several organisations: name one, ?organizationId=…";
-            return Err(Refusal::new(RefusalCode::OrganizationRequired, message));
+/// A role that is no name cannot stand in a route either.
+fn roles(role: Option<&str>) -> Vec<Name> {
+    role.unwrap_or_default()
+        .split(',')
+        .filter_map(|role| Name::new(role.trim()).ok())
+        .collect()
+}
+
+/// The members of the `connected` event that are known here (architecture, HTTP surface).
+fn about(
+    user: Option<&str>,
+    organisation: Option<&str>,
+    role: Option<&str>,
+    filter: &Filter,
+) -> Bytes {
+    let mut out = Vec::with_capacity(256);
+    let mut put = |literal: &str, text: Option<&str>| {
+        out.extend_from_slice(literal.as_bytes());
+        match text {
+            Some(text) => json::escape_into(&mut out, text),
+            None => out.extend_from_slice(b"null"),
         }
-        let roles: Vec<&str> = members
-            .iter()
-            .filter_map(|member| member.role.as_deref())
-            .collect();
-        Ok(Self {
-            // As the database spells them: rows are routed by the same text.
-            user: Some(first.user.clone()),
-            organization: first.organization.clone(),
-            user_key: Some(keys.user(&first.user)),
-            scope: Scope::Organisation(keys.organisation(&first.organization)),
-            session: Some(keys.session(&identity.session)),
-            expires_ms: identity.expires_ms,
-            role: (!roles.is_empty()).then(|| roles.join(",")),
-        })
-    }
-
-    /// The grant for a connection.
-    pub(super) fn grant(&self, connection: ConnectionId, wanted: &Wanted) -> Grant {
-        let filter = match &self.user {
-            None => wanted.filter(Vec::new()).with_every_role(),
-            Some(_) => wanted.filter(self.roles()),
-        };
-        Grant {
-            connection,
-            scope: self.scope,
-            user: self.user_key,
-            session: self.session,
-            about: self.about(filter.channels()),
-            filter,
-            format: wanted.manner.format,
-            expires_ms: self.expires_ms,
-            since: None,
-            resume: wanted.resume,
-            head: stream_head(wanted.manner.fields.as_str()),
-            purpose: wire::Purpose::Stream,
+    };
+    put("\"userId\":", user);
+    put(",\"organizationId\":", organisation);
+    match organisation {
+        None => out.extend_from_slice(b",\"organization\":null"),
+        Some(_) => {
+            put(",\"organization\":{\"id\":", organisation);
+            put(",\"role\":", role);
+            out.push(b'}');
         }
     }
-
-    /// A role that is no name cannot stand in a route either.
-    fn roles(&self) -> Vec<Name> {
-        let role = self.role.as_deref().unwrap_or_default();
-        role.split(',')
-            .filter_map(|role| Name::new(role.trim()).ok())
-            .collect()
+    out.extend_from_slice(b",\"channels\":[");
+    for (at, channel) in filter.channels().iter().enumerate() {
+        out.extend_from_slice(if at == 0 { b"" } else { b"," });
+        json::escape_into(&mut out, channel.as_str());
     }
-
-    /// The members of the `connected` event that control knows (architecture, HTTP surface).
-    fn about(&self, channels: &[Name]) -> Bytes {
-        let mut out = Vec::with_capacity(256);
-        let mut put = |literal: &str, text: Option<&str>| {
-            out.extend_from_slice(literal.as_bytes());
-            match text {
-                Some(text) => json::escape_into(&mut out, text),
-                None => out.extend_from_slice(b"null"),
-            }
-        };
-        put("\"userId\":", self.user.as_deref());
-        put(",\"organizationId\":", Some(&self.organization));
-        put(",\"organization\":{\"id\":", Some(&self.organization));
-        put(",\"role\":", self.role.as_deref());
-        out.extend_from_slice(b"},\"channels\":[");
-        for (at, channel) in channels.iter().enumerate() {
-            out.extend_from_slice(if at == 0 { b"" } else { b"," });
-            json::escape_into(&mut out, channel.as_str());
-        }
-        out.push(b']');
-        Bytes::from(out)
-    }
+    out.push(b']');
+    Bytes::from(out)
 }
 
 #[cfg(test)]
 mod tests {
-    use wire::http::Fields;
-    use wire::{Filter, Resume};
+    use std::sync::Arc;
 
-    use super::super::request::{Caller, Manner};
+    use wire::Resume;
+    use wire::http::Fields;
+
+    use super::super::request::{Manner, Wanted};
     use super::*;
 
     fn keys() -> Keys {
         Keys::new([3; 16])
     }
 
-    fn wanted(channels: &[&str]) -> Wanted {
-        Wanted {
-            caller: Caller::Service,
+    fn draft(channels: &[&str], organisation: Option<&str>) -> Draft {
+        let manner = Manner {
+            fields: Fields::new(),
+            format: wire::Format::Event,
+            is_soft: true,
+            last_event_id: None,
+        };
+        let wanted = Wanted {
             organization: None,
             channels: channels
                 .iter()
@@ -160,32 +137,24 @@ mod tests {
                 .collect(),
             types: Vec::new(),
             resume: Resume::Live,
-            manner: Manner {
-                fields: Fields::new(),
-                format: wire::Format::Event,
-                is_soft: true,
-                last_event_id: None,
-            },
-        }
-    }
-
-    fn identity() -> auth::Identity {
-        auth::Identity {
-            user: "ADA".into(),
-            session: "s1".into(),
+            purpose: Purpose::Stream,
+            takes_oldest: false,
+            manner,
+        };
+        Draft {
+            wanted: Arc::new(wanted),
+            organisation: organisation.map(str::to_owned),
+            session: Some(keys().session("s1")),
             expires_ms: Some(7),
-            issued_ms: None,
-            active_organisation: None,
-            organisations: None,
         }
     }
 
-    fn member(organization: &str, role: Option<&str>) -> Member {
-        let role = role.map(str::to_owned);
-        Member {
+    fn place(organisation: Option<&str>, role: Option<&str>) -> Place {
+        Place {
             user: "ada".into(),
-            organization: organization.into(),
-            role,
+            organisation: organisation.map(str::to_owned),
+            role: role.map(str::to_owned),
+            since: None,
         }
     }
 
@@ -198,21 +167,11 @@ mod tests {
 
     #[test]
     fn a_member_is_let_into_its_organisation_with_its_roles() {
-        let members = [
-            member("ac\"me", Some("owner, admin")),
-            member("ac\"me", Some("x")),
-        ];
-        let admission = Admission::of_user(&identity(), &members, &keys()).unwrap();
-        let grant = admission.grant(CONNECTION, &wanted(&["b", "a"]));
-        assert_eq!(
-            grant.scope,
-            Scope::Organisation(keys().organisation("ac\"me"))
-        );
-        assert_eq!(
-            grant.user,
-            Some(keys().user("ada")),
-            "as the database spells it"
-        );
+        let place = place(Some("ac\"me"), Some("owner, admin,x"));
+        let grant = grant(CONNECTION, &draft(&["b", "a"], None), Some(&place), &keys());
+        let scope = Scope::Organisation(keys().organisation("ac\"me"));
+        assert_eq!(grant.scope, scope);
+        assert_eq!(grant.user, Some(keys().user("ada")));
         assert_eq!(
             (grant.session, grant.expires_ms),
             (Some(keys().session("s1")), Some(7))
@@ -231,21 +190,25 @@ mod tests {
     }
 
     #[test]
-    fn nobody_is_let_in_without_a_row() {
-        let refusal = Admission::of_user(&identity(), &[], &keys()).unwrap_err();
-        assert_eq!(refusal.code, RefusalCode::NotAMember);
-        let two = [member("acme", None), member("globex", None)];
-        let refusal = Admission::of_user(&identity(), &two, &keys()).unwrap_err();
-        assert_eq!(refusal.code, RefusalCode::OrganizationRequired);
+    fn who_belongs_nowhere_has_the_own_topic_and_the_global_one() {
+        let place = place(None, None);
+        let grant = grant(CONNECTION, &draft(&[], None), Some(&place), &keys());
+        assert_eq!(grant.scope, Scope::Nothing);
+        assert_eq!(grant.user, Some(keys().user("ada")));
+        let about = "\"userId\":\"ada\",\"organizationId\":null,\"organization\":null,\
+                     \"channels\":[]";
+        assert_eq!(grant.about, about);
     }
 
     #[test]
     fn a_service_key_names_its_organisation_or_all() {
-        let refusal = Admission::of_service(None, &keys()).unwrap_err();
-        assert_eq!(refusal.code, RefusalCode::OrganizationRequired);
-        let all = Admission::of_service(Some("*"), &keys()).unwrap();
-        assert_eq!(all.scope, Scope::Everything);
-        let grant = all.grant(CONNECTION, &wanted(&[]));
+        let service = Draft {
+            session: None,
+            expires_ms: None,
+            ..draft(&[], Some("*"))
+        };
+        let grant = grant(CONNECTION, &service, None, &keys());
+        assert_eq!(grant.scope, Scope::Everything);
         assert_eq!(
             (grant.user, grant.session, grant.expires_ms),
             (None, None, None)

@@ -1,6 +1,7 @@
 //! What the replication thread counted: the feed, the tables, the slot.
 
 use super::page::Page;
+use super::seconds;
 use crate::replication_thread::FeedStatus;
 
 /// Writes the families of the feed.
@@ -35,8 +36,41 @@ pub(super) fn replication(page: &mut Page, feed: &FeedStatus) {
         "Replication connections made again.",
     );
     page.sample(&[], feed.reconnects);
+    rights(page, feed);
     tables(page, feed);
     slot(page, feed);
+}
+
+fn rights(page: &mut Page, feed: &FeedStatus) {
+    if let Some(age_ms) = feed.feed_age_ms {
+        page.family(
+            "tailrace_feed_age_seconds",
+            "gauge",
+            "Age of the newest message of the server that was applied.",
+        );
+        page.sample(&[], seconds(age_ms));
+    }
+    let memberships = &feed.memberships;
+    page.family("tailrace_memberships", "gauge", "Memberships kept.");
+    page.sample(&[], memberships.count);
+    page.family(
+        "tailrace_memberships_full",
+        "gauge",
+        "Whether there are more than may be kept (membership.max).",
+    );
+    page.sample(&[], u64::from(memberships.full));
+    page.family(
+        "tailrace_membership_loads_total",
+        "counter",
+        "Times the memberships were read.",
+    );
+    page.sample(&[], memberships.loads);
+    page.family(
+        "tailrace_revocations_total",
+        "counter",
+        "Rights that were taken away, by whatever row.",
+    );
+    page.sample(&[], memberships.revocations);
 }
 
 fn tables(page: &mut Page, feed: &FeedStatus) {

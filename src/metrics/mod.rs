@@ -2,6 +2,7 @@
 //! whoever serves the page takes the snapshot.
 
 mod feed;
+mod identity;
 mod log_span;
 mod page;
 
@@ -10,6 +11,7 @@ use wire::CloseReason;
 use wire::http::RefusalCode;
 
 use crate::replication_thread::FeedStatus;
+pub(crate) use identity::{IdentityCounts, Verified, VerifiedBy};
 pub(crate) use log_span::LogSpan;
 use page::Page;
 
@@ -17,6 +19,7 @@ use page::Page;
 pub(crate) struct Snapshot<'a> {
     pub(crate) engines: &'a [Counters],
     pub(crate) feed: &'a FeedStatus,
+    pub(crate) identity: &'a IdentityCounts,
     /// Refusals of the control thread, by [`RefusalCode::index`].
     pub(crate) refusals: &'a [u64; RefusalCode::ALL.len()],
     pub(crate) is_ready: bool,
@@ -34,6 +37,7 @@ pub(crate) fn render(snapshot: &Snapshot<'_>) -> String {
     node(&mut page, snapshot);
     streams(&mut page, snapshot);
     events(&mut page, snapshot);
+    snapshot.identity.write(&mut page);
     feed::replication(&mut page, snapshot.feed);
     page.text
 }
@@ -232,6 +236,7 @@ mod tests {
         let text = render(&Snapshot {
             engines: &[one, two],
             feed: &feed,
+            identity: &IdentityCounts::default(),
             refusals: &refusals,
             is_ready: true,
             driver: "io_uring",

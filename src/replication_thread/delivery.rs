@@ -36,9 +36,4 @@ impl Delivery {
         let is_stuck = !self.missing.is_empty() && now_ms >= self.since_ms + STUCK_MS;
         is_stuck.then_some(&self.missing)
     }
-
-    /// Whether the engine has to take it before anything else.
-    pub(super) fn awaits(&self, engine: u16) -> bool {
-        self.missing.contains(&usize::from(engine))
-    }
 }

@@ -4,21 +4,20 @@ use std::os::fd::OwnedFd;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::mpsc::{Receiver, SyncSender, TrySendError, sync_channel};
 use std::sync::{Arc, Mutex, MutexGuard};
+use std::time::{Duration, Instant};
 
 use rustix::event::{EventfdFlags, eventfd};
 use tokio::sync::oneshot;
-use wire::{Batch, EventId, Key, Lsn};
+use wire::{EventId, Key, Lsn};
 
 use super::waiting::{Awaited, Waiting};
-use super::{FeedStatus, VERDICTS_MAX};
+use super::{FeedStatus, ORDERS_MAX};
+use crate::control::Order;
 
-/// A verdict and its engine.
-pub(super) type Verdict = (u16, Batch);
-
-/// The replication thread: verdicts in, status out. Cloning it costs a reference count.
+/// The replication thread: orders in, status out. Cloning it costs a reference count.
 #[derive(Clone, Debug)]
 pub(crate) struct Feed {
-    verdicts: SyncSender<Verdict>,
+    orders: SyncSender<Order>,
     shared: Arc<Shared>,
 }
 
@@ -30,6 +29,9 @@ pub(super) struct Shared {
     stop: AtomicBool,
     status: Mutex<FeedStatus>,
     pub(super) waiting: Waiting,
+    /// When the server sent the newest message that was handed over, by the clock of this machine.
+    dated: Mutex<Option<Instant>>,
+    begun: Instant,
 }
 
 impl Shared {
@@ -43,7 +45,26 @@ impl Shared {
         self.stop.load(Ordering::Acquire)
     }
 
-    pub(super) fn status(&self) -> MutexGuard<'_, FeedStatus> {
+    /// Says what the reader says about itself.
+    pub(super) fn publish(&self, status: FeedStatus) {
+        let now = Instant::now();
+        match status.feed_age_ms.map(Duration::from_millis) {
+            // What is older than this machine's clock is as old as can be.
+            Some(age) => *self.dated() = Some(now.checked_sub(age).unwrap_or(self.begun)),
+            // An idle server says nothing for some seconds: its stream is as new as its beginning.
+            None if status.streaming => {
+                self.dated().get_or_insert(now);
+            }
+            None => {}
+        }
+        *self.status() = status;
+    }
+
+    fn dated(&self) -> MutexGuard<'_, Option<Instant>> {
+        self.dated.lock().expect("nobody panics while holding it")
+    }
+
+    fn status(&self) -> MutexGuard<'_, FeedStatus> {
         self.status
             .lock()
             .expect("nobody panics while holding the status")
@@ -52,9 +73,7 @@ impl Shared {
 
 impl Feed {
     /// A handle, the thread's end of its channel, and what both share.
-    pub(super) fn new(
-        status: FeedStatus,
-    ) -> std::io::Result<(Self, Receiver<Verdict>, Arc<Shared>)> {
+    pub(super) fn new(status: FeedStatus) -> std::io::Result<(Self, Receiver<Order>, Arc<Shared>)> {
         let wake = eventfd(0, EventfdFlags::CLOEXEC | EventfdFlags::NONBLOCK)?;
         let (stop, status) = (AtomicBool::new(false), Mutex::new(status));
         let shared = Arc::new(Shared {
@@ -62,29 +81,34 @@ impl Feed {
             stop,
             status,
             waiting: Waiting::default(),
+            dated: Mutex::new(None),
+            begun: Instant::now(),
         });
-        let (verdicts, verdicts_in) = sync_channel(VERDICTS_MAX);
+        let (orders, orders_in) = sync_channel(ORDERS_MAX);
         Ok((
             Self {
-                verdicts,
+                orders,
                 shared: Arc::clone(&shared),
             },
-            verdicts_in,
+            orders_in,
             shared,
         ))
     }
 
-    /// Sends a verdict to an engine, among the batches.
+    /// Gives an order, which is carried out between two batches; [`Self::wake`] once after the last.
     ///
     /// # Errors
     ///
-    /// Gives it back where [`VERDICTS_MAX`] wait already, or the thread has ended.
-    pub(crate) fn send_verdict(&self, engine: u16, verdict: Batch) -> Result<(), Batch> {
-        let sent = self.verdicts.try_send((engine, verdict));
-        self.shared.wake();
-        sent.map_err(|error| match error {
-            TrySendError::Full((_, verdict)) | TrySendError::Disconnected((_, verdict)) => verdict,
+    /// Gives it back where [`ORDERS_MAX`] wait already, or the thread has ended.
+    pub(crate) fn send(&self, order: Order) -> Result<(), Order> {
+        self.orders.try_send(order).map_err(|error| match error {
+            TrySendError::Full(order) | TrySendError::Disconnected(order) => order,
         })
+    }
+
+    /// Ends the thread's sleep.
+    pub(crate) fn wake(&self) {
+        self.shared.wake();
     }
 
     /// Waits for the events of messages that are being written, each by [`replication::Entry::key`]; they
@@ -103,6 +127,20 @@ impl Feed {
         // It may be there already.
         self.shared.wake();
         answer
+    }
+
+    /// The position up to which everything had been handed over a moment ago. Whoever notes it before
+    /// reading anything is told of everything that was revoked since.
+    pub(crate) fn applied(&self) -> Option<EventId> {
+        self.shared.status().applied
+    }
+
+    /// How old the newest message of the server is up to which everything was handed over, in
+    /// milliseconds; `None` before the first. It grows while nothing is heard.
+    pub(crate) fn age_ms(&self) -> Option<u64> {
+        let dated = *self.shared.dated();
+        let age = dated.map(|dated| dated.elapsed().as_millis());
+        age.map(|ms| u64::try_from(ms).unwrap_or(u64::MAX))
     }
 
     /// What the reader said about itself last.

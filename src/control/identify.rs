@@ -1,0 +1,250 @@
+//! Who asks: from credentials to an identity, by the shortest way there is. What was verified a moment
+//! ago is remembered; a token is verified here; a session's row, a user's row, the application and an
+//! issuer's keys are asked for, in batches, and the request waits meanwhile.
+//!
+//! Whatever is found, it is found under the moment that was noted before anybody looked: the owner of
+//! the memberships asks for what was revoked since.
+
+use std::sync::Arc;
+
+use auth::cookie::Cookies;
+use auth::introspection::AnswerError;
+use auth::limits::CACHE_MS_MAX;
+use auth::{Identity, IdentityError, Presented, TokenError, Verdict};
+use wire::http::{Refusal, RefusalCode};
+
+use super::introspections::{Answer, Arrived, Landed};
+use super::keysets::{Fetched, Unknown};
+use super::petition::{Known, Petition};
+use super::request::Credentials;
+use super::rows::{Sessions, Users};
+use super::{Control, wall_ms};
+use crate::database::DatabaseError;
+use crate::metrics::{Verified, VerifiedBy};
+
+/// Somebody whose credential holds, and whose row among the users is looked up.
+pub(super) struct Candidate {
+    petition: Petition,
+    known: Known,
+    by: VerifiedBy,
+    lasts_ms: u64,
+}
+
+impl Credentials {
+    fn presented(&self) -> Presented<'_> {
+        Presented {
+            cookies: Cookies::new([self.cookies.as_str()]),
+            bearer: self.bearer.as_deref(),
+        }
+    }
+}
+
+impl Control {
+    /// Finds out who asks, and goes on with [`Control::on_known`] or a refusal, now or later.
+    pub(super) fn identify(&mut self, petition: Petition) {
+        let now_ms = wall_ms();
+        let presented = petition.credentials.presented();
+        let credential = self.verifier.fingerprint(&presented);
+        if let Some(credential) = credential {
+            if petition.attempts > 0 {
+                // What is remembered was found to be out of date.
+                self.cache.forget(&credential);
+            }
+            if let Some(known) = self.cache.get(&credential, now_ms).cloned() {
+                self.shared.identity.remembered();
+                return self.on_known(petition, known);
+            }
+        }
+        let verdict = self
+            .verifier
+            .verify(&presented, self.keysets.sets(), now_ms);
+        match verdict {
+            Ok(Verdict::Identity(identity)) => {
+                self.on_identity(petition, identity, VerifiedBy::Token, CACHE_MS_MAX);
+            }
+            Ok(Verdict::Row(question)) => {
+                let token = question.token.reveal().to_owned();
+                self.sessions.push(token, petition);
+            }
+            Ok(Verdict::Introspect(question)) => self.introspections.push(question, petition),
+            Ok(Verdict::KeysNeeded(issuer)) => self.on_keys_needed(issuer, petition),
+            Err(error) => self.nobody(petition, VerifiedBy::Token, error),
+        }
+    }
+
+    /// The statement about sessions has come back.
+    pub(super) fn on_sessions(&mut self, sessions: Result<Sessions, DatabaseError>) {
+        for (token, petitions) in self.sessions.finish() {
+            let row = sessions.as_ref().map(|sessions| sessions.get(&token));
+            for petition in petitions {
+                let by = VerifiedBy::Row;
+                match row {
+                    Err(_) => {
+                        self.unavailable(petition, by, "sessions cannot be looked up for now")
+                    }
+                    Ok(None) => self.nobody(petition, by, IdentityError::NoSession),
+                    Ok(Some(row)) => match row.clone().identity(wall_ms()) {
+                        // The same statement has looked at the user's row.
+                        Ok(identity) => {
+                            let known = Known {
+                                identity: Arc::new(identity),
+                                judged: petition.judged,
+                            };
+                            self.welcome(Candidate {
+                                petition,
+                                known,
+                                by,
+                                lasts_ms: CACHE_MS_MAX,
+                            });
+                        }
+                        Err(error) => self.nobody(petition, by, error),
+                    },
+                }
+            }
+        }
+    }
+
+    /// The statement about users has come back.
+    pub(super) fn on_users(&mut self, users: Result<Users, DatabaseError>) {
+        for (user, candidates) in self.users.finish() {
+            for candidate in candidates {
+                let Candidate { petition, by, .. } = candidate;
+                match &users {
+                    Ok(users) if users.contains(&user) => self.welcome(Candidate {
+                        petition,
+                        ..candidate
+                    }),
+                    Ok(_) => self.nobody(petition, by, IdentityError::NoSession),
+                    Err(_) => self.unavailable(petition, by, "users cannot be looked up for now"),
+                }
+            }
+        }
+    }
+
+    /// The application has answered, or has not.
+    pub(super) fn on_introspected(&mut self, arrived: Arrived) {
+        let now_ms = self.monotonic_ms();
+        let (question, waiting, judged, answer) =
+            match self.introspections.on_arrived(arrived, now_ms) {
+                Landed::Answered {
+                    question,
+                    waiting,
+                    judged,
+                    answer,
+                } => (question, waiting, judged, answer),
+                Landed::Looked(seen) => return self.on_application(seen),
+            };
+        let by = VerifiedBy::Introspection;
+        let read = match &answer {
+            Answer::Session(body) => self.verifier.read_answer(&question, body, wall_ms()),
+            Answer::Nobody => Err(AnswerError::Nobody(IdentityError::NoSession)),
+            Answer::Nothing(_) => Err(AnswerError::Malformed),
+        };
+        if let Err(AnswerError::Malformed) = read {
+            let why = match answer {
+                Answer::Nothing(why) => why,
+                _ => AnswerError::Malformed.to_string(),
+            };
+            self.say_at_times(&format!("the application could not be asked: {why}"));
+        }
+        for mut petition in waiting {
+            // Nobody is judged by a later moment than the one before the question.
+            petition.judged = judged;
+            match &read {
+                Ok(identity) => {
+                    let lasts_ms = self.introspections.lasts_ms();
+                    self.on_identity(petition, identity.clone(), by, lasts_ms);
+                }
+                Err(AnswerError::Nobody(error)) => self.nobody(petition, by, *error),
+                Err(AnswerError::Malformed) => {
+                    self.unavailable(petition, by, "the application cannot be asked for now");
+                }
+            }
+        }
+    }
+
+    /// An issuer's keys have come, or have not: those who waited are looked at again.
+    pub(super) fn on_keys(&mut self, fetched: Fetched) {
+        let now_ms = self.monotonic_ms();
+        for petition in self.keysets.on_fetched(fetched, now_ms) {
+            self.identify(petition);
+        }
+    }
+
+    fn on_keys_needed(&mut self, issuer: usize, petition: Petition) {
+        let now_ms = self.monotonic_ms();
+        match self.keysets.on_unknown_key(issuer, petition, now_ms) {
+            Unknown::Waits => {}
+            Unknown::Refused(petition) => {
+                let error = IdentityError::Token(TokenError::UnknownKey);
+                self.nobody(petition, VerifiedBy::Token, error);
+            }
+            Unknown::Unavailable(petition) => {
+                let message = "the keys of the session's issuer cannot be fetched for now";
+                self.unavailable(petition, VerifiedBy::Token, message);
+            }
+        }
+    }
+
+    /// The credential holds. Where users are looked up, the user has to be there, and welcome.
+    fn on_identity(
+        &mut self,
+        petition: Petition,
+        identity: Identity,
+        by: VerifiedBy,
+        lasts_ms: u64,
+    ) {
+        let known = Known {
+            identity: Arc::new(identity),
+            judged: petition.judged,
+        };
+        let user = known.identity.user.clone();
+        let candidate = Candidate {
+            petition,
+            known,
+            by,
+            lasts_ms,
+        };
+        match self.config.identity.user {
+            Some(_) => self.users.push(user, candidate),
+            None => self.welcome(candidate),
+        }
+    }
+
+    /// Everything holds: it is remembered, and the errand goes on.
+    fn welcome(&mut self, candidate: Candidate) {
+        let Candidate {
+            petition,
+            known,
+            by,
+            lasts_ms,
+        } = candidate;
+        self.shared.identity.verified(by, Verified::Accepted);
+        let presented = petition.credentials.presented();
+        if let Some(credential) = self.verifier.fingerprint(&presented) {
+            let expires_ms = known.identity.expires_ms;
+            self.cache
+                .put(credential, known.clone(), wall_ms(), lasts_ms, expires_ms);
+        }
+        self.on_known(petition, known);
+    }
+
+    /// The credentials are nobody's.
+    fn nobody(&mut self, petition: Petition, by: VerifiedBy, error: IdentityError) {
+        self.shared.identity.verified(by, Verified::Refused);
+        let message = match error {
+            IdentityError::Missing => self.verifier.missing(),
+            error => error.to_string(),
+        };
+        let refusal = Refusal::new(RefusalCode::Unauthenticated, message);
+        self.refuse(&petition, &refusal);
+    }
+
+    /// Whoever knows whose they are does not say. What is wrong there is the operator's business, not
+    /// the client's.
+    fn unavailable(&mut self, petition: Petition, by: VerifiedBy, message: &'static str) {
+        self.shared.identity.verified(by, Verified::Unavailable);
+        let refusal = Refusal::new(RefusalCode::Unavailable, message);
+        self.refuse(&petition, &refusal);
+    }
+}
