@@ -17,6 +17,7 @@ mod drain;
 mod encryption;
 mod formats;
 mod heartbeats;
+mod identity;
 mod init;
 mod isolation;
 mod kills;

@@ -1,10 +1,9 @@
 //! For every input: nothing panics; and for every token: what is cut or changed is refused.
 
 use auth::cookie::{CookieNames, Cookies};
-use auth::jwks::Jwks;
 use auth::{
     AUTH_JS_COOKIE, BETTER_AUTH_COOKIE, ClaimRules, Method, NEXT_AUTH_COOKIE, Presented, Secret,
-    Settings, TokenRules, Verdict, Verifier, fuzzing,
+    Settings, Verdict, Verifier, fuzzing,
 };
 use proptest::prelude::*;
 use serde_json::Value;
@@ -129,65 +128,6 @@ fn a_session_with_one_bit_changed_is_refused() {
                     true => assert!(outcome.is_none() || outcome == whole, "{name}: {changed}"),
                     false => assert_eq!(outcome, None, "{name}: {changed}"),
                 }
-            }
-        }
-    }
-}
-
-/// Tokens of each algorithm, and a verifier that accepts them with these keys.
-fn tokens() -> (Vec<String>, Verifier, [Jwks; 1]) {
-    let file: Value =
-        serde_json::from_str(include_str!("vectors/jwt.json")).expect("the vectors are JSON");
-    let vectors = file["vectors"].as_array().expect("they are a list");
-    let names = ["hs256 valid", "rs256", "es256", "eddsa"];
-    let chosen = vectors
-        .iter()
-        .filter(|vector| names.iter().any(|name| vector["name"] == *name));
-    let tokens: Vec<String> = chosen
-        .map(|vector| vector["token"].as_str().expect("it is text").to_owned())
-        .collect();
-    assert_eq!(tokens.len(), names.len());
-    let secret = file["hs256_secret"].as_str().expect("the vectors have it");
-    let methods = vec![
-        Method::Jwt {
-            secrets: vec![Secret::new(secret)],
-            cookies: None,
-            rules: TokenRules::default(),
-        },
-        Method::Jwks {
-            issuer: 0,
-            cookies: None,
-            rules: TokenRules::default(),
-        },
-    ];
-    let verifier = Verifier::new(Settings {
-        methods,
-        claims: ClaimRules::default(),
-    });
-    let keys = Jwks::parse(file["jwks"].to_string().as_bytes()).expect("it is a set of keys");
-    (tokens, verifier, [keys])
-}
-
-#[test]
-fn a_token_that_is_cut_or_changed_anywhere_is_refused() {
-    let (tokens, verifier, keys) = tokens();
-    let is_accepted = |token: &str| {
-        let presented = Presented {
-            cookies: Cookies::default(),
-            bearer: Some(token),
-        };
-        let verdict = verifier.verify(&presented, &keys, NOW_MS);
-        matches!(verdict, Ok(Verdict::Identity(_)))
-    };
-    for token in tokens {
-        assert!(is_accepted(&token));
-        for at in 0..token.len() {
-            assert!(!is_accepted(&token[..at]), "to {at}");
-            for bit in 0..7 {
-                let mut changed = token.clone().into_bytes();
-                changed[at] ^= 1 << bit;
-                let changed = String::from_utf8(changed).expect("seven bits are ASCII");
-                assert!(!is_accepted(&changed), "{changed}");
             }
         }
     }

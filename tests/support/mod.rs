@@ -1,6 +1,7 @@
 //! What the black-box tests stand on: a private PostgreSQL, the real binary, and clients of their
 //! own. Nothing here knows the product's code, except to sign a session.
 
+pub(crate) mod application;
 pub(crate) mod certificates;
 pub(crate) mod commands;
 pub(crate) mod config;

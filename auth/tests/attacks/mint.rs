@@ -82,29 +82,3 @@ pub(crate) fn next_auth(header: &str, content: &str, secret: &str) -> String {
         .expect("it encrypts");
     format!("{header}..{}.{}.{}", encode(iv), encode(bytes), encode(tag))
 }
-
-/// An encrypted session as Auth.js 5 makes it, but with any ciphertext: the tag is right.
-pub(crate) fn auth_js(cookie: &str, iv: &[u8], ciphertext: &[u8], secret: &str) -> String {
-    struct Bytes64;
-    impl hkdf::KeyType for Bytes64 {
-        fn len(&self) -> usize {
-            64
-        }
-    }
-    let prk = hkdf::Salt::new(hkdf::HKDF_SHA256, cookie.as_bytes()).extract(secret.as_bytes());
-    let info = format!("Auth.js Generated Encryption Key ({cookie})");
-    let mut key = [0; 64];
-    prk.expand(&[info.as_bytes()], Bytes64)
-        .and_then(|okm| okm.fill(&mut key))
-        .expect("it has 64 bytes");
-    let header = encode(r#"{"alg":"dir","enc":"A256CBC-HS512"}"#);
-    let bits = (header.len() as u64 * 8).to_be_bytes();
-    let mac = hmac::Key::new(hmac::HMAC_SHA512, &key[..32]);
-    let signed = [header.as_bytes(), iv, ciphertext, &bits].concat();
-    let tag = hmac::sign(&mac, &signed);
-    let (iv, ciphertext) = (encode(iv), encode(ciphertext));
-    format!(
-        "{header}..{iv}.{ciphertext}.{}",
-        encode(&tag.as_ref()[..32])
-    )
-}
