@@ -5,7 +5,7 @@
 use std::sync::Arc;
 
 use replication::{Admission, Place, Question};
-use wire::{Batch, CloseReason, ConnectionId, Grant, Key, Keys, Renewal, Scope};
+use wire::{Batch, CloseReason, ConnectionId, Grant, Key, Keys, Purpose, Renewal, Scope};
 
 use super::request::Wanted;
 use super::verdict;
@@ -36,6 +36,8 @@ pub(crate) enum Wish {
     Open(Draft),
     /// Nothing yet: which organisation it would be.
     Organisation,
+    /// Nothing yet: how the tables spell the user.
+    Identify,
     /// A stream goes on. Its user is the one who is found.
     Renew(Renewal),
 }
@@ -60,6 +62,8 @@ pub(crate) enum Answer {
         asker: ConnectionId,
         organisation: Option<String>,
     },
+    /// The user, as the tables spell it.
+    Identified { asker: ConnectionId, user: Key },
     /// The renewal is on its way; its ticket is answered by the engine.
     Renewed { asker: ConnectionId },
     /// It is not so.
@@ -76,6 +80,8 @@ pub(crate) struct Granted {
     /// As the engine will give them back.
     pub(crate) user_key: Option<Key>,
     pub(crate) scope: Scope,
+    /// It waits for a page of history, and is no line in the log: it asks again and again.
+    pub(crate) is_page: bool,
 }
 
 impl Admit {
@@ -83,7 +89,7 @@ impl Admit {
     pub(crate) fn engine(&self) -> Option<u16> {
         match &self.wish {
             Wish::Open(_) => Some(self.asker.engine),
-            Wish::Organisation => None,
+            Wish::Organisation | Wish::Identify => None,
             Wish::Renew(renewal) => Some(renewal.connection.engine),
         }
     }
@@ -108,6 +114,11 @@ impl Admit {
                     organisation,
                 };
                 (None, answer)
+            }
+            Wish::Identify => {
+                let place = place.expect("a service key is asked after by nobody");
+                let user = keys.user(&place.user);
+                (None, Answer::Identified { asker, user })
             }
             Wish::Renew(renewal) => {
                 let user = place.map_or(renewal.user, |place| keys.user(&place.user));
@@ -141,6 +152,7 @@ impl Granted {
             organisation,
             user_key: grant.user,
             scope: grant.scope,
+            is_page: grant.purpose != Purpose::Stream,
         }
     }
 }

@@ -11,6 +11,7 @@ use wire::http::{Refusal, RefusalCode};
 use wire::{ConnectionId, EventId};
 
 use super::request::{Credentials, Manner, Wanted};
+use super::subscription::StreamChange;
 
 /// The most requests that are under way, whatever is configured.
 const UNDER_WAY_MAX: u32 = 16_384;
@@ -35,6 +36,8 @@ pub(super) struct Petition {
 pub(super) enum Errand {
     /// A stream, or a page of history.
     Open(Arc<Wanted>),
+    /// An open stream is to be changed.
+    Change(StreamChange),
     /// An open stream is to go on.
     Renew {
         stream: ConnectionId,
@@ -94,6 +97,7 @@ impl Errand {
     pub(super) fn manner(&self) -> &Manner {
         match self {
             Self::Open(wanted) => &wanted.manner,
+            Self::Change(change) => &change.manner,
             Self::Renew { manner, .. } => manner,
         }
     }

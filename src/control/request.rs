@@ -120,7 +120,11 @@ pub(super) fn judge(
         Method::Options => return Err(preflight(&origin)),
         _ => {
             let message = "a stream is asked for with GET";
-            return Err(wrong_method(&origin, "GET, OPTIONS", message));
+            return Err(wrong_method(
+                &origin,
+                "GET, POST, PUT, DELETE, OPTIONS",
+                message,
+            ));
         }
     }
     let is_ours = head.field("x-tailrace-client").is_some();
@@ -375,7 +379,10 @@ mod tests {
         assert!(text.contains("access-control-allow-methods: "), "{text}");
         let (status, text) = answer(&line("DELETE"), "", None);
         assert_eq!(status, "HTTP/1.1 405 Method Not Allowed");
-        assert!(text.contains("\r\nallow: GET, OPTIONS\r\n"), "{text}");
+        assert!(
+            text.contains("\r\nallow: GET, POST, PUT, DELETE, OPTIONS\r\n"),
+            "{text}"
+        );
     }
 
     #[test]

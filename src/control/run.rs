@@ -107,10 +107,13 @@ impl Control {
                 connection,
                 user,
                 scope,
+                is_page,
                 ..
             } => {
                 audience::leave(connection, scope);
-                self.log.disconnected(wall_ms(), &notice.notice);
+                if !is_page {
+                    self.log.disconnected(wall_ms(), &notice.notice);
+                }
                 self.seniority.leave(user, connection);
                 self.give_back(connection, user, scope);
             }

@@ -38,6 +38,17 @@ pub(super) struct Admitting {
     ticket: Option<u64>,
 }
 
+impl Admitting {
+    /// A user of whom nothing is counted.
+    pub(super) fn of(petition: Petition, known: Known) -> Self {
+        Self {
+            seeker: Some((petition, known)),
+            holder: None,
+            ticket: None,
+        }
+    }
+}
+
 impl Control {
     /// Who asks is known: the errand goes on.
     pub(super) fn on_known(&mut self, petition: Petition, known: Known) {
@@ -57,6 +68,7 @@ impl Control {
                 }
                 self.seek(petition, known, organisation);
             }
+            Errand::Change(_) => self.admit_change(petition, known),
             Errand::Renew { .. } => self.admit_renewal(petition, known),
         }
     }
@@ -74,6 +86,12 @@ impl Control {
                 let (petition, known) = seeker.expect("only users are asked where they belong");
                 let organisation = organisation.map_or(Organisation::Only, Organisation::Named);
                 self.seek(petition, known, organisation);
+            }
+            Answer::Identified { asker, user } => {
+                let admitting = self.admitting.remove(&asker);
+                let seeker = admitting.and_then(|admitting| admitting.seeker);
+                let (petition, _) = seeker.expect("only users are asked after");
+                self.on_identified(&petition, user);
             }
             Answer::Renewed { asker } => {
                 self.admitting.remove(&asker);
@@ -133,14 +151,7 @@ impl Control {
             question: Some(self.question(&known, organisation)),
             wish: Wish::Organisation,
         };
-        self.order(
-            admit,
-            Admitting {
-                seeker: Some((petition, known)),
-                holder: None,
-                ticket: None,
-            },
-        );
+        self.order(admit, Admitting::of(petition, known));
     }
 
     pub(super) fn admit_service(
@@ -232,7 +243,7 @@ impl Control {
         );
     }
 
-    fn order(&mut self, admit: Admit, admitting: Admitting) {
+    pub(super) fn order(&mut self, admit: Admit, admitting: Admitting) {
         let before = self.admitting.insert(admit.asker, admitting);
         assert!(
             before.is_none(),
@@ -241,7 +252,7 @@ impl Control {
         self.outbox.order(Order::Admit(Box::new(admit)));
     }
 
-    fn question(&self, known: &Known, organisation: Organisation) -> Question {
+    pub(super) fn question(&self, known: &Known, organisation: Organisation) -> Question {
         let Known { identity, judged } = known;
         let claim = |claim: &auth::OrganisationClaim| Claim {
             organisation: claim.organisation.clone(),
@@ -270,7 +281,7 @@ impl Control {
     }
 
     /// Whether anybody can be let in at all by now: a look at a database takes its time.
-    fn room(&self) -> Result<(), Refusal> {
+    pub(super) fn room(&self) -> Result<(), Refusal> {
         if self.shared.is_draining() {
             let message = "the node is about to stop";
             return Err(Refusal::new(RefusalCode::Draining, message));
@@ -347,10 +358,12 @@ impl Control {
         };
         self.counts.settle(&holder, granted.user_key, granted.scope);
         self.seniority.join(granted.user_key, connection);
-        let user = granted.user.as_deref();
-        let organisation = granted.organisation.as_deref().unwrap_or("-");
-        self.log
-            .connected(wall_ms(), connection, user, organisation);
+        if !granted.is_page {
+            let user = granted.user.as_deref();
+            let organisation = granted.organisation.as_deref().unwrap_or("-");
+            self.log
+                .connected(wall_ms(), connection, user, organisation);
+        }
         let streams = u64::from(self.counts.all());
         if let Some(address) = holder.address
             && let Some(address) = self.crowd.observe(address, streams)

@@ -7,12 +7,12 @@ use std::sync::Arc;
 use bytes::Bytes;
 use driver::Forwarded;
 use wire::ConnectionId;
-use wire::http::{Refusal, RefusalCode, Request};
+use wire::http::{Method, Refusal, RefusalCode, Request};
 
 use super::outage::Trust;
 use super::petition::{Errand, Judged, Petition};
-use super::request::{Caller, Circumstances, Credentials, judge};
-use super::{Control, ROUTED_MAX, address, renew, router, wall_ms};
+use super::request::{Answered, Caller, Circumstances, Credentials, Wanted, judge};
+use super::{Control, ROUTED_MAX, address, history, renew, router, wall_ms};
 use crate::config::Stream;
 
 impl Control {
@@ -20,7 +20,9 @@ impl Control {
         let path = forwarded.request.head.path();
         let config = Arc::clone(&self.config);
         match config.streams.iter().find(|stream| stream.path == path) {
+            Some(_) if is_change(forwarded.request.head.method()) => self.serve_change(&forwarded),
             Some(stream) => self.serve_stream(&forwarded, stream),
+            None if path == history::PATH => self.serve_page(&forwarded),
             None if path == renew::PATH => self.serve_renewal(&forwarded),
             None => self.route(forwarded.connection, forwarded.request),
         }
@@ -71,12 +73,40 @@ impl Control {
             jitter: self.jitter(),
             config: &self.config,
         };
-        match judge(&request.head, *peer, stream, circumstances) {
-            Err((response, code)) => self.answer(*connection, response, code),
-            Ok((Caller::Service, wanted)) => self.admit_service(*connection, address, wanted),
+        let judged = judge(&request.head, *peer, stream, circumstances);
+        self.open(*connection, address, judged);
+    }
+
+    fn serve_page(&mut self, forwarded: &Forwarded) {
+        let Forwarded {
+            connection,
+            peer,
+            request,
+        } = forwarded;
+        let proxies = &self.config.http.trusted_proxies;
+        let address = address::client_address(&request.head, *peer, proxies);
+        let circumstances = Circumstances {
+            closed: self.closed(address),
+            jitter: self.jitter(),
+            config: &self.config,
+        };
+        let judged = history::judge(&request.head, *peer, circumstances);
+        self.open(*connection, address, judged);
+    }
+
+    /// Lets in whoever may, to a stream or a page, or answers.
+    fn open(
+        &mut self,
+        connection: ConnectionId,
+        address: Option<IpAddr>,
+        judged: Result<(Caller, Wanted), Answered>,
+    ) {
+        match judged {
+            Err((response, code)) => self.answer(connection, response, code),
+            Ok((Caller::Service, wanted)) => self.admit_service(connection, address, wanted),
             Ok((Caller::User(credentials), wanted)) => {
                 let errand = Errand::Open(Arc::new(wanted));
-                self.take_up(*connection, address, credentials, errand);
+                self.take_up(connection, address, credentials, errand);
             }
         }
     }
@@ -166,4 +196,9 @@ impl Control {
         self.random ^= self.random << 17;
         (self.random >> 32) as u32
     }
+}
+
+/// Whether a method on a stream path changes an open stream.
+fn is_change(method: Method) -> bool {
+    matches!(method, Method::Post | Method::Put | Method::Delete)
 }
