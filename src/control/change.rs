@@ -24,7 +24,8 @@ impl Control {
             Err((response, code)) => self.answer(connection, response, code),
             Ok((Caller::Service, change)) => self.change(connection, None, &change),
             Ok((Caller::User(credentials), change)) => {
-                self.take_up(connection, None, credentials, Errand::Change(change));
+                let errand = Errand::Change(Box::new(change));
+                self.take_up(connection, None, credentials, errand);
             }
         }
     }

@@ -37,7 +37,7 @@ pub(super) enum Errand {
     /// A stream, or a page of history.
     Open(Arc<Wanted>),
     /// An open stream is to be changed.
-    Change(StreamChange),
+    Change(Box<StreamChange>),
     /// An open stream is to go on.
     Renew {
         stream: ConnectionId,
