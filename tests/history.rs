@@ -283,6 +283,7 @@ fn nobody_else_reads_a_page(driver: Driver) {
     let world = World::new(driver);
     let address = world.node.address();
     insert(&world.database.connect(), "marker-row");
+    read(address, "wait=20");
     let status = |request: Request| {
         let response = request.send(address);
         assert!(!response.body.contains("marker-row"), "{}", response.body);
@@ -356,9 +357,8 @@ fn wait_for_streams(world: &World, count: f64) {
 fn a_poll_that_goes_from_node_to_node_has_every_event_once() {
     let pair = Pair::new();
     let (_, _, mut position) = read(pair.nodes[0].address(), "");
-    let url = pair.database.url();
+    let sql = pair.database.connect();
     let writer = std::thread::spawn(move || {
-        let sql = Sql::connect(&url).expect("the database answers");
         for n in 0..300 {
             insert(&sql, &n.to_string());
         }

@@ -205,18 +205,15 @@ fn a_thousand_changes_under_load_lose_nothing_and_let_nothing_through() {
     let is_over = Arc::new(AtomicBool::new(false));
     let begin = Arc::new(Barrier::new(streams.len() + 1));
     let writer = {
-        let (url, is_over, begin) = (
-            pair.database.url(),
-            Arc::clone(&is_over),
-            Arc::clone(&begin),
-        );
+        let (is_over, begin) = (Arc::clone(&is_over), Arc::clone(&begin));
+        let sql = pair.database.connect();
         std::thread::spawn(move || {
-            let sql = Sql::connect(&url).expect("the database answers");
             begin.wait();
             let mut count = 0;
             while !is_over.load(Ordering::Relaxed) {
                 insert_into_all(&sql, &count.to_string());
                 count += 1;
+                std::thread::sleep(Duration::from_millis(1));
             }
             insert_into_all(&sql, "last");
             count

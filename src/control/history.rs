@@ -1,10 +1,10 @@
 //! `GET /api/realtime/history`: one page of what happened. Pure: from a request to what is wanted and by
 //! whose credentials, or to an answer; the engine that got the request reads the page.
 
-use wire::http::{Fields, Head, Method, Query, Refusal, RefusalCode};
-use wire::{EventId, PageRequest, PageSince, Purpose, Resume};
-
 use std::net::IpAddr;
+
+use wire::http::{Head, Method, Query, Refusal, RefusalCode};
+use wire::{EventId, PageRequest, PageSince, Purpose, Resume};
 
 use super::iso8601;
 use super::request::{
@@ -47,21 +47,11 @@ pub(super) fn judge(
             return Err(wrong_method(&origin, "GET, OPTIONS", message));
         }
     }
-    let mut fields = origin.fields();
-    expose(&mut fields);
-    let manner = Manner::plain(fields);
+    let manner = Manner::plain(origin.fields());
     let wanted = parse(head, &manner)
         .and_then(|wanted| closed.map_or(Ok(wanted), Err))
         .and_then(|wanted| Ok((caller(head, config)?, wanted)));
     wanted.map_err(|refusal| (refusal.response(manner.fields.as_str()), Some(refusal.code)))
-}
-
-/// Lets a page of another origin see how complete the answer is.
-fn expose(fields: &mut Fields) {
-    if fields.as_str().contains("access-control-allow-origin") {
-        let names = "x-tailrace-resume, x-tailrace-position";
-        fields.push("access-control-expose-headers", names);
-    }
 }
 
 fn parse(head: &Head, manner: &Manner) -> Result<Wanted, Refusal> {

@@ -76,7 +76,11 @@ fn streams(page: &mut Page, snapshot: &Snapshot<'_>) {
         "Sockets held, in whatever state.",
     );
     page.sample(&[], sum(|engine| engine.connections));
-    page.family("tailrace_streams", "gauge", "Streams open.");
+    page.family(
+        "tailrace_streams",
+        "gauge",
+        "Streams open, and waits for a page of history.",
+    );
     page.sample(&[], sum(|engine| engine.streams));
     page.family(
         "tailrace_streams_behind",
@@ -90,6 +94,12 @@ fn streams(page: &mut Page, snapshot: &Snapshot<'_>) {
         "Streams opened.",
     );
     page.sample(&[], sum(|engine| engine.opened));
+    page.family(
+        "tailrace_history_pages_total",
+        "counter",
+        "Pages of history answered.",
+    );
+    page.sample(&[], sum(|engine| engine.pages));
     page.family(
         "tailrace_streams_closed_total",
         "counter",
