@@ -24,7 +24,7 @@ impl Identity {
     pub(super) fn rules(&self) -> replication::Identity {
         let membership = match &self.membership {
             None | Some(MembershipSource::None) => replication::MembershipSource::None,
-            Some(MembershipSource::Claim(_)) => replication::MembershipSource::Claim,
+            Some(MembershipSource::Claim) => replication::MembershipSource::Claim,
             Some(MembershipSource::Table(table)) => {
                 replication::MembershipSource::Table(table.rules())
             }
@@ -63,7 +63,6 @@ impl super::Config {
             && found.no_role
         {
             table.role = None;
-            self.membership = Some(table.clone());
         }
         if let Some(session) = &mut self.identity.session
             && found.no_active_organization
@@ -84,8 +83,8 @@ pub(crate) enum MembershipSource {
     None,
     /// The rows of a table.
     Table(Membership),
-    /// The session itself.
-    Claim(MembershipClaim),
+    /// The session itself; which of its claims is for whoever verifies it.
+    Claim,
 }
 
 /// `[membership]` of a table.
@@ -133,15 +132,6 @@ impl Membership {
             ..replication::MembershipTable::new(&self.name().text(), user, organization)
         }
     }
-}
-
-/// The claims of a session that say where its user belongs.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub(crate) struct MembershipClaim {
-    /// The claim of the organisation, or of the list of them.
-    pub(crate) organization: String,
-    /// The claim of the role, where it stands apart.
-    pub(crate) role: Option<String>,
 }
 
 /// A table's name, as the configuration has it.
@@ -280,10 +270,7 @@ fn membership(raw: &raw::Membership) -> Result<Option<MembershipSource>, ConfigE
     Ok(match named.first() {
         None => None,
         Some(&"none") => Some(MembershipSource::None),
-        Some(&"claim") => Some(MembershipSource::Claim(MembershipClaim {
-            organization: raw.claim.clone(),
-            role: named_column(&raw.role_claim),
-        })),
+        Some(&"claim") => Some(MembershipSource::Claim),
         Some(_) => Some(MembershipSource::Table(membership_table(raw)?)),
     })
 }

@@ -3,12 +3,6 @@
 //! It is read from `tailrace.toml` and the environment (`keys`), as written (`raw`), and
 //! checked here, key by key. The database is not asked anything: that is `node.rs`'s business.
 
-#![allow(
-    dead_code,
-    unused_imports,
-    reason = "the control plane takes these up one by one"
-)]
-
 mod auth;
 mod database;
 mod environment;
@@ -37,13 +31,13 @@ pub(crate) use environment::Environment;
 pub(crate) use error::ConfigError;
 pub(crate) use history::{History, Slot};
 pub(crate) use identity::{
-    Found, Identity, Membership, MembershipClaim, MembershipSource, OrganizationTable,
-    SessionTable, TableName, UserTable,
+    Found, Identity, Membership, MembershipSource, OrganizationTable, SessionTable, TableName,
+    UserTable,
 };
 pub(crate) use limits::Limits;
 pub(crate) use network::Network;
 use raw::Raw;
-pub(crate) use rights::{Key, Keys, Rights};
+pub(crate) use rights::{Keys, Rights};
 pub(crate) use streams::Stream;
 
 /// Everything an operator decides.
@@ -69,8 +63,6 @@ pub(crate) struct Config {
     pub(crate) keys: Keys,
     /// What says who somebody is and where they belong.
     pub(crate) identity: Identity,
-    /// The table of memberships, where one is named.
-    pub(crate) membership: Option<Membership>,
     /// How the node takes its leave.
     pub(crate) drain: Drain,
     /// The paths of streams.
@@ -158,10 +150,6 @@ impl Config {
             keys,
             identity,
         } = people;
-        let membership = match &identity.membership {
-            Some(MembershipSource::Table(table)) => Some(table.clone()),
-            _ => None,
-        };
         Ok(Self {
             database: Database::check(&raw.database, environment, &mut warnings)?,
             slot: history::slot(&raw.slot)?,
@@ -175,7 +163,6 @@ impl Config {
             history: history::history(&raw.history)?,
             auth,
             keys,
-            membership,
             drain: Drain {
                 notice: duration("drain.notice", &raw.drain.notice)?,
                 spread: duration("drain.spread", &raw.drain.spread)?,

@@ -50,8 +50,6 @@ pub(crate) struct Key {
 /// All keys.
 #[derive(Clone)]
 pub(crate) struct Keys {
-    /// `keys.service`, for the commands that read with it.
-    pub(crate) service: Option<Secret>,
     /// All of them, `keys.service` and `keys.admin` first.
     all: Vec<Key>,
 }
@@ -117,10 +115,6 @@ pub(super) fn keys(raw: &Raw) -> Result<Keys, ConfigError> {
         rights: *rights,
     };
     Ok(Keys {
-        service: all
-            .iter()
-            .find(|(name, ..)| name == "keys.service")
-            .map(|(_, text, _)| Secret::new(text)),
         all: all.iter().map(key).collect(),
     })
 }

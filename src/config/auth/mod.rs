@@ -9,7 +9,7 @@ mod sources;
 
 use std::time::Duration;
 
-use ::auth::{Policy, Secret, Settings};
+use ::auth::{Secret, Settings};
 
 use super::raw::Raw;
 use super::{ConfigError, Environment, duration};
@@ -24,10 +24,6 @@ pub(crate) struct Auth {
     pub(crate) modes: Vec<Mode>,
     /// The same, with their secrets.
     pub(crate) settings: Settings,
-    /// Which of the application's own tokens are accepted; without a secret, none.
-    pub(crate) policy: Policy,
-    /// The name of the cookie of the application's own tokens.
-    pub(crate) cookie: String,
     /// How the application signs tokens of its own, where it does: for the commands that make one.
     pub(crate) own: Option<OwnTokens>,
     /// How long streams live on without news of who may see them.
@@ -63,14 +59,6 @@ pub(super) fn auth(
     let introspection = sources::introspection(&found.introspection, warnings)?;
     let is_on = |mode| modes.contains(&mode);
     Ok(Auth {
-        policy: Policy {
-            secrets: match is_on(Mode::Jwt) {
-                true => found.secret.iter().map(|text| Secret::new(text)).collect(),
-                false => Vec::new(),
-            },
-            user_claim: found.user_claim[0].clone(),
-            require_exp: found.require_exp,
-        },
         own: found
             .secret
             .first()
@@ -80,7 +68,6 @@ pub(super) fn auth(
                 user_claim: found.user_claim[0].clone(),
                 cookie: found.cookie.clone(),
             }),
-        cookie: found.cookie,
         grace: duration("auth.grace", &found.grace)?,
         jwks: jwks.filter(|_| is_on(Mode::Jwks)),
         introspection: introspection.filter(|_| is_on(Mode::Introspection)),

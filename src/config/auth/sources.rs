@@ -28,8 +28,6 @@ pub(crate) enum JwksSource {
 pub(crate) struct Introspection {
     /// Where to ask.
     pub(crate) url: Uri,
-    /// The cookies that are passed on; all where it is empty.
-    pub(crate) cookies: Vec<String>,
     /// How long an answer is remembered.
     pub(crate) ttl: Duration,
     /// How long the application may take.
@@ -120,7 +118,6 @@ pub(super) fn introspection(
     }
     Ok(Some(Introspection {
         url: http_url("auth.introspection.url", &raw.url, warnings)?,
-        cookies: raw.cookies.clone(),
         ttl,
         timeout,
     }))
