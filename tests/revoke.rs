@@ -11,7 +11,7 @@ use crate::support::http::Response;
 use crate::support::pair::Pair;
 use crate::support::session::{seconds_since_1970, signed};
 use crate::support::sse::End;
-use crate::support::{Config, Database, Driver, Node, Request, Stream};
+use crate::support::{Config, Database, Driver, Node, Request, Stream, wait_until};
 
 const PATH: &str = "/api/realtime/revoke";
 
@@ -57,6 +57,19 @@ fn ends(stream: &mut Stream, reason: &str) {
     assert_eq!(stream.try_next(LIMIT), Err(End::Closed));
 }
 
+/// What a request for a stream of this session is told.
+fn status(node: &Node, organization: &str, token: &str) -> u16 {
+    let request = Request::stream(&format!("organizationId={organization}"));
+    let request = request.field("cookie", &format!("session={token}"));
+    let request = request.field("x-tailrace-client", "test");
+    let mut connection =
+        crate::support::http::Connection::open(node.address()).expect("it listens");
+    connection
+        .send(&request.bytes())
+        .expect("it takes a request");
+    connection.read_head().expect("it answers").status
+}
+
 /// A session of this user that was issued so many seconds ago.
 fn session(user: &str, id: &str, ago: u64) -> String {
     let now = seconds_since_1970();
@@ -80,7 +93,7 @@ fn names(stream: &mut Stream, count: usize) -> Vec<Value> {
 }
 
 #[test]
-fn a_user_is_thrown_out_of_every_node() {
+fn a_user_is_thrown_out_of_every_node_and_kept_out() {
     let pair = Pair::on(prepared(), |config| config);
     let open = |organization: &str, user: &str| {
         [0, 1, 0, 1].map(|at| pair.nodes[at].open(organization, user))
@@ -102,6 +115,41 @@ fn a_user_is_thrown_out_of_every_node() {
     for stream in carol.iter_mut().chain(&mut bob) {
         assert_eq!(names(stream, 2), ["before", "after"], "nobody else notices");
     }
+    for node in &pair.nodes {
+        let token = session("alice", "s", 10);
+        assert!([401, 403].contains(&status(node, "acme", &token)));
+        assert_eq!(status(node, "globex", &session("bob", "s", 10)), 200);
+    }
+    // A node that starts then has read it.
+    let late = Node::start(&Config::new(&pair.database, Driver::Uring));
+    assert!([401, 403].contains(&status(&late, "acme", &session("alice", "s", 10))));
+    assert_eq!(status(&late, "acme", &session("carol", "s", 10)), 200);
+}
+
+#[test]
+fn who_signs_in_afterwards_comes_in_and_so_does_who_has_waited() {
+    let pair = Pair::on(prepared(), |config| config);
+    let mut alice = pair.nodes[1].open("acme", "alice");
+    let minute_ago = (seconds_since_1970() - 60) * 1_000;
+    let body = json!({"userId": "alice", "until": in_an_hour(), "issuedBefore": minute_ago});
+    revoked(&pair.nodes[0], &body);
+    ends(&mut alice, "session_revoked");
+    for node in &pair.nodes {
+        let old = session("alice", "old", 120);
+        let both = |status_of_old: u16, status_of_new: u16| {
+            [401, 403].contains(&status_of_old) && status_of_new == 200
+        };
+        wait_until("the node has come to it", LIMIT, || {
+            let new = session("alice", "new", 0);
+            both(status(node, "acme", &old), status(node, "acme", &new))
+        });
+    }
+    // A time that has passed closes what is open, and keeps nobody out.
+    let mut carol = pair.nodes[0].open("acme", "carol");
+    let past = json!({"userId": "carol", "until": "2020-01-31T12:00:00Z"});
+    revoked(&pair.nodes[1], &past);
+    ends(&mut carol, "session_revoked");
+    drop(pair.nodes[0].open("acme", "carol"));
 }
 
 #[test]
@@ -132,6 +180,8 @@ fn a_session_or_an_organisation_or_a_member_is_thrown_out_alone() {
     ends(&mut of_other, "membership_revoked");
     insert(&pair.database, "after");
     assert_eq!(names(&mut carol_at_globex, 2), ["between", "after"]);
+    assert!([401, 403].contains(&status(node, "acme", &other)));
+    assert_eq!(status(node, "globex", &carols), 200);
 }
 
 #[test]
