@@ -46,7 +46,7 @@ impl Control {
         self.say_trouble();
     }
 
-    /// Why nobody can be told who they are, for `/readyz`.
+    /// Why nobody new is let in, for `/readyz`.
     pub(super) fn say_trouble(&self) {
         let application = self.application.why();
         let application = application.map(|why| format!("the application cannot be asked: {why}"));
@@ -54,8 +54,16 @@ impl Control {
             let why = "the database has not been asked for sessions yet";
             self.is_store_new.then(|| why.to_owned())
         };
+        let stale = || {
+            let age_s = self.shared.feed.age_ms()? / 1_000;
+            let is_stale = self.trust(self.monotonic_ms()) != Trust::Full;
+            is_stale.then(|| format!("PostgreSQL was last heard of {age_s} s ago (auth.grace)"))
+        };
         let store = self.store.why().map(str::to_owned).or_else(new);
-        let trouble = store.or(application).or_else(|| self.keysets.trouble());
+        let trouble = store
+            .or(application)
+            .or_else(stale)
+            .or_else(|| self.keysets.trouble());
         self.shared.set_trouble(trouble);
     }
 

@@ -47,15 +47,10 @@ impl Shared {
 
     /// Says what the reader says about itself.
     pub(super) fn publish(&self, status: FeedStatus) {
-        let now = Instant::now();
-        match status.feed_age_ms.map(Duration::from_millis) {
+        if let Some(age) = status.feed_age_ms.map(Duration::from_millis) {
             // What is older than this machine's clock is as old as can be.
-            Some(age) => *self.dated() = Some(now.checked_sub(age).unwrap_or(self.begun)),
-            // An idle server says nothing for some seconds: its stream is as new as its beginning.
-            None if status.streaming => {
-                self.dated().get_or_insert(now);
-            }
-            None => {}
+            let dated = Instant::now().checked_sub(age);
+            *self.dated() = Some(dated.unwrap_or(self.begun));
         }
         *self.status() = status;
     }
