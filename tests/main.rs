@@ -25,6 +25,7 @@ mod isolation;
 mod kills;
 mod libraries;
 mod many;
+mod nextjs;
 mod operations;
 mod proxies;
 mod publish;
