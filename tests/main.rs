@@ -7,6 +7,7 @@
     reason = "what a test prints is for the person who runs it"
 )]
 
+mod applications;
 mod browser;
 mod cases;
 mod changes;

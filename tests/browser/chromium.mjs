@@ -48,12 +48,12 @@ export async function emptyPage(browser, origin, cookies) {
   return page;
 }
 
+/** Runs statements, each a transaction, and returns what they answer, without heads. */
 export function psql(statements) {
-  const run = spawnSync("psql", ["--no-psqlrc", "--quiet", "-v", "ON_ERROR_STOP=1", DATABASE_URL], {
-    input: `${statements};`,
-    encoding: "utf8",
-  });
+  const options = ["--no-psqlrc", "--quiet", "--tuples-only", "--no-align", "-v", "ON_ERROR_STOP=1"];
+  const run = spawnSync("psql", [...options, DATABASE_URL], { input: `${statements};`, encoding: "utf8" });
   assert.equal(run.status, 0, run.stderr);
+  return run.stdout;
 }
 
 export async function waitFor(what, find) {
