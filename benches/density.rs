@@ -22,7 +22,7 @@ mod support;
 use std::time::Duration;
 
 use node::Node;
-use support::{Contestant, Readers, Requests, Server, build};
+use support::{Contestant, Readers, Requests, Server, Session, build};
 
 /// Each event of the burst, as a whole SSE block; the node's own are somewhat longer.
 const EVENT_BYTES: usize = 300;
@@ -53,7 +53,7 @@ fn main() {
         let server = contestant.start();
         let requests = Requests {
             streams_per_organisation,
-            secret: None,
+            session: None,
         };
         let filled = plan.fill(&contestant.name, &server, requests);
         columns.push((server, filled));
@@ -189,10 +189,10 @@ impl Plan {
     /// Starts the whole node, opens its streams, and commits its burst.
     fn fill_node(&self) -> (Node, Filled) {
         let node = Node::start(self.streams());
-        let secret = Some(node.secret());
+        let session = Some(Session::Jwt(node.secret()));
         let requests = Requests {
             streams_per_organisation: ORGANISATION,
-            secret,
+            session,
         };
         let mut filled = self.fill("the whole node, io_uring", &node.server, requests);
         filled.readers.tell("drain 5000");

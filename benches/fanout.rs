@@ -64,7 +64,7 @@ impl Column {
         let server = contestant.start();
         let requests = Requests {
             streams_per_organisation: connections,
-            secret: None,
+            session: None,
         };
         let mut readers = Readers::start(server.address(), requests);
         let before = cpu_ns(server.id());

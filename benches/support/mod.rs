@@ -11,11 +11,13 @@ mod contestants;
 mod in_process;
 mod process;
 mod readers;
+mod session;
 
 pub(crate) use command_line::{is_asked_to_measure, option};
 pub(crate) use contestants::{Contestant, bare_loop, references, tailrace};
 pub(crate) use process::Server;
 pub(crate) use readers::{Readers, Requests};
+pub(crate) use session::Session;
 
 /// The environment variable that gives a process its role.
 const ROLE: &str = "TAILRACE_BENCH_ROLE";

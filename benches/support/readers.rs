@@ -16,6 +16,7 @@ use rustix::event::{Timespec, epoll};
 use rustix::io::Errno;
 
 use super::process::{Process, READER_CORE};
+use super::session::Session;
 
 /// The role of this process.
 pub(super) const ROLE: &str = "readers";
@@ -23,7 +24,7 @@ pub(super) const ROLE: &str = "readers";
 /// The environment variables by which the role knows its server and its requests.
 const ADDRESS: &str = "TAILRACE_BENCH_ADDRESS";
 const STREAMS_PER_ORGANISATION: &str = "TAILRACE_BENCH_STREAMS_PER_ORGANISATION";
-const SECRET: &str = "TAILRACE_BENCH_SECRET";
+const SESSION: &str = "TAILRACE_BENCH_SESSION";
 
 /// How many connections are opened before their response heads are waited for: fewer than any
 /// listener's queue holds.
@@ -35,15 +36,12 @@ const QUIET: Duration = Duration::from_millis(300);
 /// How long the readers wait for a server that sends nothing more.
 const PATIENCE: Duration = Duration::from_secs(60);
 
-/// When the sessions end, in seconds since 1970: in the year 2100.
-const EXPIRY: u64 = 4_102_444_800;
-
 /// What the clients ask for: distinct users, and organisations of one size.
 pub(crate) struct Requests {
     /// How many streams each organisation has.
     pub(crate) streams_per_organisation: usize,
-    /// Signs a session for each stream's user, where the server wants one.
-    pub(crate) secret: Option<String>,
+    /// The session of each stream's user, where the server wants one.
+    pub(crate) session: Option<Session>,
 }
 
 /// The readers of one server, from the bench's side.
@@ -61,7 +59,11 @@ impl Readers {
                 STREAMS_PER_ORGANISATION,
                 requests.streams_per_organisation.to_string(),
             )
-            .envs(requests.secret.map(|secret| (SECRET, secret)));
+            .envs(
+                requests
+                    .session
+                    .map(|session| (SESSION, session.in_words())),
+            );
         Self(Process::start(command, READER_CORE))
     }
 
@@ -91,7 +93,9 @@ pub(super) fn serve() {
         .expect("a number");
     let requests = Requests {
         streams_per_organisation: per_organisation,
-        secret: std::env::var(SECRET).ok(),
+        session: std::env::var(SESSION)
+            .ok()
+            .map(|words| Session::read(&words)),
     };
     let mut pool = Pool::new(address, requests);
     for line in std::io::stdin().lines() {
@@ -288,12 +292,8 @@ impl Requests {
     /// The request of the stream with this number.
     fn head(&self, number: usize) -> String {
         let organisation = number / self.streams_per_organisation;
-        let session = self.secret.as_ref().map_or_else(String::new, |secret| {
-            let claims = serde_json::json!({"sub": format!("u{number}"), "exp": EXPIRY});
-            let claims = claims.as_object().expect("it is one");
-            let token = auth::jwt::sign_hs256(claims, &auth::Secret::new(secret));
-            format!("authorization: Bearer {token}\r\n")
-        });
+        let session = self.session.as_ref();
+        let session = session.map_or_else(String::new, |session| session.field(number));
         format!(
             "GET /api/realtime/stream?organizationId=o{organisation}&user=u{number} HTTP/1.1\r\n\
              host: localhost\r\naccept: text/event-stream\r\n{session}\r\n"
