@@ -9,7 +9,9 @@ use std::time::{Duration, Instant};
 
 use crate::client::{self, Client, Kind};
 use crate::oracle;
-use crate::support::{Config, Database, Driver, Node, Request};
+use crate::support::pair::Pair;
+use crate::support::sql::Sql;
+use crate::support::{Config, Database, Node, Request};
 
 /// What the schema of the tests lacks: sessions in a table, a ban, and organisations that can be deleted
 /// alone. Identities are the primary keys, as in the tables of most applications: a DELETE carries the id
@@ -36,33 +38,39 @@ const END_MAX: Duration = Duration::from_secs(30);
 const END: &str = "the-end";
 
 pub(crate) struct House {
-    // Dropped in this order: the nodes let go of their slots before the database goes.
-    pub(crate) nodes: [Node; 2],
-    pub(crate) database: Database,
+    pair: Pair,
 }
 
 impl House {
     /// A house whose people are made by these statements.
-    pub(crate) fn new(people: &str, change: impl Fn(Config) -> Config) -> Self {
+    pub(crate) fn new(people: &str, change: impl FnOnce(Config) -> Config) -> Self {
         let database = Database::new();
         let sql = database.connect();
         sql.run(SCHEMA);
         sql.run(people);
         oracle::create_slot(&sql);
-        let first = change(Config::new(&database, Driver::Uring));
-        let second = first.clone().on_another_port();
-        let second = second.text("engine.driver", Driver::Epoll.setting());
-        let nodes = [Node::start(&first), Node::start(&second)];
-        Self { nodes, database }
+        Self {
+            pair: Pair::on(database, change),
+        }
+    }
+
+    /// A connection of the application's.
+    pub(crate) fn connect(&self) -> Sql {
+        self.pair.database.connect()
+    }
+
+    /// One of the two nodes.
+    pub(crate) fn node(&mut self, node: usize) -> &mut Node {
+        &mut self.pair.nodes[node]
     }
 
     pub(crate) fn addresses(&self) -> [SocketAddr; 2] {
-        [self.nodes[0].address(), self.nodes[1].address()]
+        [self.pair.nodes[0].address(), self.pair.nodes[1].address()]
     }
 
     /// Writes the last event of a run.
     pub(crate) fn write_end(&self) {
-        self.database.connect().run(&insert(END, "acme"));
+        self.connect().run(&insert(END, "acme"));
     }
 }
 

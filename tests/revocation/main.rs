@@ -105,7 +105,7 @@ fn a_membership_deleted_while_a_node_reads_its_window_again() {
     for restart in 0..restarts {
         stories.extend(restart::play(&mut house, restart, &mut random));
     }
-    let order = Order::read(&house.database.connect());
+    let order = Order::read(&house.connect());
     println!("{}", restart::summary(restarts, &stories));
     conclude(seed, restart::judge(&stories, &order));
 }
@@ -122,7 +122,7 @@ fn play(revocation: Revocation, rounds: usize) {
     let outcomes = play_rounds(revocation, rounds, seed, &house);
     house.write_end();
     let witnesses = witnesses.finish();
-    let order = Order::read(&house.database.connect());
+    let order = Order::read(&house.connect());
     let order = &order;
     println!("{}", verdict::summary(revocation, &outcomes));
     let verdict = Verdict { revocation, order };
@@ -172,8 +172,8 @@ fn play_rounds(revocation: Revocation, rounds: usize, seed: u64, house: &House) 
             .map(|worker| {
                 let mut random = random.fork();
                 let application = Application {
-                    revoker: house.database.connect(),
-                    writer: house.database.connect(),
+                    revoker: house.connect(),
+                    writer: house.connect(),
                 };
                 scope.spawn(move || {
                     let application = &application;

@@ -70,7 +70,7 @@ pub(crate) fn play(house: &mut House, restart: usize, random: &mut Random) -> Ve
         }
     };
     let before = format!("before-{restart}");
-    let (revoker, writer) = (house.database.connect(), house.database.connect());
+    let (revoker, writer) = (house.connect(), house.connect());
     settle(&mut tabs, come_back, |slot| {
         slot.last().is_some_and(Client::is_connected)
     });
@@ -84,7 +84,7 @@ pub(crate) fn play(house: &mut House, restart: usize, random: &mut Random) -> Ve
         let removals = scope.spawn(|| remove(&revoker, &users, &plan));
         let strike = scope.spawn(|| {
             thread::sleep(SPREAD / 3);
-            let node = &mut house.nodes[killed];
+            let node = house.node(killed);
             node.kill_and_launch();
             node.wait_ready();
         });

@@ -2,6 +2,7 @@
 //! own. Nothing here knows the product's code, except to sign a session.
 
 pub(crate) mod application;
+pub(crate) mod cable;
 pub(crate) mod certificates;
 pub(crate) mod commands;
 pub(crate) mod config;

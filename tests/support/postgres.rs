@@ -2,6 +2,7 @@
 //! and one of their own for those that kill it.
 
 use std::fs;
+use std::net::{Ipv4Addr, SocketAddr};
 use std::os::unix::fs::PermissionsExt as _;
 use std::path::Path;
 use std::sync::atomic::{AtomicU32, Ordering};
@@ -290,6 +291,19 @@ impl Database {
         let port = self.cluster.port;
         format!(
             "postgres://{role}:{PASSWORD}@127.0.0.1:{port}/{}",
+            self.name
+        )
+    }
+
+    /// Where its server listens.
+    pub(crate) fn address(&self) -> SocketAddr {
+        SocketAddr::from((Ipv4Addr::LOCALHOST, self.cluster.port))
+    }
+
+    /// The address for a node that reaches it through another port.
+    pub(crate) fn url_through(&self, port: u16) -> String {
+        format!(
+            "postgres://tailrace:{PASSWORD}@127.0.0.1:{port}/{}",
             self.name
         )
     }
