@@ -44,6 +44,7 @@ mod slow_reader;
 mod start;
 mod stats;
 mod subscriptions;
+mod statements;
 mod support;
 mod tenancy;
 mod tidy;

@@ -256,7 +256,7 @@ impl Round<'_> {
     }
 
     /// Reads until every stream has ended or was given rights of its own, and what those may see.
-    fn finish(&self, person: &Person, clients: &mut Vec<Client>, other: Option<&mut Client>) {
+    fn finish(&self, person: &Person, clients: &mut [Client], other: Option<&mut Client>) {
         let may_stay = self.revocation.refusals().is_none();
         let is_settled = |client: &Client| {
             client.ended.is_some()

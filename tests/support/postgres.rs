@@ -254,7 +254,8 @@ impl Cluster {
         })
     }
 
-    fn log(&self) -> String {
+    /// What it has logged so far.
+    pub(crate) fn log(&self) -> String {
         fs::read_to_string(self.directory.join("postgres.log")).unwrap_or_default()
     }
 }

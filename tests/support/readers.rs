@@ -55,13 +55,23 @@ impl Readers {
     /// Starts a process whose connections come from 127.0.0.`source`: each address has ports of its
     /// own.
     pub(crate) fn start(node: SocketAddr, source: u8) -> Self {
+        Self::of(node, source, "users")
+    }
+
+    /// The same, and every stream is of a user and a session of its own: a row whose token is `token-`
+    /// and the number of the stream.
+    pub(crate) fn of_sessions(node: SocketAddr, source: u8) -> Self {
+        Self::of(node, source, "sessions")
+    }
+
+    fn of(node: SocketAddr, source: u8, whose: &str) -> Self {
         let directory = Directory::new();
         let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).expect("there are free ports");
         let own = listener.local_addr().expect("it is bound");
         let program = std::env::current_exe().expect("a test binary has a path");
         let program = Program::new(program.to_str().expect("paths of builds are UTF-8"))
             .args(["--exact", "support::readers::process", "--nocapture"])
-            .env(ADDRESSES, format!("{own} {node} {source}"))
+            .env(ADDRESSES, format!("{own} {node} {source} {whose}"))
             .output(directory.join("log"));
         let process = Process::spawn(&program, Signal::KILL);
         let (control, _) = listener.accept().expect("the child connects");
@@ -132,12 +142,16 @@ fn process() {
         return;
     };
     let mut words = addresses.split(' ');
-    let mut word = || words.next().expect("three words");
+    let mut word = || words.next().expect("four words");
     let control = TcpStream::connect(word()).expect("the parent listens");
     control.set_nonblocking(true).expect("a socket can be");
     let node = word().parse().expect("an address");
     let source = word().parse().expect("a number");
-    Child::new(control, node, source).run();
+    let requests = match word() {
+        "users" => requests_of_users(),
+        _ => Vec::new(),
+    };
+    Child::new(control, node, source, requests).run();
 }
 
 /// One stream of the child's.
@@ -166,6 +180,7 @@ struct Child {
     node: SocketAddr,
     source: u8,
     next_port: u16,
+    /// Those of the users, in turn; none where every stream has a session of its own.
     requests: Vec<Vec<u8>>,
     readers: Vec<Option<Reader>>,
     lost: usize,
@@ -175,14 +190,10 @@ struct Child {
 const CONTROL: u64 = u64::MAX;
 
 impl Child {
-    fn new(control: TcpStream, node: SocketAddr, source: u8) -> Self {
+    fn new(control: TcpStream, node: SocketAddr, source: u8, requests: Vec<Vec<u8>>) -> Self {
         let poll = epoll::create(epoll::CreateFlags::CLOEXEC).expect("there are descriptors");
         let data = epoll::EventData::new_u64(CONTROL);
         epoll::add(&poll, &control, data, epoll::EventFlags::IN).expect("a socket can be polled");
-        let requests = (0..USERS)
-            .map(|user| Request::stream("organizationId=acme").user(&format!("user-{user}")))
-            .map(|request| request.bytes())
-            .collect();
         Self {
             poll,
             control,
@@ -318,7 +329,10 @@ impl Child {
             return;
         };
         if reader.state == State::Connecting && flags.contains(epoll::EventFlags::OUT) {
-            let request = &self.requests[place % USERS];
+            let request = match self.requests.as_slice() {
+                [] => &request_of_session(place),
+                requests => &requests[place % requests.len()],
+            };
             if reader.socket.write_all(request).is_ok() {
                 reader.state = State::Waiting;
             }
@@ -331,6 +345,19 @@ impl Child {
             }
         }
     }
+}
+
+fn requests_of_users() -> Vec<Vec<u8>> {
+    (0..USERS)
+        .map(|user| Request::stream("organizationId=acme").user(&format!("user-{user}")))
+        .map(|request| request.bytes())
+        .collect()
+}
+
+fn request_of_session(number: usize) -> Vec<u8> {
+    let cookie = format!("authjs.session-token=token-{number}");
+    let request = Request::stream("organizationId=acme");
+    request.field("cookie", &cookie).bytes()
 }
 
 impl Reader {
