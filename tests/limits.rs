@@ -271,38 +271,50 @@ fn a_stream_without_events_ends_where_that_is_wanted() {
 }
 
 #[test]
-fn an_organisation_publishes_so_much_a_minute() {
-    let pair = pair(|config| config.set("limits.publish_per_minute", "2"));
-    let sql = pair.database.connect();
+fn so_many_sessions_are_looked_at_at_a_time() {
+    let database = Database::new();
+    let sql = database.connect();
+    sql.run(
+        r#"CREATE TABLE "Session" (
+               id text PRIMARY KEY,
+               "sessionToken" text NOT NULL UNIQUE,
+               "userId" text NOT NULL,
+               expires timestamp(3) NOT NULL
+           );
+           ALTER PUBLICATION tailrace ADD TABLE "Session";
+           GRANT SELECT ON "Session" TO tailrace;"#,
+    );
+    let pair = Pair::on(database, |config| {
+        config
+            .set("auth.mode", "[\"jwt\", \"session\"]")
+            .text("session.table", "Session")
+            .set("limits.handshakes", "2")
+    });
     for node in &pair.nodes {
-        let mut alice = node.open("acme", "alice");
-        let mut bob = node.open("globex", "bob");
-        let publish = |organization: &str, event_type: &str| {
-            let event = serde_json::json!({
-                "type": event_type, "organizationId": organization, "data": {}
-            });
-            let request = Request::new("POST", "/api/realtime/publish").service();
-            request.with_json(&event).send(node.address())
+        // The table is locked: whoever has to be looked up there waits.
+        sql.run(r#"BEGIN; LOCK TABLE "Session" IN ACCESS EXCLUSIVE MODE"#);
+        let of = |number: usize| {
+            let cookie = format!("authjs.session-token=token-{number}");
+            Request::stream("organizationId=acme").field("cookie", &cookie)
         };
-        for _ in 0..2 {
-            let taken = publish("acme", "visit.start");
-            assert_eq!(taken.head.status, 202, "{taken:?}");
-            alice.event();
+        let waiting: Vec<Connection> = (0..2)
+            .map(|number| {
+                let mut connection = Connection::open(node.address()).expect("it is accepted");
+                let request = of(number).bytes();
+                connection.send(&request).expect("it is read");
+                connection
+            })
+            .collect();
+        wait_until("both are being looked at", LIMIT, || {
+            of(2).send(node.address()).body.contains("overloaded")
+        });
+        assert_refused(node, &of(3), 503, "overloaded");
+        sql.run("ROLLBACK");
+        for mut connection in waiting {
+            let head = connection.read_head().expect("it is answered");
+            assert_eq!(head.status, 401, "{head:?}");
         }
-        let refused = publish("acme", "visit.end");
-        assert_eq!(refused.head.status, 429, "{refused:?}");
-        assert!(refused.head.value("retry-after").is_some(), "{refused:?}");
-        // Another channel of it, and the same channel of another.
-        assert_eq!(publish("acme", "call.start").head.status, 202);
-        assert_eq!(alice.event()["type"], "call.start");
-        assert_eq!(publish("globex", "visit.start").head.status, 202);
-        assert_eq!(bob.event()["type"], "visit.start");
-        // What is committed is never counted.
-        sql.run(
-            r#"INSERT INTO "Property" ("organizationId", name)
-               SELECT 'acme', 'P' FROM generate_series(1, 10)"#,
-        );
-        alice.events(10);
+        node.open("globex", "bob");
     }
 }
 
