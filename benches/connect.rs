@@ -30,6 +30,12 @@ use support::{Readers, Requests, Server, Session};
 /// As many streams each organisation has.
 const ORGANISATION: usize = 100;
 
+/// What the sessions of Auth.js are encrypted with.
+const SECRET: &str = "a secret of the bench, of 32 bytes and more";
+
+/// The cookie with the token of a row.
+const ROW_COOKIE: &str = "authjs.session-token";
+
 /// Rounds before the counted ones.
 const WARM_UP_ROUNDS: usize = 2;
 
@@ -47,7 +53,13 @@ fn main() {
 
     let mut columns = [
         Column::bare(),
-        Column::node("session as a JWT (HS256)", users, Kind::Jwt),
+        Column::node("JWT (HS256)", Node::start(users), Session::Jwt),
+        Column::node("Auth.js 5 (JWE)", with_auth_js(users), |_| {
+            Session::AuthJs(SECRET.to_owned())
+        }),
+        Column::node("row of a table", with_rows(users), |_| {
+            Session::Row(ROW_COOKIE.to_owned())
+        }),
     ];
     for round in 0..WARM_UP_ROUNDS + rounds {
         for column in &mut columns {
@@ -60,9 +72,33 @@ fn main() {
     report(&columns, connections, rounds);
 }
 
-/// The session that each user of a node has.
-enum Kind {
-    Jwt,
+/// A node whose users have encrypted sessions.
+fn with_auth_js(users: usize) -> Node {
+    let environment = [
+        ("TAILRACE_AUTH_MODE", "authjs"),
+        ("TAILRACE_AUTH_AUTHJS_SECRET", SECRET),
+    ];
+    Node::start_with(users, &[], &environment)
+}
+
+/// A node whose users have their sessions in a table.
+fn with_rows(users: usize) -> Node {
+    let last = users - 1;
+    let statements = [
+        "CREATE TABLE \"Session\" (id text PRIMARY KEY, \"sessionToken\" text NOT NULL UNIQUE, \
+         \"userId\" text NOT NULL, expires timestamp(3) NOT NULL)"
+            .to_owned(),
+        "ALTER PUBLICATION tailrace ADD TABLE \"Session\"".to_owned(),
+        format!(
+            "INSERT INTO \"Session\" SELECT 's' || n, 'session-' || n, 'u' || n, \
+             now() + interval '1 day' FROM generate_series(0, {last}) AS n"
+        ),
+    ];
+    let environment = [
+        ("TAILRACE_AUTH_MODE", "session"),
+        ("TAILRACE_SESSION_TABLE", "Session"),
+    ];
+    Node::start_with(users, &statements, &environment)
 }
 
 /// What is measured.
@@ -98,11 +134,9 @@ impl Column {
         Self::new("bare accept-read-write loop", Host::Bare(server), None)
     }
 
-    fn node(name: &'static str, users: usize, kind: Kind) -> Self {
-        let node = Node::start(users);
-        let session = match kind {
-            Kind::Jwt => Session::Jwt(node.secret()),
-        };
+    /// A node, and the session of its users, which may need the secret of its configuration.
+    fn node(name: &'static str, node: Node, session: impl FnOnce(String) -> Session) -> Self {
+        let session = session(node.secret());
         Self::new(name, Host::Node(Box::new(node)), Some(session))
     }
 

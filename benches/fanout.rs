@@ -14,6 +14,10 @@
 //! to open a stream: accept, request, response, and in Tailrace the way to the control thread and
 //! back.
 
+#[expect(
+    unused_imports,
+    reason = "shared with the other benches, which use more of it"
+)]
 mod support;
 
 use std::time::Duration;

@@ -6,6 +6,7 @@
 
 use std::path::PathBuf;
 use std::process::Command;
+use std::sync::atomic::{AtomicU32, Ordering};
 
 use tokio_postgres::NoTls;
 
@@ -25,8 +26,30 @@ struct Directory(PathBuf);
 impl Node {
     /// Starts a node on one engine, with so many users, 100 to an organisation.
     pub(super) fn start(users: usize) -> Self {
-        let name = format!("tailrace-density-{}", std::process::id());
-        let directory = Directory(std::env::temp_dir().join(name));
+        Self::start_with(users, &[], &[])
+    }
+
+    /// The same with a configuration that differs, as the environment says it. What it needs in the
+    /// database is made first, before a node looks for it.
+    pub(super) fn start_with(
+        users: usize,
+        statements: &[String],
+        environment: &[(&str, &str)],
+    ) -> Self {
+        let node = Self::run(Directory::new(), &[]);
+        node.make(users);
+        node.execute(statements.iter().cloned());
+        if environment.is_empty() {
+            return node;
+        }
+        let Self {
+            server, directory, ..
+        } = node;
+        drop(server);
+        Self::run(directory, environment)
+    }
+
+    fn run(directory: Directory, environment: &[(&str, &str)]) -> Self {
         let mut command = Command::new(env!("CARGO_BIN_EXE_tailrace"));
         command
             .args(["dev", "--json", "--listen", "127.0.0.1:0", "--data-dir"])
@@ -35,7 +58,8 @@ impl Node {
             // No heartbeat falls into a measurement.
             .env("TAILRACE_HTTP_HEARTBEAT", "1h")
             // A line for each stream is of no use here.
-            .env("TAILRACE_LOG", "warn");
+            .env("TAILRACE_LOG", "warn")
+            .envs(environment.iter().copied());
         let server = Server::start(command);
         let ready: serde_json::Value =
             serde_json::from_str(&server.announcement).expect("dev announces itself in JSON");
@@ -43,13 +67,17 @@ impl Node {
             .as_str()
             .expect("it names its database")
             .to_owned();
-        let node = Self {
+        Self {
             server,
             directory,
             database_url,
-        };
+        }
+    }
+
+    /// Makes the users, their organisations and memberships.
+    fn make(&self, users: usize) {
         let last = users - 1;
-        node.execute([
+        self.execute([
             format!(
                 "INSERT INTO \"Organization\" (\"id\", \"name\") \
                  SELECT 'o' || n, 'o' || n FROM generate_series(0, {last} / 100) AS n"
@@ -63,7 +91,6 @@ impl Node {
                  SELECT 'o' || n / 100, 'u' || n FROM generate_series(0, {last}) AS n"
             ),
         ]);
-        node
     }
 
     /// The secret of the sessions.
@@ -104,6 +131,15 @@ impl Node {
                     .expect("the statement is a good one");
             }
         });
+    }
+}
+
+impl Directory {
+    fn new() -> Self {
+        static COUNT: AtomicU32 = AtomicU32::new(0);
+        let count = COUNT.fetch_add(1, Ordering::Relaxed);
+        let name = format!("tailrace-bench-{}-{count}", std::process::id());
+        Self(std::env::temp_dir().join(name))
     }
 }
 
