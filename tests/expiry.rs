@@ -172,9 +172,9 @@ fn with_rows() -> Pair {
 fn row(sql: &Sql, id: &str, seconds: u32) -> String {
     sql.run(&format!(
         r#"INSERT INTO "Session" VALUES
-           ('{id}', 'token-{id}', 'alice', now() AT TIME ZONE 'UTC' + interval '{seconds} seconds')"#
+           ('{id}', 'session-token-{id}', 'alice', now() AT TIME ZONE 'UTC' + interval '{seconds} seconds')"#
     ));
-    format!("authjs.session-token=token-{id}")
+    format!("authjs.session-token=session-token-{id}")
 }
 
 fn set_end(sql: &Sql, id: &str, interval: &str) {

@@ -56,13 +56,12 @@ fn wait_for_streams(node: &Node, count: usize) {
 
 #[test]
 fn a_user_has_three_streams_and_nobody_else_notices() {
-    let path = "[[stream]]\npath = \"/strict\"\nrefusal = \"status\"\n";
-    let pair = pair(|config| config.set("limits.connections_per_user", "3").with(path));
+    let pair = pair(|config| config.set("limits.connections_per_user", "3"));
     for node in &pair.nodes {
         let alice = stream_of("acme", "alice");
         let mut open: Vec<Stream> = (0..3).map(|_| node.stream(&alice)).collect();
         assert_refused(node, &alice, 429, "too_many_connections");
-        let strict = Request::get("/strict?organizationId=acme").user("alice");
+        let strict = Request::get("/api/activity/stream?organizationId=acme").user("alice");
         let strict = strict.send(node.address());
         assert_eq!(strict.head.status, 429, "{strict:?}");
         // Another organisation, and another user of the same one.
@@ -294,7 +293,7 @@ fn so_many_sessions_are_looked_at_at_a_time() {
         // The table is locked: whoever has to be looked up there waits.
         sql.run(r#"BEGIN; LOCK TABLE "Session" IN ACCESS EXCLUSIVE MODE"#);
         let of = |number: usize| {
-            let cookie = format!("authjs.session-token=token-{number}");
+            let cookie = format!("authjs.session-token=session-token-{number}");
             Request::stream("organizationId=acme").field("cookie", &cookie)
         };
         let waiting: Vec<Connection> = (0..2)

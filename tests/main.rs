@@ -45,6 +45,7 @@ mod start;
 mod stats;
 mod subscriptions;
 mod statements;
+mod stats;
 mod statuses;
 mod support;
 mod tenancy;

@@ -51,6 +51,8 @@ struct Slot {
     streams: Vec<Client>,
     /// When it comes back.
     next_at: Instant,
+    /// Its user is a member again after a moment, and keeps on asking.
+    returns: bool,
     is_refused: bool,
 }
 
@@ -61,7 +63,9 @@ pub(crate) fn play(house: &mut House, restart: usize, random: &mut Random) -> Ve
         .map(|person| format!("person-{}", restart * PEOPLE + person))
         .collect();
     let killed = restart % addresses.len();
-    let mut tabs: Vec<Vec<Slot>> = users.iter().map(|_| slots(killed)).collect();
+    let mut tabs: Vec<Vec<Slot>> = (0..PEOPLE)
+        .map(|person| slots(killed, person < RETURNING))
+        .collect();
     let come_back = |tabs: &mut Vec<Vec<Slot>>| {
         for (slots, user) in tabs.iter_mut().zip(&users) {
             slots
@@ -158,11 +162,12 @@ fn remove(sql: &Sql, users: &[String], plan: &[Duration]) -> Vec<(u64, Option<u6
 }
 
 /// Two tabs on the node that will be killed, and one on the other.
-fn slots(killed: usize) -> Vec<Slot> {
+fn slots(killed: usize, returns: bool) -> Vec<Slot> {
     let slot = |node| Slot {
         node,
         streams: Vec::new(),
         next_at: Instant::now(),
+        returns,
         is_refused: false,
     };
     [killed, killed, 1 - killed].map(slot).into()
@@ -204,7 +209,7 @@ impl Slot {
             if last.ended.is_none() {
                 return;
             }
-            if last.status == Some(403) {
+            if last.status == Some(403) && !self.returns {
                 self.is_refused = true;
                 return;
             }

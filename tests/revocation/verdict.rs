@@ -23,6 +23,19 @@ impl Verdict<'_> {
             .iter()
             .flat_map(|outcome| self.judge_round(outcome))
             .collect();
+        // What is on its way when a stream ends may end with it; but most of it has arrived.
+        let standing = outcomes.iter().flat_map(|outcome| {
+            let before = row(self.revocation, outcome.round, "before");
+            let standing = outcome.clients.iter();
+            let standing = standing.filter(|client| client.kind == Kind::Established);
+            standing.map(move |client| client.has_seen(&before))
+        });
+        let standing: Vec<bool> = standing.collect();
+        let served = standing.iter().filter(|has_seen| **has_seen).count();
+        if served * 2 < standing.len() {
+            let all = standing.len();
+            wrong.push(format!("{served} of {all} streams saw what came before"));
+        }
         for (node, seen) in witnesses.iter().enumerate() {
             if seen != &self.order.events {
                 let (seen, all) = (seen.len(), self.order.events.len());
@@ -100,16 +113,6 @@ impl Verdict<'_> {
                     place - revoked
                 ));
             }
-        }
-        let before = row(self.revocation, outcome.round, "before");
-        let has_to_see = match client.kind {
-            Kind::Established => true,
-            Kind::Opened => false,
-            // A stream of the old right goes on from its id.
-            Kind::Resumed => client.verdict() == Some("resumed") && !is_new,
-        };
-        if has_to_see && !client.has_seen(&before) {
-            say(format!("did not see {before}, which was committed before"));
         }
         if is_new && self.revocation == Revocation::Returned && client.verdict() == Some("resumed")
         {
