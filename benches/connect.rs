@@ -90,7 +90,7 @@ fn with_rows(users: usize) -> Node {
             .to_owned(),
         "ALTER PUBLICATION tailrace ADD TABLE \"Session\"".to_owned(),
         format!(
-            "INSERT INTO \"Session\" SELECT 's' || n, 'session-token-' || n, 'u' || n, \
+            "INSERT INTO \"Session\" SELECT 's' || n, 'token-of-session-' || n, 'u' || n, \
              now() + interval '1 day' FROM generate_series(0, {last}) AS n"
         ),
     ];

@@ -172,9 +172,9 @@ fn with_rows() -> Pair {
 fn row(sql: &Sql, id: &str, seconds: u32) -> String {
     sql.run(&format!(
         r#"INSERT INTO "Session" VALUES
-           ('{id}', 'session-token-{id}', 'alice', now() AT TIME ZONE 'UTC' + interval '{seconds} seconds')"#
+           ('{id}', 'token-of-session-{id}', 'alice', now() AT TIME ZONE 'UTC' + interval '{seconds} seconds')"#
     ));
-    format!("authjs.session-token=session-token-{id}")
+    format!("authjs.session-token=token-of-session-{id}")
 }
 
 fn set_end(sql: &Sql, id: &str, interval: &str) {

@@ -293,7 +293,7 @@ fn so_many_sessions_are_looked_at_at_a_time() {
         // The table is locked: whoever has to be looked up there waits.
         sql.run(r#"BEGIN; LOCK TABLE "Session" IN ACCESS EXCLUSIVE MODE"#);
         let of = |number: usize| {
-            let cookie = format!("authjs.session-token=session-token-{number}");
+            let cookie = format!("authjs.session-token=token-of-session-{number}");
             Request::stream("organizationId=acme").field("cookie", &cookie)
         };
         let waiting: Vec<Connection> = (0..2)
@@ -305,7 +305,8 @@ fn so_many_sessions_are_looked_at_at_a_time() {
             })
             .collect();
         wait_until("both are being looked at", LIMIT, || {
-            of(2).send(node.address()).body.contains("overloaded")
+            let answer = of(2).send(node.address());
+            answer.body.contains("overloaded")
         });
         assert_refused(node, &of(3), 503, "overloaded");
         sql.run("ROLLBACK");

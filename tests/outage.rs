@@ -137,7 +137,7 @@ fn while_sessions_cannot_be_looked_up_nobody_new_is_let_in_and_streams_live_on()
            );
            ALTER PUBLICATION tailrace ADD TABLE "Session";
            GRANT SELECT ON "Session" TO tailrace;
-           INSERT INTO "Session" SELECT 's' || n, 'session-token-' || n, 'alice', now() + interval '1 day'
+           INSERT INTO "Session" SELECT 's' || n, 'token-of-session-' || n, 'alice', now() + interval '1 day'
            FROM generate_series(1, 9) n;"#,
     );
     let pair = Pair::on(database, |config| {
@@ -146,7 +146,7 @@ fn while_sessions_cannot_be_looked_up_nobody_new_is_let_in_and_streams_live_on()
             .text("session.table", "Session")
     });
     let of = |number: usize| {
-        let cookie = format!("authjs.session-token=session-token-{number}");
+        let cookie = format!("authjs.session-token=token-of-session-{number}");
         Request::stream("organizationId=acme").field("cookie", &cookie)
     };
     let mut streams: Vec<Stream> = pair.nodes.iter().map(|node| node.stream(&of(1))).collect();

@@ -24,7 +24,7 @@ fn sessions(count: usize) -> String {
            INSERT INTO "User" SELECT 'user-' || n, 'U', 'x' FROM generate_series(0, {count} - 1) n;
            INSERT INTO "OrganizationMember" ("organizationId", "userId")
            SELECT 'acme', 'user-' || n FROM generate_series(0, {count} - 1) n;
-           INSERT INTO "Session" SELECT 's-' || n, 'session-token-' || n, 'user-' || n, now() + interval '1 day'
+           INSERT INTO "Session" SELECT 's-' || n, 'token-of-session-' || n, 'user-' || n, now() + interval '1 day'
            FROM generate_series(0, {count} - 1) n;"#
     )
 }
@@ -61,7 +61,7 @@ fn ten_thousand_sessions_cost_twenty_one_statements() {
     let mut node = Node::start(&config.text("http.heartbeat", "10m"));
     // A session that is known before the restart is not known after it.
     let known = Request::stream("organizationId=acme");
-    let known = known.field("cookie", "authjs.session-token=session-token-0");
+    let known = known.field("cookie", "authjs.session-token=token-of-session-0");
     node.stream(&known);
     node.kill_and_launch();
     node.wait_ready();
@@ -96,8 +96,8 @@ fn not_a_member_and_no_such_organisation_cost_and_say_the_same() {
         let of = |number: usize| {
             [
                 format!("session={}", session::token("alice")),
-                format!("authjs.session-token=session-token-{number}"),
-                format!("authjs.session-token=session-token-{number}"),
+                format!("authjs.session-token=token-of-session-{number}"),
+                format!("authjs.session-token=token-of-session-{number}"),
             ]
         };
         let told = |organization: &str, cookies: [String; 3]| {

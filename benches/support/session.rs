@@ -17,7 +17,7 @@ pub(crate) enum Session {
     Jwt(String),
     /// A token that Auth.js 5 has encrypted with this secret (A256CBC-HS512), in its cookie.
     AuthJs(String),
-    /// A row of a table, whose token is in a cookie of this name: `session-token-` and the user's number.
+    /// A row of a table, whose token is in a cookie of this name: `token-of-session-` and the user's number.
     Row(String),
 }
 
@@ -53,7 +53,7 @@ impl Session {
                 let token = encrypted(&claims(number).to_string(), secret);
                 format!("cookie: {AUTH_JS_COOKIE}={token}\r\n")
             }
-            Self::Row(cookie) => format!("cookie: {cookie}=session-token-{number}\r\n"),
+            Self::Row(cookie) => format!("cookie: {cookie}=token-of-session-{number}\r\n"),
         }
     }
 }

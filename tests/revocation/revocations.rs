@@ -71,7 +71,7 @@ impl Revocation {
         );
         if self.has_session_rows() {
             statements += &format!(
-                r#"INSERT INTO "Session" SELECT 's-' || which || '-' || n, 'session-token-' || which || '-' || n,
+                r#"INSERT INTO "Session" SELECT 's-' || which || '-' || n, 'token-of-session-' || which || '-' || n,
                    '{name}-' || n, now() + interval '1 day'
                    FROM generate_series(0, {last}) n, unnest(ARRAY['lost', 'kept']) which;"#
             );
@@ -88,7 +88,7 @@ impl Revocation {
     pub(crate) fn person(self, round: usize) -> Person {
         let name = self.name();
         let user = format!("{name}-{round}");
-        let row = |which: &str| format!("authjs.session-token=session-token-{which}-{round}");
+        let row = |which: &str| format!("authjs.session-token=token-of-session-{which}-{round}");
         Person {
             organisation: match self {
                 Self::Organisation => format!("{name}-org-{round}"),

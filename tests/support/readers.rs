@@ -58,7 +58,7 @@ impl Readers {
         Self::of(node, source, "users")
     }
 
-    /// The same, and every stream is of a user and a session of its own: a row whose token is `session-token-`
+    /// The same, and every stream is of a user and a session of its own: a row whose token is `token-of-session-`
     /// and the number of the stream.
     pub(crate) fn of_sessions(node: SocketAddr, source: u8) -> Self {
         Self::of(node, source, "sessions")
@@ -355,7 +355,7 @@ fn requests_of_users() -> Vec<Vec<u8>> {
 }
 
 fn request_of_session(number: usize) -> Vec<u8> {
-    let cookie = format!("authjs.session-token=session-token-{number}");
+    let cookie = format!("authjs.session-token=token-of-session-{number}");
     let request = Request::stream("organizationId=acme");
     request.field("cookie", &cookie).bytes()
 }
