@@ -22,6 +22,7 @@ pub(crate) enum Kind {
 }
 
 /// One stream, from its request to its end.
+#[derive(Debug)]
 pub(crate) struct Client {
     socket: Option<TcpStream>,
     request: Vec<u8>,

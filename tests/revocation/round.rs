@@ -117,13 +117,7 @@ impl Round<'_> {
                     streams.push(client);
                 }
                 let stand = client::pump_until(&mut streams, LIMIT, Client::is_connected);
-                let refused = || {
-                    streams
-                        .iter()
-                        .map(|client| client.status)
-                        .collect::<Vec<_>>()
-                };
-                assert!(stand, "{} got no streams: {:?}", person.user, refused());
+                assert!(stand, "{} got no streams: {streams:#?}", person.user);
                 let first = streams[0].engine();
                 if streams.iter().any(|client| client.engine() != first) {
                     break;
