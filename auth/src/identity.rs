@@ -52,7 +52,8 @@ pub struct SessionRow {
 pub struct ClaimRules {
     /// The places that may name the user; the first that a session has counts. Usually `sub`.
     pub users: Vec<String>,
-    /// Whether a session without an end is refused.
+    /// Whether a session without an end is refused; one that the application vouches for is not, but
+    /// does not last.
     pub require_exp: bool,
     /// The place of the organisations, where membership is a claim of the session.
     pub organisations: Option<String>,

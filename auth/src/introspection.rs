@@ -10,7 +10,7 @@ use serde_json::Value;
 
 use crate::identity::{ClaimRules, Identity, id, session};
 use crate::jwt::Claims;
-use crate::limits::{ANSWER_BYTES_MAX, TIME_MS_MAX};
+use crate::limits::{ANSWER_BYTES_MAX, ANSWER_LASTS_MS, TIME_MS_MAX};
 use crate::{Fingerprint, IdentityError, json, time};
 
 /// Where things stand in an answer: a name, or names with dots between them.
@@ -20,7 +20,8 @@ pub struct AnswerRules {
     pub users: Vec<String>,
     /// The id by which the session is revoked.
     pub sessions: Vec<String>,
-    /// When the session ends: an ISO 8601 time, or seconds or milliseconds since 1970.
+    /// When the session ends: an ISO 8601 time, or seconds or milliseconds since 1970. Where an answer
+    /// has none of them, it counts for [`ANSWER_LASTS_MS`], unless sessions may be without an end.
     pub expires: Vec<String>,
     /// The organisation that the session has chosen.
     pub organisation: Option<String>,
@@ -61,6 +62,10 @@ impl AnswerRules {
         if expires_ms.is_some_and(|expires_ms| expires_ms <= now_ms) {
             return Err(IdentityError::NoSession.into());
         }
+        // Nothing else would ever end such a session here: only the application knows of its end.
+        let lasts_ms = claims
+            .require_exp
+            .then(|| now_ms.saturating_add(ANSWER_LASTS_MS));
         let rules = ClaimRules {
             users: self.users.clone(),
             ..claims.clone()
@@ -74,7 +79,7 @@ impl AnswerRules {
             user,
             session: session(&answer, &sessions, credential),
             issued_ms: None,
-            expires_ms,
+            expires_ms: expires_ms.or(lasts_ms),
             active_organisation: organisation.and_then(|place| id(json::at(&answer, place)?)),
             organisations: rules.organisations(&answer),
         })

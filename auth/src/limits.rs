@@ -32,6 +32,10 @@ pub const JWKS_KEYS_MAX: usize = 64;
 /// The longest answer of an application about a session.
 pub const ANSWER_BYTES_MAX: usize = 256 * 1024;
 
+/// How long a session lasts of which the application does not say when it ends, in milliseconds: so long
+/// may somebody who signed out look on, before the application is asked again.
+pub const ANSWER_LASTS_MS: u64 = 5 * 60_000;
+
 /// How far the clocks of the application and of this node may differ, in milliseconds: what Auth.js,
 /// Better Auth and Auth0 allow.
 pub const SKEW_MS: u64 = 15_000;

@@ -2,7 +2,7 @@
 
 use auth::cookie::{CookieNames, Cookies};
 use auth::introspection::{AnswerError, AnswerRules};
-use auth::limits::ANSWER_BYTES_MAX;
+use auth::limits::{ANSWER_BYTES_MAX, ANSWER_LASTS_MS};
 use auth::{
     ClaimRules, Identity, IdentityError, Introspect, Method, Presented, Secret, Settings, Verdict,
     Verifier,
@@ -142,6 +142,27 @@ fn the_end_may_be_in_seconds_or_milliseconds() {
             Some(1_811_808_000_000)
         );
     }
+}
+
+#[test]
+fn an_answer_without_an_end_does_not_count_for_ever() {
+    let answer = r#"{"user":{"id":"ada"},"expires":null}"#;
+    let identity = of_answer(answer).unwrap();
+    assert_eq!(identity.expires_ms, Some(NOW_MS + ANSWER_LASTS_MS));
+    // Unless the configuration says that sessions may have none.
+    let endless = Verifier::new(Settings {
+        methods: vec![Method::Introspection {
+            cookies: None,
+            answer: AnswerRules::default(),
+        }],
+        claims: ClaimRules {
+            require_exp: false,
+            ..ClaimRules::default()
+        },
+    });
+    let question = question(&endless, "session=1", None).unwrap();
+    let identity = endless.read_answer(&question, answer.as_bytes(), NOW_MS);
+    assert_eq!(identity.unwrap().expires_ms, None);
 }
 
 #[test]
