@@ -37,4 +37,4 @@ pub use settings::{
     AUTH_JS_COOKIE, AUTH0_COOKIE, BETTER_AUTH_COOKIE, Method, NEXT_AUTH_COOKIE, Settings,
 };
 pub use token_rules::TokenRules;
-pub use verifier::{Introspect, Presented, RowQuestion, RowSource, Verdict, Verifier};
+pub use verifier::{Answered, Introspect, Presented, RowQuestion, RowSource, Verdict, Verifier};

@@ -14,7 +14,7 @@ use crate::identity::{ClaimRules, Identity};
 use crate::introspection::{AnswerError, AnswerRules};
 use crate::jwks::Jwks;
 use crate::limits::{ROW_TOKEN_BYTES_MAX, ROW_TOKEN_BYTES_MIN};
-use crate::{Fingerprint, IdentityError, Method, Secret, Settings};
+use crate::{Fingerprint, IdentityError, Method, Secret, Settings, TokenError};
 
 use method::Ready;
 
@@ -49,6 +49,27 @@ impl Verdict {
             Self::Row(_) => 1,
             Self::KeysNeeded(_) => 2,
             Self::Introspect(_) => 3,
+        }
+    }
+}
+
+/// Which questions about a request were answered, and it was nobody's session: what is asked next is
+/// dearer.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Answered {
+    /// There is no such row.
+    pub rows: bool,
+    /// The newest set of the issuer does not have the key.
+    pub keys: bool,
+}
+
+impl Answered {
+    /// What was answered to this question, if it was.
+    fn to(self, question: &Verdict) -> Option<IdentityError> {
+        match question {
+            Verdict::Row(_) if self.rows => Some(IdentityError::NoSession),
+            Verdict::KeysNeeded(_) if self.keys => Some(TokenError::UnknownKey.into()),
+            _ => None,
         }
     }
 }
@@ -117,6 +138,22 @@ impl Verifier {
         keys: &[Jwks],
         now_ms: u64,
     ) -> Result<Verdict, IdentityError> {
+        self.verify_beyond(presented, keys, now_ms, Answered::default())
+    }
+
+    /// The same, for a request about which some questions were asked in vain: the other methods may
+    /// still know it.
+    ///
+    /// # Errors
+    ///
+    /// Where none does.
+    pub fn verify_beyond(
+        &self,
+        presented: &Presented<'_>,
+        keys: &[Jwks],
+        now_ms: u64,
+        answered: Answered,
+    ) -> Result<Verdict, IdentityError> {
         let circumstances = Circumstances {
             claims: &self.claims,
             keys,
@@ -135,12 +172,15 @@ impl Verifier {
                 Ok(Some(Verdict::Identity(identity))) => return Ok(Verdict::Identity(identity)),
                 // Of several questions the cheapest is asked, whatever the order of the methods: one
                 // answer is enough, and what nobody needs to be asked is known by now.
-                Ok(Some(other)) => {
-                    question = question
-                        .into_iter()
-                        .chain([other])
-                        .min_by_key(Verdict::cost);
-                }
+                Ok(Some(other)) => match answered.to(&other) {
+                    Some(error) => refused = refused.max(Some(error)),
+                    None => {
+                        question = question
+                            .into_iter()
+                            .chain([other])
+                            .min_by_key(Verdict::cost);
+                    }
+                },
                 Ok(None) => {}
                 Err(error) => refused = refused.max(Some(error)),
             }

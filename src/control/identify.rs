@@ -55,9 +55,10 @@ impl Control {
                 return self.on_known(petition, known);
             }
         }
+        let (sets, answered) = (self.keysets.sets(), petition.answered);
         let verdict = self
             .verifier
-            .verify(&presented, self.keysets.sets(), now_ms);
+            .verify_beyond(&presented, sets, now_ms, answered);
         match verdict {
             Ok(Verdict::Identity(identity)) => {
                 self.on_identity(petition, identity, VerifiedBy::Token, CACHE_MS_MAX);
@@ -72,17 +73,32 @@ impl Control {
         }
     }
 
+    /// What was asked was asked in vain. Another method may know the credential; where none is left, it
+    /// is nobody's.
+    fn identify_beyond(&mut self, petition: Petition, by: VerifiedBy, error: IdentityError) {
+        let presented = petition.credentials.presented();
+        let (sets, answered) = (self.keysets.sets(), petition.answered);
+        let verdict = self
+            .verifier
+            .verify_beyond(&presented, sets, wall_ms(), answered);
+        match verdict {
+            Ok(_) => self.identify(petition),
+            Err(_) => self.nobody(petition, by, error),
+        }
+    }
+
     /// The statement about sessions has come back.
     pub(super) fn on_sessions(&mut self, sessions: Result<Sessions, DatabaseError>) {
         for (token, petitions) in self.sessions.finish() {
             let row = sessions.as_ref().map(|sessions| sessions.get(&token));
-            for petition in petitions {
+            for mut petition in petitions {
                 let by = VerifiedBy::Row;
+                petition.answered.rows = true;
                 match row {
                     Err(_) => {
                         self.unavailable(petition, by, "sessions cannot be looked up for now")
                     }
-                    Ok(None) => self.nobody(petition, by, IdentityError::NoSession),
+                    Ok(None) => self.identify_beyond(petition, by, IdentityError::NoSession),
                     Ok(Some(row)) => match row.clone().identity(wall_ms()) {
                         // The same statement has looked at the user's row.
                         Ok(identity) => {
@@ -97,7 +113,7 @@ impl Control {
                                 lasts_ms: CACHE_MS_MAX,
                             });
                         }
-                        Err(error) => self.nobody(petition, by, error),
+                        Err(error) => self.identify_beyond(petition, by, error),
                     },
                 }
             }
@@ -175,9 +191,10 @@ impl Control {
         let now_ms = self.monotonic_ms();
         match self.keysets.on_unknown_key(issuer, petition, now_ms) {
             Unknown::Waits => {}
-            Unknown::Refused(petition) => {
+            Unknown::Refused(mut petition) => {
                 let error = IdentityError::Token(TokenError::UnknownKey);
-                self.nobody(petition, VerifiedBy::Token, error);
+                petition.answered.keys = true;
+                self.identify_beyond(petition, VerifiedBy::Token, error);
             }
             Unknown::Unavailable(petition) => {
                 let message = "the keys of the session's issuer cannot be fetched for now";

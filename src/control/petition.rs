@@ -6,7 +6,7 @@ use std::net::IpAddr;
 use std::rc::Rc;
 use std::sync::Arc;
 
-use auth::Identity;
+use auth::{Answered, Identity};
 use wire::http::{Refusal, RefusalCode};
 use wire::{ConnectionId, EventId};
 
@@ -29,6 +29,8 @@ pub(super) struct Petition {
     pub(super) judged: Judged,
     /// How often it was judged again.
     pub(super) attempts: u8,
+    /// What was asked about it in vain.
+    pub(super) answered: Answered,
     _slip: Slip,
 }
 
@@ -87,6 +89,7 @@ impl Petition {
             errand,
             judged,
             attempts: 0,
+            answered: Answered::default(),
             _slip: slip,
         })
     }

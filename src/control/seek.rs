@@ -426,6 +426,7 @@ impl Control {
 
     /// Judges somebody again, by what can be read now.
     fn judge_again(&mut self, mut petition: Petition) {
+        petition.answered = auth::Answered::default();
         // Once there was a position, there always is.
         if let Some(judged) = self.judged() {
             petition.judged = judged;

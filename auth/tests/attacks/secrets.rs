@@ -3,7 +3,7 @@
 use std::fmt::{Debug, Display};
 
 use auth::introspection::AnswerRules;
-use auth::{Introspect, Policy, RowQuestion};
+use auth::{Answered, Introspect, Policy, RowQuestion};
 
 use super::*;
 
@@ -174,12 +174,13 @@ fn whoever_can_be_told_at_once_is_and_of_several_questions_the_cheapest_is_asked
     });
     let honest = mint::with_hmac(r#"{"alg":"HS256"}"#, HONEST, SECRET.as_bytes());
     let unknown = mint::Issuer::new().sign(r#"{"alg":"ES256","kid":"k1"}"#, HONEST);
-    let verdict = |fields: &[&str]| {
+    let beyond = |fields: &[&str], rows, keys| {
         let presented = Presented {
             cookies: Cookies::new(fields.iter().copied()),
             bearer: None,
         };
-        match verifier.verify(&presented, &[], NOW_MS) {
+        let answered = Answered { rows, keys };
+        match verifier.verify_beyond(&presented, &[], NOW_MS, answered) {
             Ok(Verdict::Identity(_)) => "identity",
             Ok(Verdict::Row(_)) => "row",
             Ok(Verdict::KeysNeeded(_)) => "keys",
@@ -187,6 +188,7 @@ fn whoever_can_be_told_at_once_is_and_of_several_questions_the_cheapest_is_asked
             Err(_) => "nobody",
         }
     };
+    let verdict = |fields: &[&str]| beyond(fields, false, false);
     let session = format!("session={honest}");
     let issued = format!("issued={unknown}");
     let row = "row=3b1f7c1e-4f7a-4a7e-9a39-0c9e3f1f6a55";
@@ -195,6 +197,30 @@ fn whoever_can_be_told_at_once_is_and_of_several_questions_the_cheapest_is_asked
     assert_eq!(verdict(&[&issued, "row=short"]), "keys");
     assert_eq!(verdict(&["row=short", "x=y"]), "application");
     assert_eq!(verdict(&[]), "nobody");
+    // What was asked in vain is not the end, while somebody else may know.
+    assert_eq!(beyond(&[&issued, row], true, false), "keys");
+    assert_eq!(beyond(&[&issued, row], true, true), "application");
+    assert_eq!(beyond(&[row, &session], true, true), "identity");
+}
+
+#[test]
+fn what_was_asked_in_vain_is_not_asked_again() {
+    let verifier = Verifier::new(Settings {
+        methods: vec![Method::SessionRow {
+            cookies: CookieNames::new("row").unwrap(),
+        }],
+        claims: ClaimRules::default(),
+    });
+    let presented = Presented {
+        cookies: Cookies::new(["row=3b1f7c1e-4f7a-4a7e-9a39-0c9e3f1f6a55"]),
+        bearer: None,
+    };
+    let answered = Answered {
+        rows: true,
+        keys: false,
+    };
+    let verdict = verifier.verify_beyond(&presented, &[], NOW_MS, answered);
+    assert!(matches!(verdict, Err(IdentityError::NoSession)));
 }
 
 #[test]
