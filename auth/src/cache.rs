@@ -15,24 +15,30 @@ pub struct Cache<T> {
     /// The fingerprints by the order of their verdicts: the oldest makes room.
     order: BTreeMap<u64, Fingerprint>,
     next: u64,
+    /// What the values take, as they were said to.
+    bytes: usize,
     entries_max: usize,
+    bytes_max: usize,
 }
 
 struct Entry<T> {
     value: T,
+    bytes: usize,
     number: u64,
     checked_ms: u64,
     ends_ms: u64,
 }
 
 impl<T> Cache<T> {
-    /// An empty cache for so many entries; for none, it remembers nothing.
-    pub fn new(entries_max: usize) -> Self {
+    /// An empty cache for so many entries, of so many bytes together; for none, it remembers nothing.
+    pub fn new(entries_max: usize, bytes_max: usize) -> Self {
         Self {
             entries: BTreeMap::new(),
             order: BTreeMap::new(),
             next: 0,
+            bytes: 0,
             entries_max,
+            bytes_max,
         }
     }
 
@@ -44,12 +50,13 @@ impl<T> Cache<T> {
         is_good.then_some(&entry.value)
     }
 
-    /// Remembers a verdict for at most `lasts_ms`, at most [`CACHE_MS_MAX`], and never beyond the end
+    /// Remembers a verdict, which takes so many bytes, for at most `lasts_ms`, at most [`CACHE_MS_MAX`], and never beyond the end
     /// of the session.
     pub fn put(
         &mut self,
         credential: Fingerprint,
         value: T,
+        bytes: usize,
         now_ms: u64,
         lasts_ms: u64,
         expires_ms: Option<u64>,
@@ -57,12 +64,14 @@ impl<T> Cache<T> {
         let ends_ms = now_ms.saturating_add(lasts_ms.min(CACHE_MS_MAX));
         let entry = Entry {
             value,
+            bytes,
             number: self.next,
             checked_ms: now_ms,
             ends_ms: ends_ms.min(expires_ms.unwrap_or(u64::MAX)),
         };
         self.next += 1;
         self.forget(&credential);
+        self.bytes += bytes;
         self.order.insert(entry.number, credential);
         self.entries.insert(credential, entry);
         self.make_room();
@@ -72,6 +81,7 @@ impl<T> Cache<T> {
     pub fn forget(&mut self, credential: &Fingerprint) {
         if let Some(entry) = self.entries.remove(credential) {
             self.order.remove(&entry.number);
+            self.bytes -= entry.bytes;
         }
     }
 
@@ -80,6 +90,7 @@ impl<T> Cache<T> {
         self.entries
             .retain(|_, entry| (entry.checked_ms..entry.ends_ms).contains(&now_ms));
         let entries = &self.entries;
+        self.bytes = entries.values().map(|entry| entry.bytes).sum();
         self.order.retain(|number, credential| {
             entries
                 .get(credential)
@@ -98,12 +109,13 @@ impl<T> Cache<T> {
     }
 
     fn make_room(&mut self) {
-        while self.entries.len() > self.entries_max {
+        while self.entries.len() > self.entries_max || self.bytes > self.bytes_max {
             let (_, oldest) = self
                 .order
-                .pop_first()
+                .first_key_value()
                 .expect("every entry has its place in the order");
-            self.entries.remove(&oldest);
+            let oldest = *oldest;
+            self.forget(&oldest);
         }
     }
 }
@@ -118,10 +130,10 @@ mod tests {
 
     #[test]
     fn a_verdict_is_good_for_a_minute_and_not_beyond_the_session() {
-        let mut cache = Cache::new(10);
-        cache.put(credential(1), "ada", 1_000, u64::MAX, None);
-        cache.put(credential(2), "bob", 1_000, u64::MAX, Some(5_000));
-        cache.put(credential(3), "eve", 1_000, 30_000, Some(u64::MAX));
+        let mut cache = Cache::new(10, 1_000);
+        cache.put(credential(1), "ada", 1, 1_000, u64::MAX, None);
+        cache.put(credential(2), "bob", 1, 1_000, u64::MAX, Some(5_000));
+        cache.put(credential(3), "eve", 1, 1_000, 30_000, Some(u64::MAX));
         let good = |number, now_ms| cache.get(&credential(number), now_ms).copied();
         assert_eq!(good(1, 1_000 + CACHE_MS_MAX - 1), Some("ada"));
         assert_eq!(good(1, 1_000 + CACHE_MS_MAX), None);
@@ -132,16 +144,16 @@ mod tests {
 
     #[test]
     fn a_clock_that_was_set_back_lengthens_nothing() {
-        let mut cache = Cache::new(10);
-        cache.put(credential(1), (), 1_000_000, u64::MAX, None);
+        let mut cache = Cache::new(10, 1_000);
+        cache.put(credential(1), (), 1, 1_000_000, u64::MAX, None);
         assert!(cache.get(&credential(1), 999_999).is_none());
     }
 
     #[test]
     fn the_oldest_verdict_makes_room() {
-        let mut cache = Cache::new(3);
+        let mut cache = Cache::new(3, 1_000);
         for number in [0, 1, 2, 0, 3] {
-            cache.put(credential(number), number, 0, 1, None);
+            cache.put(credential(number), number, 1, 0, 1, None);
         }
         let kept: Vec<_> = (0..4)
             .filter_map(|number| cache.get(&credential(number), 0).copied())
@@ -151,29 +163,46 @@ mod tests {
     }
 
     #[test]
+    fn long_verdicts_make_room_as_well() {
+        let mut cache = Cache::new(100, 1_000);
+        for number in 0..10 {
+            cache.put(credential(number), number, 300, 0, 1, None);
+        }
+        let kept: Vec<_> = (0..10)
+            .filter_map(|number| cache.get(&credential(number), 0).copied())
+            .collect();
+        assert_eq!((kept, cache.bytes), (vec![7, 8, 9], 900));
+        cache.put(credential(9), 9, 100, 0, 1, None);
+        assert_eq!((cache.len(), cache.bytes), (3, 700));
+        // What would not fit alone is not remembered.
+        cache.put(credential(11), 11, 1_001, 0, 1, None);
+        assert_eq!((cache.len(), cache.bytes), (0, 0));
+    }
+
+    #[test]
     fn what_is_put_again_and_again_takes_no_more_room() {
-        let mut cache = Cache::new(100);
+        let mut cache = Cache::new(100, 1_000);
         for now_ms in 0..10_000 {
-            cache.put(credential(1), now_ms, now_ms, 1_000, None);
+            cache.put(credential(1), now_ms, 1, now_ms, 1_000, None);
         }
         assert_eq!((cache.len(), cache.order.len()), (1, 1));
         assert_eq!(cache.get(&credential(1), 9_999), Some(&9_999));
         cache.forget(&credential(1));
         assert!(cache.is_empty() && cache.order.is_empty());
-        let mut none = Cache::new(0);
-        none.put(credential(1), (), 0, 1_000, None);
+        let mut none = Cache::new(0, 1_000);
+        none.put(credential(1), (), 1, 0, 1_000, None);
         assert!(none.is_empty());
     }
 
     #[test]
     fn what_is_over_is_swept() {
-        let mut cache = Cache::new(100);
+        let mut cache = Cache::new(100, 1_000);
         for number in 0..50 {
-            cache.put(credential(number), number, number as u64, 10, None);
+            cache.put(credential(number), number, 1, number as u64, 10, None);
         }
         cache.sweep(49);
         assert_eq!((cache.len(), cache.order.len()), (10, 10));
-        cache.put(credential(49), 49, 49, 10, None);
+        cache.put(credential(49), 49, 1, 49, 10, None);
         assert_eq!((cache.len(), cache.order.len()), (10, 10));
     }
 }

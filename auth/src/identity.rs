@@ -72,6 +72,20 @@ impl Default for ClaimRules {
     }
 }
 
+impl Identity {
+    /// How many bytes it takes, about, for whoever remembers it.
+    pub fn bytes(&self) -> usize {
+        let claims = self.organisations.as_deref().unwrap_or_default();
+        let of_claims = claims.iter().map(|claim| {
+            let role = claim.role.as_ref().map_or(0, String::len);
+            size_of::<OrganisationClaim>() + claim.organisation.len() + role
+        });
+        let active = self.active_organisation.as_ref().map_or(0, String::len);
+        let names = self.user.len() + self.session.len() + active;
+        size_of::<Self>() + names + of_claims.sum::<usize>()
+    }
+}
+
 impl SessionRow {
     /// Who presents the session of this row.
     ///

@@ -51,6 +51,10 @@ pub const CACHE_MS_MAX: u64 = 60_000;
 /// without a signature and without SQL. An entry is some 300 bytes.
 pub const CACHE_ENTRIES_MAX: usize = 65_536;
 
+/// The most bytes of what is remembered of them: a session may claim many organisations, and one user
+/// can present the same session in many ways.
+pub const CACHE_BYTES_MAX: usize = 64 << 20;
+
 /// The age at which a set of keys is fetched anew, in milliseconds.
 pub const JWKS_AGE_MS_MAX: u64 = 10 * 60_000;
 

@@ -239,9 +239,10 @@ impl Control {
         self.shared.identity.verified(by, Verified::Accepted);
         let presented = petition.credentials.presented();
         if let Some(credential) = self.verifier.fingerprint(&presented) {
-            let expires_ms = known.identity.expires_ms;
+            let (bytes, expires_ms) = (known.identity.bytes(), known.identity.expires_ms);
+            let known = known.clone();
             self.cache
-                .put(credential, known.clone(), wall_ms(), lasts_ms, expires_ms);
+                .put(credential, known, bytes, wall_ms(), lasts_ms, expires_ms);
         }
         self.on_known(petition, known);
     }

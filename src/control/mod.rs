@@ -57,7 +57,7 @@ use std::time::{Instant, SystemTime, UNIX_EPOCH};
 
 use auth::Verifier;
 use auth::cache::Cache;
-use auth::limits::CACHE_ENTRIES_MAX;
+use auth::limits::{CACHE_BYTES_MAX, CACHE_ENTRIES_MAX};
 use axum::Router;
 use bytes::Bytes;
 use replication::limits::WAL_SENDER_TIMEOUT_MS;
@@ -260,7 +260,7 @@ impl Control {
             rate: RateLimit::new(config.limits.connects_per_second),
             under_way: UnderWay::new(config.limits.handshakes),
             verifier: Verifier::new(auth.settings.clone()),
-            cache: Cache::new(CACHE_ENTRIES_MAX),
+            cache: Cache::new(CACHE_ENTRIES_MAX, CACHE_BYTES_MAX),
             sessions: Gathering::default(),
             users: Gathering::default(),
             introspections: Introspections::new(client.clone(), auth.introspection.clone()),
