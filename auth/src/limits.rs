@@ -61,5 +61,9 @@ pub const JWKS_AGE_MS_MAX: u64 = 10 * 60_000;
 /// The least time between two fetches of a set of keys, in milliseconds, whatever tokens name.
 pub const JWKS_COOL_DOWN_MS: u64 = 30_000;
 
+/// The least time before a fetch that failed is tried again, in milliseconds: an application that comes
+/// up with the node, and publishes the keys, is there in a moment.
+pub const JWKS_RETRY_MS: u64 = 5_000;
+
 /// How long a fetch of a set of keys may take, in milliseconds.
 pub const JWKS_TIMEOUT_MS: u64 = 5_000;

@@ -4,7 +4,7 @@
 //! A set that cannot be fetched anew stays in force: its issuer being away signs nobody out. No
 //! address is ever taken from a token.
 
-use crate::limits::{JWKS_AGE_MS_MAX, JWKS_COOL_DOWN_MS};
+use crate::limits::{JWKS_AGE_MS_MAX, JWKS_COOL_DOWN_MS, JWKS_RETRY_MS};
 
 /// What is known about the fetches of one set. Times are milliseconds of any clock that does not go
 /// back.
@@ -13,6 +13,7 @@ pub struct Refresh {
     is_under_way: bool,
     fetched_ms: Option<u64>,
     attempted_ms: Option<u64>,
+    has_failed: bool,
 }
 
 /// What to do about a token whose key is not in the set.
@@ -56,14 +57,19 @@ impl Refresh {
         assert!(self.is_under_way, "only a fetch that began can end");
         self.is_under_way = false;
         self.attempted_ms = Some(now_ms);
+        self.has_failed = !is_fetched;
         if is_fetched {
             self.fetched_ms = Some(now_ms);
         }
     }
 
     fn is_cool(&self, now_ms: u64) -> bool {
+        let pause_ms = match self.has_failed {
+            true => JWKS_RETRY_MS,
+            false => JWKS_COOL_DOWN_MS,
+        };
         self.attempted_ms
-            .is_none_or(|attempted_ms| now_ms.saturating_sub(attempted_ms) >= JWKS_COOL_DOWN_MS)
+            .is_none_or(|attempted_ms| now_ms.saturating_sub(attempted_ms) >= pause_ms)
     }
 }
 
@@ -83,13 +89,19 @@ mod tests {
     }
 
     #[test]
-    fn a_fetch_that_failed_is_tried_again_after_the_cool_down() {
+    fn a_fetch_that_failed_is_tried_again_soon() {
         let mut refresh = Refresh::default();
         refresh.begin(0);
         refresh.end(5_000, false);
         assert_eq!(refresh.for_unknown_key(5_001), UnknownKey::Refuse);
-        assert!(!refresh.is_due(5_000 + JWKS_COOL_DOWN_MS - 1));
-        assert!(refresh.is_due(5_000 + JWKS_COOL_DOWN_MS));
+        assert!(!refresh.is_due(5_000 + JWKS_RETRY_MS - 1));
+        assert!(refresh.is_due(5_000 + JWKS_RETRY_MS));
+        // Once the set is there, unknown keys wait for the cool-down again.
+        refresh.begin(20_000);
+        refresh.end(20_000, true);
+        let later = 20_000 + JWKS_COOL_DOWN_MS;
+        assert_eq!(refresh.for_unknown_key(later - 1), UnknownKey::Refuse);
+        assert_eq!(refresh.for_unknown_key(later), UnknownKey::Fetch);
     }
 
     #[test]

@@ -1,7 +1,9 @@
 //! E3: signatures that are missing, cut or of somebody else; and keys that come and go.
 
 use auth::jwks::{JwksError, Refresh, UnknownKey};
-use auth::limits::{JWKS_AGE_MS_MAX, JWKS_BYTES_MAX, JWKS_COOL_DOWN_MS, JWKS_KEYS_MAX};
+use auth::limits::{
+    JWKS_AGE_MS_MAX, JWKS_BYTES_MAX, JWKS_COOL_DOWN_MS, JWKS_KEYS_MAX, JWKS_RETRY_MS,
+};
 
 use super::mint::{Issuer, ed25519, set, with_hmac};
 use super::*;
@@ -120,7 +122,7 @@ fn e3_while_the_issuer_is_away_the_set_stays_and_nobody_new_is_believed() {
     }
     assert_eq!(
         attempts,
-        (3_600_000 - 10 - JWKS_COOL_DOWN_MS) / JWKS_COOL_DOWN_MS + 1
+        (3_600_000 - 10 - JWKS_COOL_DOWN_MS) / JWKS_RETRY_MS + 1
     );
     assert!(refresh.is_due(3_600_000 + JWKS_AGE_MS_MAX));
 }
