@@ -9,8 +9,8 @@ use std::borrow::Cow;
 use crate::limits::{COOKIES_BYTES_MAX, PIECES_MAX};
 
 /// The prefixes with which browsers protect a cookie (RFC 6265bis, 4.1.3), the strongest evidence
-/// first: a page of another host cannot set a cookie with such a name.
-const PREFIXES: [&str; 2] = ["__Secure-", "__Host-"];
+/// first: only this very host can have set the one, and only a page over TLS the other.
+const PREFIXES: [&str; 2] = ["__Host-", "__Secure-"];
 
 /// The cookies of a request, in their order.
 #[derive(Clone, Default)]
@@ -37,12 +37,18 @@ impl<'a> Cookies<'a> {
 
     /// The value of the cookie with exactly this name.
     pub fn find(&self, name: &str) -> Option<&'a str> {
-        let mut pairs = self.pairs.iter();
-        pairs.find_map(|(key, value)| (*key == name).then_some(*value))
+        self.iter()
+            .find_map(|(key, value)| (key == name).then_some(value))
     }
 
     /// The cookies and their values.
     pub fn iter(&self) -> impl Iterator<Item = (&'a str, &'a str)> {
+        self.written().map(|(key, value)| (key, unquoted(value)))
+    }
+
+    /// The cookies and their values as the browser wrote them: to whoever reads them, quotation marks
+    /// may say how.
+    pub(crate) fn written(&self) -> impl Iterator<Item = (&'a str, &'a str)> {
         self.pairs.iter().copied()
     }
 
@@ -50,9 +56,9 @@ impl<'a> Cookies<'a> {
     /// What is missing among them is left to the signature to find.
     fn join(&self, name: &str, separator: &str) -> Option<String> {
         let mut pieces = [None; PIECES_MAX];
-        for (key, value) in &self.pairs {
+        for (key, value) in self.iter() {
             if let Some(number) = piece(key, name, separator) {
-                pieces[number].get_or_insert(*value);
+                pieces[number].get_or_insert(value);
             }
         }
         let joined: String = pieces.into_iter().flatten().collect();
@@ -170,11 +176,14 @@ pub(crate) fn percent_decoded(text: &str) -> Option<Cow<'_, str>> {
 
 fn pair(text: &str) -> Option<(&str, &str)> {
     let (key, value) = text.split_once('=')?;
-    let (key, value) = (trimmed(key), trimmed(value));
+    Some((trimmed(key), trimmed(value)))
+}
+
+fn unquoted(value: &str) -> &str {
     let quoted = value
         .strip_prefix('"')
         .and_then(|rest| rest.strip_suffix('"'));
-    Some((key, quoted.unwrap_or(value)))
+    quoted.unwrap_or(value)
 }
 
 /// Which piece of the cookie `name` this key is: exactly the name, the separator and a number as it

@@ -195,7 +195,7 @@ impl Verifier {
             return Some(Fingerprint::of_parts(["bearer", bearer]));
         }
         let is_looked_at = |name: &str| self.methods.iter().any(|method| method.covers(name));
-        let mut cookies = presented.cookies.iter();
+        let mut cookies = presented.cookies.written();
         let mut cookies = cookies
             .by_ref()
             .filter(|(name, _)| is_looked_at(name))

@@ -195,6 +195,11 @@ fn the_application_is_shown_the_cookies_it_may_see() {
         shown(&all, "a=1\r\nX-Admin: 1; b=2").as_deref(),
         Some("b=2")
     );
+    // As the browser wrote them: Python, for one, reads a value in quotation marks in another way.
+    assert_eq!(
+        shown(&all, r#"a="1\0542"; b=2"#).as_deref(),
+        Some(r#"a="1\0542"; b=2"#)
+    );
     let one = verifier(CookieNames::new("sid"), AnswerRules::default());
     let field = "theme=dark; sid.1=b; sid.0=a; __Secure-sid=c; sid2=d";
     assert_eq!(

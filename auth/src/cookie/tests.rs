@@ -63,12 +63,12 @@ fn protected_names_come_first_and_stand_for_themselves() {
         let names = CookieNames::new(name).unwrap();
         names.iter().map(str::to_owned).collect()
     };
-    assert_eq!(names("s"), ["__Secure-s", "__Host-s", "s"]);
+    assert_eq!(names("s"), ["__Host-s", "__Secure-s", "s"]);
     assert_eq!(names("__Secure-s"), ["__Secure-s"]);
     assert_eq!(names("__Host-s"), ["__Host-s"]);
     assert_eq!(
         joined("s=1; __Host-s=2; __Secure-s=3", "s"),
-        ["3", "2", "1"]
+        ["2", "3", "1"]
     );
 }
 

@@ -165,7 +165,7 @@ fn introspect(names: Option<&CookieNames>, cookies: &Cookies<'_>) -> Option<Verd
     let is_shown = |name: &str| names.is_none_or(|names| names.covers(name));
     let is_clean = |text: &str| !text.contains(char::is_control);
     let shown = cookies
-        .iter()
+        .written()
         .filter(|(name, value)| is_shown(name) && is_clean(name) && is_clean(value));
     let pairs: Vec<String> = shown
         .map(|(name, value)| format!("{name}={value}"))
