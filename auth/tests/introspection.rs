@@ -218,6 +218,14 @@ fn a_bearer_is_shown_alone() {
 }
 
 #[test]
+fn a_bearer_and_cookies_of_the_same_text_are_two_questions() {
+    let verifier = verifier(None, AnswerRules::default());
+    let bearer = question(&verifier, "", Some("sid=a")).unwrap();
+    let cookie = question(&verifier, "sid=a", None).unwrap();
+    assert_ne!(bearer.credential, cookie.credential);
+}
+
+#[test]
 fn who_shows_the_same_shares_one_question() {
     let verifier = verifier(CookieNames::new("sid"), AnswerRules::default());
     let credential = |field| question(&verifier, field, None).unwrap().credential;

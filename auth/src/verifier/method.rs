@@ -68,7 +68,8 @@ impl Ready {
             Self::Introspection(_) => Ok(Some(Verdict::Introspect(Introspect {
                 cookie: None,
                 bearer: Some(Secret::new(bearer)),
-                credential: Fingerprint::of(bearer),
+                // Never that of cookies with the same text: the two are not the same question.
+                credential: Fingerprint::of_parts(["bearer", bearer]),
             }))),
             Self::Sealed(_) | Self::BetterAuth(_) | Self::SessionRow(_) => Ok(None),
         }
