@@ -9,7 +9,7 @@ use super::super::{ConfigError, duration, raw};
 
 /// The longest that an answer of the application is remembered: so long may somebody who signed out
 /// still open a stream.
-const INTROSPECTION_TTL_MAX: Duration = Duration::from_secs(300);
+const INTROSPECTION_TTL_MAX: Duration = Duration::from_millis(::auth::limits::CACHE_MS_MAX);
 
 /// The longest that the application may take for an answer; the engines wait no longer than that.
 const INTROSPECTION_TIMEOUT_MAX: Duration = Duration::from_secs(20);
@@ -100,7 +100,7 @@ pub(super) fn introspection(
         "ttl",
         &raw.ttl,
         INTROSPECTION_TTL_MAX,
-        "write at most \"5m\": so long may somebody who signed out still open a stream",
+        "write at most \"60s\": so long may somebody who signed out still open a stream",
     )?;
     let timeout = within(
         "timeout",
