@@ -181,6 +181,10 @@ impl Control {
 
     /// An issuer's keys have come, or have not: those who waited are looked at again.
     pub(super) fn on_keys(&mut self, fetched: Fetched) {
+        if let Err(error @ AnswerError::Nobody(IdentityError::NoUser)) = read {
+            // Whoever set the application up has to hear it; its visitors cannot help it.
+            self.say_at_times(&error.to_string());
+        }
         let now_ms = self.monotonic_ms();
         for petition in self.keysets.on_fetched(fetched, now_ms) {
             self.identify(petition);
