@@ -5,7 +5,7 @@
 use super::{Publication, Rights, Table};
 use crate::catalog::Catalog;
 use crate::config::{
-    Config, Identity, Membership, MembershipSource, Mode, OrganizationTable, SessionTable,
+    Config, Identity, Membership, MembershipSource, OrganizationTable, SessionRows, SessionTable,
     TableName, UserTable,
 };
 use crate::database::identifier;
@@ -73,13 +73,11 @@ pub(crate) struct Part {
 
 /// The tables of a configuration.
 pub(crate) fn parts(config: &Config) -> Vec<Part> {
-    let modes = &config.auth.modes;
-    let reads_rows = modes.contains(&Mode::BetterAuth) || modes.contains(&Mode::Session);
-    parts_of(&config.identity, reads_rows)
+    parts_of(&config.identity, config.auth.asks_of_sessions())
 }
 
-/// The tables that are named, where rows of sessions are looked up or only listened for.
-pub(crate) fn parts_of(identity: &Identity, reads_rows: bool) -> Vec<Part> {
+/// The tables that are named, where this is asked of the rows of sessions.
+pub(crate) fn parts_of(identity: &Identity, asked: SessionRows) -> Vec<Part> {
     let Identity {
         membership,
         session,
@@ -95,11 +93,7 @@ pub(crate) fn parts_of(identity: &Identity, reads_rows: bool) -> Vec<Part> {
         }
         parts.push(part);
     }
-    parts.extend(
-        session
-            .as_ref()
-            .map(|table| Part::session(table, reads_rows)),
-    );
+    parts.extend(session.as_ref().map(|table| Part::session(table, asked)));
     parts.extend(user.as_ref().map(Part::user));
     parts.extend(organization.as_ref().map(Part::organization));
     parts
@@ -125,20 +119,27 @@ impl Part {
         }
     }
 
-    fn session(table: &SessionTable, reads_rows: bool) -> Self {
+    fn session(table: &SessionTable, asked: SessionRows) -> Self {
         let sent = vec![
             named("id", &table.id),
             named("user", &table.user),
             named("expires", &table.expires),
         ];
         let mut read = Vec::new();
-        if reads_rows {
-            read.clone_from(&sent);
-            read.push(named("token", &table.token));
-            read.extend(table.active_organization.as_ref().map(|active| Named {
-                may_be_missing: active == SessionTable::ACTIVE_ORGANIZATION_DEFAULT,
-                ..named("active_organization", active)
-            }));
+        match asked {
+            SessionRows::Nothing => {}
+            SessionRows::Existence => {
+                read.push(named("id", &table.id));
+                read.push(named("expires", &table.expires));
+            }
+            SessionRows::Whole => {
+                read.clone_from(&sent);
+                read.push(named("token", &table.token));
+                read.extend(table.active_organization.as_ref().map(|active| Named {
+                    may_be_missing: active == SessionTable::ACTIVE_ORGANIZATION_DEFAULT,
+                    ..named("active_organization", active)
+                }));
+            }
         }
         Self {
             kind: Kind::Session,

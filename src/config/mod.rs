@@ -25,7 +25,7 @@ use std::time::Duration;
 use replication::Rules;
 use wire::http::OriginPolicy;
 
-pub(crate) use auth::{Auth, Introspection, JwksSource, Mode, OwnTokens};
+pub(crate) use auth::{Auth, Introspection, JwksSource, Mode, OwnTokens, SessionRows};
 use database::Database;
 pub(crate) use environment::Environment;
 pub(crate) use error::ConfigError;

@@ -17,12 +17,12 @@ use super::introspections::{Answer, Arrived, Landed};
 use super::keysets::{Fetched, Unknown};
 use super::petition::{Known, Petition};
 use super::request::Credentials;
-use super::rows::{Sessions, Users};
+use super::rows::{SessionIds, Sessions, Users};
 use super::{Control, wall_ms};
 use crate::database::DatabaseError;
 use crate::metrics::{Verified, VerifiedBy};
 
-/// Somebody whose credential holds, and whose row among the users is looked up.
+/// Somebody whose credential holds, and whose rows are looked up.
 pub(super) struct Candidate {
     petition: Petition,
     known: Known,
@@ -120,6 +120,24 @@ impl Control {
         }
     }
 
+    /// The statement about the rows of tokens' sessions has come back.
+    pub(super) fn on_session_ids(&mut self, ids: Result<SessionIds, DatabaseError>) {
+        for (session, candidates) in self.session_ids.finish() {
+            for candidate in candidates {
+                match &ids {
+                    Ok(ids) if ids.contains(&session) => self.look_up_user(candidate),
+                    Ok(_) => {
+                        self.nobody(candidate.petition, candidate.by, IdentityError::NoSession)
+                    }
+                    Err(_) => {
+                        let message = "sessions cannot be looked up for now";
+                        self.unavailable(candidate.petition, candidate.by, message);
+                    }
+                }
+            }
+        }
+    }
+
     /// The statement about users has come back.
     pub(super) fn on_users(&mut self, users: Result<Users, DatabaseError>) {
         for (user, candidates) in self.users.finish() {
@@ -163,6 +181,10 @@ impl Control {
             };
             self.say_at_times(&format!("the application could not be asked: {why}"));
         }
+        if let Err(error @ AnswerError::Nobody(IdentityError::NoUser)) = read {
+            // Whoever set the application up has to hear it; its visitors cannot help it.
+            self.say_at_times(&error.to_string());
+        }
         for mut petition in waiting {
             // Nobody is judged by a later moment than the one before the question.
             petition.judged = judged;
@@ -181,10 +203,6 @@ impl Control {
 
     /// An issuer's keys have come, or have not: those who waited are looked at again.
     pub(super) fn on_keys(&mut self, fetched: Fetched) {
-        if let Err(error @ AnswerError::Nobody(IdentityError::NoUser)) = read {
-            // Whoever set the application up has to hear it; its visitors cannot help it.
-            self.say_at_times(&error.to_string());
-        }
         let now_ms = self.monotonic_ms();
         for petition in self.keysets.on_fetched(fetched, now_ms) {
             self.identify(petition);
@@ -207,7 +225,8 @@ impl Control {
         }
     }
 
-    /// The credential holds. Where users are looked up, the user has to be there, and welcome.
+    /// The credential holds. Where the sessions of tokens have rows, the row has to be there: a token does
+    /// not know that its session was ended.
     fn on_identity(
         &mut self,
         petition: Petition,
@@ -219,13 +238,24 @@ impl Control {
             identity: Arc::new(identity),
             judged: petition.judged,
         };
-        let user = known.identity.user.clone();
         let candidate = Candidate {
             petition,
             known,
             by,
             lasts_ms,
         };
+        match self.has_session_ids && by == VerifiedBy::Token {
+            true => {
+                let session = candidate.known.identity.session.clone();
+                self.session_ids.push(session, candidate);
+            }
+            false => self.look_up_user(candidate),
+        }
+    }
+
+    /// Where users are looked up, the user has to be there, and welcome.
+    fn look_up_user(&mut self, candidate: Candidate) {
+        let user = candidate.known.identity.user.clone();
         match self.config.identity.user {
             Some(_) => self.users.push(user, candidate),
             None => self.welcome(candidate),

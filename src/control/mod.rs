@@ -66,7 +66,7 @@ use tokio::task::JoinSet;
 use wire::http::RefusalCode;
 use wire::{ConnectionId, Keys};
 
-use crate::config::Config;
+use crate::config::{Config, SessionRows};
 use crate::figures;
 use crate::http_client::HttpClient;
 use crate::logs::ConnectionLog;
@@ -82,9 +82,10 @@ use outbox::Outbox;
 use petition::{Known, Petition, UnderWay};
 use places::Places;
 use rate::RateLimit;
+use rows::Tables;
 use seek::{Admitting, Newcomer};
 use seniority::Seniority;
-use sql::{Job, Outcome, Sql, Tables};
+use sql::{Job, Outcome, Sql};
 use tickets::Tickets;
 
 pub(crate) use admission::{Admit, Answer, Order};
@@ -177,8 +178,10 @@ struct Control {
     verifier: Verifier,
     /// Who was verified a moment ago.
     cache: Cache<Known>,
-    /// Those whose sessions are looked up, and those whose users are.
+    /// Those whose sessions are looked up, those whose tokens have a row that has to be there, and those
+    /// whose users are looked up.
     sessions: Gathering<Petition>,
+    session_ids: Gathering<Candidate>,
     users: Gathering<Candidate>,
     introspections: Introspections,
     keysets: Keysets,
@@ -192,6 +195,8 @@ struct Control {
     held: Held,
     patience: Patience,
     store: Outage,
+    /// Whether a token counts only as long as its session has a row.
+    has_session_ids: bool,
     /// Whether the database has to be asked for rows, and never was.
     is_store_new: bool,
     application: Outage,
@@ -234,13 +239,19 @@ impl Control {
             pages,
         } = parts;
         // One job of each kind at a time.
-        let (jobs, jobs_in) = mpsc::channel(4);
-        let (outcomes_out, outcomes) = mpsc::channel(4);
+        let (jobs, jobs_in) = mpsc::channel(5);
+        let (outcomes_out, outcomes) = mpsc::channel(5);
+        let session = |asked| {
+            let table = config.identity.session.as_ref();
+            table.filter(|_| config.auth.asks_of_sessions() == asked)
+        };
         let tables = Tables {
-            session: config.identity.session.clone(),
+            session: session(SessionRows::Whole).cloned(),
+            session_id: session(SessionRows::Existence).cloned(),
             user: config.identity.user.clone(),
         };
-        let has_tables = tables.session.is_some() || tables.user.is_some();
+        let has_tables = tables.any();
+        let has_session_ids = tables.session_id.is_some();
         let sql = Sql::new(config.database.connect.clone(), tables);
         tokio::spawn(sql.run(jobs_in, outcomes_out));
         if config.keys.any(|rights| rights.admin) {
@@ -262,6 +273,7 @@ impl Control {
             verifier: Verifier::new(auth.settings.clone()),
             cache: Cache::new(CACHE_ENTRIES_MAX, CACHE_BYTES_MAX),
             sessions: Gathering::default(),
+            session_ids: Gathering::default(),
             users: Gathering::default(),
             introspections: Introspections::new(client.clone(), auth.introspection.clone()),
             keysets: Keysets::new(client, auth.jwks.clone()),
@@ -275,6 +287,7 @@ impl Control {
                 grace_ms: u64::try_from(auth.grace.as_millis()).unwrap_or(u64::MAX),
             },
             store: Outage::default(),
+            has_session_ids,
             is_store_new: has_tables,
             application: Outage::default(),
             trust: Trust::Waning,

@@ -17,9 +17,31 @@ pub(super) type Sessions = HashMap<String, SessionRow>;
 /// The users who may come in: there is a row, and no ban.
 pub(super) type Users = HashSet<String>;
 
+/// The sessions that have a row which has not ended, by its id.
+pub(super) type SessionIds = HashSet<String>;
+
+/// The tables whose rows are asked for.
+#[derive(Clone, Default)]
+pub(super) struct Tables {
+    /// Whose rows are sessions.
+    pub(super) session: Option<SessionTable>,
+    /// Whose rows are there as long as the sessions of tokens that name them.
+    pub(super) session_id: Option<SessionTable>,
+    /// Whose rows are users.
+    pub(super) user: Option<UserTable>,
+}
+
+impl Tables {
+    /// Whether there are any.
+    pub(super) fn any(&self) -> bool {
+        self.session.is_some() || self.session_id.is_some() || self.user.is_some()
+    }
+}
+
 /// The statements for the configured tables.
 pub(super) struct RowSql {
     session: Option<Asked>,
+    session_id: Option<Asked>,
     user: Option<Asked>,
 }
 
@@ -35,12 +57,8 @@ impl RowSql {
     /// # Errors
     ///
     /// Where the database cannot be asked, or has no such table or column.
-    pub(super) async fn prepare(
-        client: &Client,
-        session: Option<&SessionTable>,
-        user: Option<&UserTable>,
-    ) -> Result<Self, DatabaseError> {
-        let welcome = match user {
+    pub(super) async fn prepare(client: &Client, tables: &Tables) -> Result<Self, DatabaseError> {
+        let welcome = match &tables.user {
             None => None,
             Some(user) => {
                 let columns = Columns::read(client, &user.table.sql(), "user").await?;
@@ -49,13 +67,20 @@ impl RowSql {
         };
         let mut sql = Self {
             session: None,
+            session_id: None,
             user: None,
         };
         if let Some((welcome, user)) = &welcome {
             let text = user_statement(welcome, user);
             sql.user = Some(Asked::prepare(client, &text, welcome.id).await?);
         }
-        if let Some(session) = session {
+        if let Some(session) = &tables.session_id {
+            let columns = Columns::read(client, &session.table.sql(), "session").await?;
+            let text = session_id_statement(session, &columns)?;
+            let argument = columns.of(&session.id)?;
+            sql.session_id = Some(Asked::prepare(client, &text, argument).await?);
+        }
+        if let Some(session) = &tables.session {
             let columns = Columns::read(client, &session.table.sql(), "session").await?;
             let text = session_statement(session, &columns, welcome.as_ref())?;
             let argument = columns.of(&session.token)?;
@@ -87,6 +112,20 @@ impl RowSql {
             (row.get(0), session)
         };
         Ok(rows.iter().map(session).collect())
+    }
+
+    /// Which of these sessions, by the ids of their rows, have not ended.
+    ///
+    /// # Errors
+    ///
+    /// Where the database fails.
+    pub(super) async fn session_ids(
+        &self,
+        client: &Client,
+        ids: &[String],
+    ) -> Result<SessionIds, DatabaseError> {
+        let rows = Asked::query(self.session_id.as_ref(), client, ids).await?;
+        Ok(rows.iter().map(|row| row.get(0)).collect())
     }
 
     /// Which of these users may come in.
@@ -164,9 +203,6 @@ impl Welcome {
         if let Some(banned) = &user.banned {
             columns.expect(banned, ColumnType::Boolean, "boolean (user.banned)")?;
         }
-        let is_over = |until: &str| {
-            format!("extract(epoch FROM {until}) <= extract(epoch FROM statement_timestamp())")
-        };
         let condition = match (&user.banned, &until) {
             (None, None) => "true".to_owned(),
             (None, Some(until)) => format!("coalesce({}, true)", is_over(until)),
@@ -181,6 +217,11 @@ impl Welcome {
     }
 }
 
+/// SQL: whether this time has come. `extract` takes a time without a zone for one of UTC.
+fn is_over(until: &str) -> String {
+    format!("extract(epoch FROM {until}) <= extract(epoch FROM statement_timestamp())")
+}
+
 fn user_statement(welcome: &Welcome, user: &UserTable) -> String {
     let (table, id) = (user.table.sql(), identifier(&user.id));
     format!(
@@ -188,6 +229,23 @@ fn user_statement(welcome: &Welcome, user: &UserTable) -> String {
         welcome.id.equals(&format!("u.{id}"), "q.u"),
         welcome.condition,
     )
+}
+
+fn session_id_statement(
+    session: &SessionTable,
+    columns: &Columns,
+) -> Result<String, DatabaseError> {
+    let timestamp = "timestamp (session.expires)";
+    columns.expect(&session.expires, ColumnType::Timestamp, timestamp)?;
+    let (table, id) = (session.table.sql(), identifier(&session.id));
+    let expires = format!("s.{}", identifier(&session.expires));
+    // A session without an end is none, as where its row is read.
+    Ok(format!(
+        "SELECT q.i FROM unnest($1::text[]) AS q(i) JOIN {table} AS s ON {} \
+         WHERE isfinite({expires}) AND NOT {}",
+        columns.of(&session.id)?.equals(&format!("s.{id}"), "q.i"),
+        is_over(&expires),
+    ))
 }
 
 fn session_statement(
@@ -297,6 +355,8 @@ mod tests {
         };
         let of_session = columns(&[("id", "text"), ("expires", "text")]);
         let error = session_statement(&session, &of_session, None).unwrap_err();
+        assert!(error.to_string().contains("session.expires"), "{error}");
+        let error = session_id_statement(&session, &of_session).unwrap_err();
         assert!(error.to_string().contains("session.expires"), "{error}");
         let error = session_statement(&session, &columns(&[]), None).unwrap_err();
         assert!(error.to_string().contains("\"expires\""), "{error}");

@@ -58,7 +58,11 @@ impl Control {
     /// How long nothing has to be done if nothing arrives.
     fn pause(&self) -> Duration {
         let now_ms = self.monotonic_ms();
-        let dues = [self.sessions.due_ms(), self.users.due_ms()];
+        let dues = [
+            self.sessions.due_ms(),
+            self.session_ids.due_ms(),
+            self.users.due_ms(),
+        ];
         let due_ms = dues.into_iter().flatten().min();
         let most_ms = match self.outbox.is_empty() {
             true => TICK_MS,
@@ -146,6 +150,12 @@ impl Control {
             permit.send(Job::Sessions(tokens));
         }
         if let Ok(permit) = self.jobs.try_reserve()
+            && let Some(ids) = self.session_ids.next_batch(now_ms)
+        {
+            self.shared.identity.statement();
+            permit.send(Job::SessionIds(ids));
+        }
+        if let Ok(permit) = self.jobs.try_reserve()
             && let Some(users) = self.users.next_batch(now_ms)
         {
             self.shared.identity.statement();
@@ -169,6 +179,10 @@ impl Control {
             Outcome::Sessions(sessions) => {
                 self.on_database(sessions.as_ref().err());
                 self.on_sessions(sessions);
+            }
+            Outcome::SessionIds(ids) => {
+                self.on_database(ids.as_ref().err());
+                self.on_session_ids(ids);
             }
             Outcome::Users(users) => {
                 self.on_database(users.as_ref().err());

@@ -9,8 +9,7 @@ use tokio::time::timeout;
 use tokio_postgres::Client;
 use wire::Lsn;
 
-use super::rows::{RowSql, Sessions, Users};
-use crate::config::{SessionTable, UserTable};
+use super::rows::{RowSql, SessionIds, Sessions, Tables, Users};
 use crate::database::{self, DatabaseError};
 
 /// How long a job may take, its connection included.
@@ -24,6 +23,8 @@ const RECONNECT_MS: u64 = 500;
 pub(super) enum Job {
     /// Whose sessions these are, by what their cookies present.
     Sessions(Vec<String>),
+    /// Which of these sessions have a row.
+    SessionIds(Vec<String>),
     /// Which of these users may come in.
     Users(Vec<String>),
     /// How far the write-ahead log is flushed.
@@ -36,6 +37,8 @@ pub(super) enum Job {
 pub(super) enum Outcome {
     /// The answer to `Sessions`.
     Sessions(Result<Sessions, DatabaseError>),
+    /// The answer to `SessionIds`.
+    SessionIds(Result<SessionIds, DatabaseError>),
     /// The answer to `Users`.
     Users(Result<Users, DatabaseError>),
     /// The answer to `FlushedLsn`.
@@ -48,6 +51,7 @@ impl Outcome {
     fn is_failure(&self) -> bool {
         match self {
             Self::Sessions(answer) => answer.is_err(),
+            Self::SessionIds(answer) => answer.is_err(),
             Self::Users(answer) => answer.is_err(),
             Self::FlushedLsn(answer) => answer.is_err(),
             Self::Probe(answer) => answer.is_err(),
@@ -68,13 +72,6 @@ struct Session {
     rows: RowSql,
 }
 
-/// The tables whose rows are asked for.
-#[derive(Clone, Default)]
-pub(super) struct Tables {
-    pub(super) session: Option<SessionTable>,
-    pub(super) user: Option<UserTable>,
-}
-
 impl Sql {
     pub(super) fn new(connect: ConnectInfo, tables: Tables) -> Self {
         Self {
@@ -91,6 +88,7 @@ impl Sql {
         while let Some(job) = jobs.recv().await {
             let outcome = match job {
                 Job::Sessions(tokens) => Outcome::Sessions(limited(self.sessions(&tokens)).await),
+                Job::SessionIds(ids) => Outcome::SessionIds(limited(self.session_ids(&ids)).await),
                 Job::Users(users) => Outcome::Users(limited(self.users(&users)).await),
                 Job::FlushedLsn => Outcome::FlushedLsn(limited(self.flushed_lsn()).await),
                 Job::Probe => Outcome::Probe(limited(self.probe()).await),
@@ -108,6 +106,11 @@ impl Sql {
     async fn sessions(&mut self, tokens: &[String]) -> Result<Sessions, DatabaseError> {
         let Session { client, rows } = self.session().await?;
         rows.sessions(client, tokens).await
+    }
+
+    async fn session_ids(&mut self, ids: &[String]) -> Result<SessionIds, DatabaseError> {
+        let Session { client, rows } = self.session().await?;
+        rows.session_ids(client, ids).await
     }
 
     async fn users(&mut self, users: &[String]) -> Result<Users, DatabaseError> {
@@ -155,8 +158,7 @@ impl Sql {
             // Set until proven otherwise, so that an attempt that is cut off counts as failed.
             self.failed_at = Some(Instant::now());
             let client = database::connect(&self.connect).await?;
-            let Tables { session, user } = &self.tables;
-            let rows = RowSql::prepare(&client, session.as_ref(), user.as_ref()).await?;
+            let rows = RowSql::prepare(&client, &self.tables).await?;
             self.failed_at = None;
             self.session = Some(Session { client, rows });
         }

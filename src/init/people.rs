@@ -6,7 +6,8 @@ use replication::Rules;
 
 use crate::catalog::{Catalog, Table, parts};
 use crate::config::{
-    Identity, Membership, MembershipSource, OrganizationTable, SessionTable, TableName, UserTable,
+    Identity, Membership, MembershipSource, OrganizationTable, SessionRows, SessionTable,
+    TableName, UserTable,
 };
 
 /// Who signs people in, as far as the tables tell.
@@ -84,7 +85,11 @@ impl People {
 
     /// The same as a node reads them.
     pub(crate) fn parts(&self) -> Vec<parts::Part> {
-        parts::parts_of(&self.identity, self.library != Library::Unknown)
+        let asked = match self.library {
+            Library::Unknown => SessionRows::Nothing,
+            _ => SessionRows::Whole,
+        };
+        parts::parts_of(&self.identity, asked)
     }
 }
 

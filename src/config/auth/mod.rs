@@ -45,6 +45,35 @@ pub(crate) struct OwnTokens {
     pub(crate) cookie: String,
 }
 
+impl Auth {
+    /// What is asked of the table of sessions, where there is one.
+    pub(crate) fn asks_of_sessions(&self) -> SessionRows {
+        let is_on = |mode: &Mode| self.modes.contains(mode);
+        if [Mode::BetterAuth, Mode::Session].iter().any(is_on) {
+            return SessionRows::Whole;
+        }
+        // The encrypted tokens of libraries have a `jti` of their own, which is no row's.
+        let has_others = [Mode::NextAuth, Mode::AuthJs, Mode::Auth0]
+            .iter()
+            .any(is_on);
+        match [Mode::Jwt, Mode::Jwks].iter().any(is_on) && !has_others {
+            true => SessionRows::Existence,
+            false => SessionRows::Nothing,
+        }
+    }
+}
+
+/// What is asked of the table of sessions.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum SessionRows {
+    /// Who a session is, by what its cookie presents.
+    Whole,
+    /// Whether the session that a token names, as its `jti`, has not been ended.
+    Existence,
+    /// Nothing: the log tells which session was ended.
+    Nothing,
+}
+
 /// Checks `[auth]`, with the secrets that the application's own variables name.
 pub(super) fn auth(
     raw: &Raw,
