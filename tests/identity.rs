@@ -21,6 +21,8 @@ on_both_drivers!(
     without_the_application_nobody_comes_in_and_later_nobody_stays,
     a_token_is_verified_by_the_keys_that_its_issuer_publishes,
     a_row_of_a_session_is_a_user,
+    what_the_database_does_not_know_the_application_may,
+    a_token_counts_only_while_its_session_has_a_row,
     who_is_banned_or_gone_does_not_come_in,
     a_storm_of_sessions_costs_few_statements,
     a_session_may_say_itself_where_its_user_belongs,
@@ -262,6 +264,68 @@ fn a_row_of_a_session_is_a_user(driver: Driver) {
         !world.node.log().contains(&token("1")),
         "no token is logged"
     );
+}
+
+fn what_the_database_does_not_know_the_application_may(driver: Driver) {
+    let application = Application::start(session_of);
+    let world = rows(driver, |config| {
+        config
+            .set("auth.mode", "[\"session\", \"introspection\"]")
+            .text("auth.introspection.url", &application.url("/session"))
+    });
+    sign_in(&world, "alice", "1", "1 hour");
+    let of_both = |name: &str, user: &str| {
+        let token = token(name);
+        with_cookie(&format!("authjs.session-token={token}; session={user}"))
+    };
+    let stream = world.node.stream(&of_both("1", "bob"));
+    assert_eq!(stream.connected["userId"], "alice");
+    assert_eq!(application.asked().len(), 0, "a row says enough");
+    let stream = world.node.stream(&of_both("2", "bob"));
+    assert_eq!(stream.connected["userId"], "bob");
+    let (status, _) = status_of(&world, &of_both("2", "nobody"));
+    assert_eq!(status, 401);
+}
+
+/// A token of the application's own for the session with this row.
+fn naming(row: &str) -> Request {
+    let now = sessions::seconds_since_1970();
+    let claims = json!({ "sub": "alice", "exp": now + 600, "jti": row });
+    with_cookie(&format!("session={}", sessions::signed(&claims, SECRET)))
+}
+
+fn a_token_counts_only_while_its_session_has_a_row(driver: Driver) {
+    let database = Database::new();
+    database.connect().run(TABLES);
+    // A table of this kind has no tokens, and nobody but the application may read who they belong to.
+    database.connect().run(
+        r#"REVOKE SELECT ON "Session" FROM tailrace;
+           GRANT SELECT (id, expires) ON "Session" TO tailrace"#,
+    );
+    let config = Config::new(&database, driver)
+        .without("membership.table")
+        .set("membership.none", "true")
+        .set("auth.mode", "[\"jwt\"]")
+        .text("session.table", "Session");
+    let node = Node::start(&config);
+    let world = World { node, database };
+    sign_in(&world, "alice", "1", "1 hour");
+    sign_in(&world, "alice", "2", "-1 minute");
+    let mut stream = world.node.stream(&naming("row-1"));
+    assert_eq!(stream.connected["userId"], "alice");
+    for row in ["row-2", "row-3"] {
+        let (status, _) = status_of(&world, &naming(row));
+        assert_eq!(status, 401, "{row}");
+    }
+    world.database.connect().run("DELETE FROM \"Session\"");
+    let bye = stream.control("bye").json();
+    assert_eq!(bye["reason"], "session_revoked");
+    let (status, body) = status_of(&world, &naming("row-1"));
+    assert_eq!(
+        (status, &body["error"]["code"]),
+        (401, &json!("unauthenticated"))
+    );
+    assert_eq!(world.node.readiness()["ready"], true);
 }
 
 fn who_is_banned_or_gone_does_not_come_in(driver: Driver) {
