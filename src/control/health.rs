@@ -32,6 +32,7 @@ impl Control {
             _ => {}
         }
         self.probe_at = error.map(|_| Instant::now() + Duration::from_millis(PROBE_MS));
+        self.look_at_trust(self.monotonic_ms());
         self.say_trouble();
     }
 
@@ -43,6 +44,8 @@ impl Control {
             None if is_news => tracing::info!("the application can be asked again"),
             _ => {}
         }
+        // Before `/readyz` says that all is well, it is.
+        self.look_at_trust(self.monotonic_ms());
         self.say_trouble();
     }
 
