@@ -3,7 +3,7 @@
 //! Accepted is one spelling only: three parts of base64url without padding and without stray bits.
 //! The algorithm is the key's to name, never the token's: what the header says about it must agree,
 //! and whatever else it says about keys (`jwk`, `jku`, `x5u`, `x5c`) is not looked at. Keys in sets
-//! are in `jwks.rs`; which claim is the user is decided in `claims.rs`.
+//! are in `jwks.rs`; which claim is the user is decided in `identity.rs`.
 
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;

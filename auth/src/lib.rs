@@ -21,7 +21,6 @@ mod jwe;
 pub mod jwks;
 pub mod jwt;
 pub mod limits;
-mod policy;
 mod secret;
 mod settings;
 mod time;
@@ -31,7 +30,6 @@ mod verifier;
 pub use error::{IdentityError, TokenError};
 pub use fingerprint::Fingerprint;
 pub use identity::{ClaimRules, Identity, OrganisationClaim, SessionRow};
-pub use policy::Policy;
 pub use secret::Secret;
 pub use settings::{
     AUTH_JS_COOKIE, AUTH0_COOKIE, BETTER_AUTH_COOKIE, Method, NEXT_AUTH_COOKIE, Settings,

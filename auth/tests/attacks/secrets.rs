@@ -3,7 +3,7 @@
 use std::fmt::{Debug, Display};
 
 use auth::introspection::AnswerRules;
-use auth::{Answered, Introspect, Policy, RowQuestion};
+use auth::{Answered, Introspect, RowQuestion};
 
 use super::*;
 
@@ -28,7 +28,6 @@ macro_rules! assert_has_not {
 assert_has_not!(Secret: Debug, Display, PartialEq, PartialOrd);
 assert_has_not!(Settings: Debug, Display);
 assert_has_not!(Method: Debug, Display);
-assert_has_not!(Policy: Debug, Display);
 assert_has_not!(Verifier: Debug, Display);
 assert_has_not!(Verdict: Debug, Display);
 assert_has_not!(RowQuestion: Debug, Display);
