@@ -135,7 +135,8 @@ fn one_question_serves_all_who_present_the_same(driver: Driver) {
 fn without_the_application_nobody_comes_in_and_later_nobody_stays(driver: Driver) {
     let application = Application::start(session_of);
     let world = World::with(driver, |config| {
-        asking(config, &application).text("auth.grace", "3s")
+        // Longer than an idle log may be silent, so that only the application is missed.
+        asking(config, &application).text("auth.grace", "8s")
     });
     let mut stream = world.node.stream(&with_cookie("session=ada"));
     application.be_away(true);
