@@ -8,6 +8,8 @@ use super::{
     Application, Browser, TASKS, all_end, all_live, bare, empty_database, is_refused_by_both,
     logs_are_free_of, open_on_both, publish, text, with_cookie, with_token,
 };
+use crate::support::commands::tailrace;
+use crate::support::directory::Directory;
 use crate::support::{Config, Database, Pair, Request};
 
 /// An application, an organisation in it, and two nodes beside it.
@@ -281,6 +283,64 @@ fn with_another_secret() -> Pair {
         let secret = "[\"another secret than the application's, long enough\"]";
         better_auth(bare(config)).set("auth.better_auth.secret", secret)
     })
+}
+
+#[test]
+fn what_init_takes_of_the_tables_is_enough() {
+    let database = empty_database();
+    let application = Application::start("better-auth.mjs", Some(&database), []);
+    database.connect().run(TASKS);
+    let directory = Directory::new();
+    let file = directory.join("tailrace.toml");
+    let url = database.owner_url();
+    let role = format!("node_{}", database.name());
+    let said = tailrace([
+        "init",
+        "--apply",
+        "--yes",
+        "--database-url",
+        &url,
+        "--role",
+        &role,
+        "--output",
+        &file,
+    ]);
+    assert_eq!(said.status, 0, "{}{}", said.out, said.error);
+    let written = std::fs::read_to_string(&file).expect("it was written");
+    let written: toml::Table = written.parse().expect("it is TOML");
+    // Its own, in the place of what tests have otherwise: the role with just its rights, above all.
+    let pair = Pair::on(database, |config| {
+        let tables = written
+            .iter()
+            .filter_map(|(name, table)| Some((name, table.as_table()?)));
+        let keys = tables.flat_map(|(name, table)| {
+            table
+                .iter()
+                .map(move |(key, value)| (format!("{name}.{key}"), value.to_string()))
+        });
+        keys.filter(|(key, _)| !key.starts_with("http.") && !key.starts_with("engine."))
+            .fold(bare(config), |config, (key, value)| {
+                config.set(&key, &value)
+            })
+            .env("BETTER_AUTH_SECRET", SECRET)
+    });
+    let world = World { pair, application };
+    let (mut alice, acme) = world.owner();
+    let mut bob = world.sign_up("bob");
+    alice.invite(&acme, "bob", &mut bob);
+    let request = with_cookie(&acme, &bob.browser.cookie());
+    let mut removed = open_on_both(&world.pair, &request);
+    all_live(&world.pair, &mut removed, &acme, "both");
+    let mut signed_out = open_on_both(&world.pair, &with_cookie(&acme, &alice.browser.cookie()));
+    let body = json!({ "memberIdOrEmail": "bob@app.example", "organizationId": acme });
+    alice
+        .browser
+        .post("/api/auth/organization/remove-member", &body);
+    all_end(removed, "membership_revoked");
+    all_live(&world.pair, &mut signed_out, &acme, "one");
+    alice.browser.post("/api/auth/sign-out", &json!({}));
+    all_end(signed_out, "session_revoked");
+    is_refused_by_both(&world.pair, &request, 403);
 }
 
 #[test]
