@@ -127,7 +127,7 @@ pub fn jwks(input: &[u8]) {
     }
 }
 
-/// Answers of an application: whoever they name is somebody, whose session has not ended.
+/// Answers of an application: whoever they name is somebody, whose session has an end that is to come.
 pub fn introspection(input: &[u8]) {
     let verifier = Verifier::new(Settings {
         methods: vec![Method::Introspection {
@@ -147,7 +147,7 @@ pub fn introspection(input: &[u8]) {
             assert!(
                 identity
                     .expires_ms
-                    .is_none_or(|expires_ms| expires_ms > NOW_MS)
+                    .is_some_and(|expires_ms| expires_ms > NOW_MS)
             );
         }
         Err(error) => assert!(!error.to_string().is_empty()),
