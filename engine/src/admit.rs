@@ -24,6 +24,12 @@ pub(crate) struct HeldStream {
     pub(crate) since_ms: u64,
 }
 
+impl HeldStream {
+    pub(crate) fn awaited(&self) -> Awaited {
+        self.awaited
+    }
+}
+
 /// What a held stream is told when the position is reached.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Awaited {

@@ -153,6 +153,10 @@ impl Engine {
                 self.counters.resets[reason.index()] += 1;
                 self.empty_page(self.applied())
             }
+            // The session may have ended with the wait: what came then is for whoever asks again.
+            None if self.has_expired(now, slot) => {
+                self.empty_page(self.place_before(slot, sequence))
+            }
             None => self.collect(slot, sequence, i64::MIN, None),
         };
         page.is_reset =
@@ -181,18 +185,30 @@ impl Engine {
 
     /// The time of a page that waits is over.
     pub(crate) fn end_wait(&mut self, now: Now, slot: u32) {
-        let page = match self.table[slot].state {
-            // It has everything up to the position that it named.
-            State::Held => self.empty_page(self.held_for[&slot]),
-            State::InStep => self.empty_page(self.applied()),
-            _ => {
-                let record = &mut self.table[slot];
-                record.bits.set(Bits::PARKED, false);
+        match self.table[slot].state {
+            State::Held => self.end_held_wait(now, slot),
+            state => {
+                if state == State::InStep {
+                    // Its class may have been shown less than there is.
+                    self.pull(slot);
+                }
+                self.table[slot].bits.set(Bits::PARKED, false);
                 self.make_ready(slot);
-                return;
             }
-        };
-        self.answer_page(now, slot, &page);
+        }
+    }
+
+    fn end_held_wait(&mut self, now: Now, slot: u32) {
+        let id = self.held_for[&slot];
+        match self.held[&(id, slot)].awaited() {
+            // It has everything up to the position that it named.
+            Awaited::Page(from) if from.since == PageSince::After(id) => {
+                let page = self.empty_page(id);
+                self.answer_page(now, slot, &page);
+            }
+            // It waits for the end of the past: what there was is not known yet.
+            _ => self.refuse_page(now, slot, CloseReason::Lagging),
+        }
     }
 
     /// Answers a page that cannot be had.
@@ -352,6 +368,15 @@ impl Engine {
     fn is_full(&self, slot: u32, page: &Page, bytes: usize) -> bool {
         let count = page.frames.len();
         count >= usize::from(self.terms_of(slot).limit) || (count > 0 && bytes > PAGE_BYTES_MAX)
+    }
+
+    /// The position before the first event after a sequence, admitted or not.
+    fn place_before(&self, slot: u32, sequence: u64) -> EventId {
+        let next = self.log.recall_next(self.reading_of(slot), sequence);
+        next.map_or(self.applied(), |(_, frame)| EventId {
+            index: frame.id().index.saturating_sub(1),
+            ..frame.id()
+        })
     }
 
     fn empty_page(&self, position: EventId) -> Page {

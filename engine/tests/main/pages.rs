@@ -1,8 +1,12 @@
 //! Pages of history: from a position, a time or now, with both verdicts, and with a wait.
 
+use bytes::Bytes;
+use engine::limits;
 use expect_test::expect;
+use wire::{Batch, EventId, PageRequest, PageSince, Purpose};
 
 use crate::script::{check, check_with_log};
+use crate::world::{World, commit, frame, grant, organisation, position};
 
 #[test]
 fn a_page_holds_what_came_after_an_id_and_says_where_it_ends() {
@@ -251,6 +255,99 @@ fn a_page_waits_until_the_past_has_been_read() {
               a is finished
         "#]],
     );
+}
+
+#[test]
+fn a_page_whose_wait_ends_in_the_past_is_not_told_that_nothing_was_there() {
+    check(
+        "
+        past 40
+        page a acme alice wait=5s
+        page b acme alice at=1 wait=5s
+        page c acme alice unknown wait=5s
+        tick 6s
+        commit 20 acme:one
+        ",
+        expect![[r#"
+            past 40
+            page a acme alice wait=5s
+            page b acme alice at=1 wait=5s
+            page c acme alice unknown wait=5s
+            tick 6s
+            < a HTTP/1.1 503 Service Unavailable {"error":{"code":"not_ready","message":"the node has not caught up with PostgreSQL yet"}}
+              a is finished
+            < b HTTP/1.1 503 Service Unavailable {"error":{"code":"not_ready","message":"the node has not caught up with PostgreSQL yet"}}
+              b is finished
+            < c HTTP/1.1 503 Service Unavailable {"error":{"code":"not_ready","message":"the node has not caught up with PostgreSQL yet"}}
+              c is finished
+              closed: lagging, 0 events, 5000 ms
+              closed: lagging, 0 events, 5000 ms
+              closed: lagging, 0 events, 5000 ms
+            commit 20 acme:one
+        "#]],
+    );
+}
+
+/// Lets a page wait on a connection of its own.
+fn wait(world: &mut World, descriptor: i32, wait_ms: u32, expires_ms: Option<u64>) {
+    world.accept(descriptor);
+    let request = b"GET /api/realtime/history HTTP/1.1\r\nhost: tailrace.test\r\n\r\n";
+    world.bytes(descriptor, request);
+    let user = format!("user {descriptor}");
+    let mut grant = grant(world.id_of(descriptor), "acme", &user);
+    grant.head = Bytes::new();
+    grant.expires_ms = expires_ms;
+    grant.purpose = Purpose::Page(PageRequest {
+        since: PageSince::Newest,
+        limit: 50,
+        wait_ms,
+    });
+    world.batch(Batch::Grant(Box::new(grant)));
+}
+
+/// The position that a page was told, and whether it was shown this event.
+fn told(world: &World, descriptor: i32, id: EventId) -> (EventId, bool) {
+    let received = &world.kernel.sockets[&descriptor].received;
+    let text = std::str::from_utf8(received).unwrap();
+    let position = text.split_once("x-tailrace-position: ").unwrap().1;
+    let position = position.lines().next().unwrap().parse().unwrap();
+    (position, text.contains(&format!("\"id\":\"{id}\"")))
+}
+
+#[test]
+fn a_page_is_not_shown_what_comes_after_the_end_of_its_session_nor_told_that_it_was() {
+    let mut world = World::new(1024 * 1024);
+    let expires_ms = world.now.wall_ms + 1_500;
+    wait(&mut world, 1, 60_000, Some(expires_ms));
+    world.pass(1_000);
+    // Nobody looks at deadlines before the next second.
+    world.now.monotonic_ms += 700;
+    let id = position(0x20, 1);
+    let event = frame(organisation("acme"), "one", id, 1);
+    world.batch(commit(0x20, vec![event]));
+    world.settle();
+    let before = EventId { index: 0, ..id };
+    assert_eq!(told(&world, 1, id), (before, false));
+}
+
+/// More pages than a sweep takes at a time: some are not reached when their wait is over.
+#[test]
+fn a_page_whose_wait_ends_while_its_class_is_swept_is_not_told_more_than_it_was_shown() {
+    let mut world = World::new(1024 * 1024);
+    let waits = 2 * limits::GROUP_MAX as i32;
+    for descriptor in 1..=waits {
+        wait(&mut world, descriptor, 5_000, None);
+    }
+    world.pass(4_999);
+    world.now.monotonic_ms += 2_000;
+    let id = position(0x20, 1);
+    let event = frame(organisation("acme"), "one", id, 1);
+    world.batch(commit(0x20, vec![event]));
+    world.settle();
+    for descriptor in 1..=waits {
+        let (position, is_shown) = told(&world, descriptor, id);
+        assert!(is_shown || position < id, "{position}");
+    }
 }
 
 #[test]
