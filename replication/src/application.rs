@@ -185,7 +185,20 @@ impl<'a> Application<'a> {
 impl Said<'_> {
     fn channel(&self, event_type: &Name) -> Result<Name, Objection> {
         match (&self.channel, &self.user) {
-            (Some(channel), _) => name_of("channel", channel),
+            (Some(channel), user) => {
+                let channel = name_of("channel", channel)?;
+                let whose = channel.user_of_channel();
+                if whose.is_some() && whose != user.as_deref() {
+                    // Whoever says so means that nobody else is shown it.
+                    let message = format!(
+                        "\"channel\": {:?} is that user's own, and the event is for somebody else: \
+                         address them by \"userId\"",
+                        channel.as_str()
+                    );
+                    return Err(Refused::Nobody.because(message));
+                }
+                Ok(channel)
+            }
             (None, Some(user)) => Ok(Name::channel_of_user(user)),
             (None, None) if self.global => name_of("channel", GLOBAL_CHANNEL),
             // `property.viewed` and `property:viewed` belong to `property`.
@@ -272,6 +285,25 @@ mod tests {
         ] {
             let content = format!(r#"{{"type":"horse:shared:twice",{members}}}"#);
             assert_eq!(parsed(&content).unwrap().channel.as_str(), channel);
+        }
+    }
+
+    #[test]
+    fn the_channel_of_a_user_is_for_that_user_alone() {
+        for (channel, members, is_taken) in [
+            ("user:42", r#""userId":"42""#, true),
+            ("user:42", r#""userId":"42","organizationId":"o""#, true),
+            ("user:42", r#""organizationId":"o""#, false),
+            ("user:42", r#""userId":"7""#, false),
+            ("user:", r#""global":true"#, false),
+            (r"\u0075ser:42", r#""global":true"#, false),
+            ("user", r#""organizationId":"o""#, true),
+            ("users:42", r#""organizationId":"o""#, true),
+        ] {
+            let content = format!(r#"{{"type":"a","channel":"{channel}",{members}}}"#);
+            let refused = parsed(&content).err();
+            let expected = (!is_taken).then_some(Refused::Nobody);
+            assert_eq!(refused, expected, "{content}");
         }
     }
 

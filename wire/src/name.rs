@@ -45,6 +45,12 @@ impl Name {
         }
     }
 
+    /// Whose channel it is, where it has the form `user:<id>`.
+    pub fn user_of_channel(&self) -> Option<&str> {
+        let (kind, user) = self.0.split_once(':')?;
+        (kind == USER_CHANNEL).then_some(user)
+    }
+
     /// The text.
     pub fn as_str(&self) -> &str {
         &self.0
