@@ -149,6 +149,9 @@ pub enum TicketOutcome {
     NotFound,
     /// The stream is somebody else's, and was left as it is.
     Foreign,
+    /// The fresh session does not claim the stream's organisation, or not in this role: it was left as it
+    /// is.
+    NotAMember,
 }
 
 /// How a stream began.

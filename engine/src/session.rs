@@ -4,7 +4,7 @@
 //! When these are looked at is in `deadlines`; that a stream is closed because a right ended is in
 //! `intake`.
 
-use wire::{CloseReason, Extension, Key, Renewal};
+use wire::{CloseReason, Extension, Key, Renewal, Scope};
 
 use crate::driver::{Notice, TicketOutcome};
 use crate::record::{Bits, State};
@@ -101,6 +101,7 @@ impl Engine {
             Some(slot) if self.table[slot].user != renewal.user => TicketOutcome::Foreign,
             // Its session has ended, though its `bye` is not due before the next scan.
             Some(slot) if self.has_expired(now, slot) => TicketOutcome::NotFound,
+            Some(slot) if !self.is_claimed(slot, renewal) => TicketOutcome::NotAMember,
             Some(slot) => {
                 self.table[slot].session = renewal.session.hash64();
                 self.move_expiry(now, slot, Self::expiry(now, renewal.expires_ms));
@@ -108,6 +109,17 @@ impl Engine {
             }
         };
         self.answer_ticket(renewal.ticket, outcome);
+    }
+
+    /// Whether a fresh session vouches for what the stream is shown, where nobody else does.
+    fn is_claimed(&self, slot: u32, renewal: &Renewal) -> bool {
+        let key = &self.classes[self.table[slot].class as usize].key;
+        match (&renewal.claims, key.scope) {
+            (Some(claims), Scope::Organisation(organisation)) => claims.iter().any(|claimed| {
+                claimed.organisation == organisation && key.filter.is_of_roles(&claimed.roles)
+            }),
+            (None, _) | (_, Scope::Nothing | Scope::Everything) => true,
+        }
     }
 
     /// The end of a session has moved.

@@ -227,6 +227,10 @@ impl Control {
             user: self.keys.user(&identity.user),
             session: self.keys.session(&identity.session),
             expires_ms: identity.expires_ms,
+            claims: identity
+                .organisations
+                .as_ref()
+                .map(|claims| verdict::claimed(claims, &self.keys)),
         };
         let admit = Admit {
             asker: petition.connection,

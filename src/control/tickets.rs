@@ -92,6 +92,10 @@ impl Holder {
                 RefusalCode::Forbidden,
                 "the stream is somebody else's, or was opened with another kind of credential",
             ),
+            TicketOutcome::NotAMember => Refusal::new(
+                RefusalCode::NotAMember,
+                "the fresh session does not vouch for the stream's organisation in this role: open another",
+            ),
         };
         self.refuse(&refusal)
     }
@@ -145,6 +149,8 @@ mod tests {
         assert_eq!(status(&foreign), "HTTP/1.1 403 Forbidden");
         let gone = holder.answer(TicketOutcome::NotFound);
         assert_eq!(status(&gone), "HTTP/1.1 404 Not Found");
+        let unclaimed = holder.answer(TicketOutcome::NotAMember);
+        assert_eq!(status(&unclaimed), "HTTP/1.1 403 Forbidden");
         assert!(tickets.close(two).is_none());
         assert!(tickets.close(one).is_some());
     }

@@ -1,9 +1,11 @@
 //! Grants: from what was wanted and where the user belongs to what an engine is told. Pure.
 
+use std::collections::BTreeMap;
+
 use bytes::Bytes;
 use replication::Place;
 use wire::http::stream_head;
-use wire::{ConnectionId, Filter, Grant, Keys, Name, Purpose, Scope, json};
+use wire::{Claimed, ConnectionId, Filter, Grant, Key, Keys, Name, Purpose, Scope, json};
 
 use super::admission::Draft;
 
@@ -64,6 +66,22 @@ pub(super) fn service_scope(organisation: Option<&str>, keys: &Keys) -> Scope {
         Some("*") => Scope::Everything,
         Some(name) => Scope::Organisation(keys.organisation(name)),
     }
+}
+
+/// What a session claims, as an engine compares it: each organisation once, with all its roles.
+pub(super) fn claimed(claims: &[auth::OrganisationClaim], keys: &Keys) -> Vec<Claimed> {
+    let mut all = BTreeMap::<Key, Vec<Name>>::new();
+    for claim in claims {
+        let organisation = keys.organisation(&claim.organisation);
+        let known = all.entry(organisation).or_default();
+        known.extend(roles(claim.role.as_deref()));
+    }
+    all.into_iter()
+        .map(|(organisation, roles)| Claimed {
+            organisation,
+            roles,
+        })
+        .collect()
 }
 
 /// A role that is no name cannot stand in a route either.
@@ -164,6 +182,33 @@ mod tests {
         slot: 3,
         generation: 4,
     };
+
+    #[test]
+    fn a_renewed_stream_is_compared_with_all_roles_that_are_claimed() {
+        let claim = |organisation: &str, role: Option<&str>| auth::OrganisationClaim {
+            organisation: organisation.to_owned(),
+            role: role.map(str::to_owned),
+        };
+        let claims = [
+            claim("acme", Some("owner")),
+            claim("globex", None),
+            claim("acme", Some("admin, billing")),
+        ];
+        let all = claimed(&claims, &keys());
+        let of = |name: &str| {
+            let organisation = keys().organisation(name);
+            all.iter()
+                .find(|claimed| claimed.organisation == organisation)
+                .unwrap()
+        };
+        let granted = |role| draft(&["c"], None).wanted.filter(roles(role));
+        assert_eq!(all.len(), 2);
+        // As a session that claims the same is granted it.
+        assert!(granted(Some("owner,admin, billing")).is_of_roles(&of("acme").roles));
+        assert!(granted(None).is_of_roles(&of("globex").roles));
+        assert!(!granted(Some("owner")).is_of_roles(&of("acme").roles));
+        assert!(!granted(None).with_every_role().is_of_roles(&[]));
+    }
 
     #[test]
     fn a_member_is_let_into_its_organisation_with_its_roles() {

@@ -62,6 +62,12 @@ impl Filter {
         self.with_subscription(join(&self.channels, channels), join(&self.types, types))
     }
 
+    /// Whether it is held by somebody with just these roles, in whatever order.
+    pub fn is_of_roles(&self, roles: &[Name]) -> bool {
+        let same = Self::new(Vec::new(), Vec::new(), roles.to_vec());
+        !self.every_role && self.roles == same.roles
+    }
+
     /// The channels, sorted; none means all.
     pub fn channels(&self) -> &[Name] {
         &self.channels

@@ -5,7 +5,7 @@
 
 use bytes::Bytes;
 
-use crate::{CloseReason, ConnectionId, EventId, Filter, Format, Key};
+use crate::{CloseReason, ConnectionId, EventId, Filter, Format, Key, Name};
 
 /// Lets a connection into its topics.
 #[derive(Clone, Debug)]
@@ -85,7 +85,7 @@ pub enum PageSince {
 }
 
 /// A stream goes on under a fresh session of the same user.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Renewal {
     /// The stream.
     pub connection: ConnectionId,
@@ -97,6 +97,18 @@ pub struct Renewal {
     pub session: Key,
     /// When it ends, in milliseconds since 1970.
     pub expires_ms: Option<u64>,
+    /// Where membership is a claim of the session: what the fresh one claims. A stream of anything else
+    /// is left as it is. `None` where memberships are known, and their end closes streams.
+    pub claims: Option<Vec<Claimed>>,
+}
+
+/// A membership that a session claims.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Claimed {
+    /// The organisation.
+    pub organisation: Key,
+    /// The roles in it.
+    pub roles: Vec<Name>,
 }
 
 /// A session lasts longer, or shorter, than was known: its streams live until then.

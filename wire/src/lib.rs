@@ -31,7 +31,7 @@ pub use connection::ConnectionId;
 pub use filter::{Filter, Format, TypePattern};
 pub use frame::{Audience, Frame, FrameWriter, Source, Topic};
 pub use grant::{
-    Extension, Grant, PageRequest, PageSince, Purpose, Refuse, Renewal, Resume, Scope,
+    Claimed, Extension, Grant, PageRequest, PageSince, Purpose, Refuse, Renewal, Resume, Scope,
 };
 pub use id::{EventId, Lsn, ParseIdError};
 pub use key::{Key, Keys};

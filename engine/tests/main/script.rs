@@ -25,8 +25,9 @@ use std::fmt::Write as _;
 use engine::{Close, Command, Notice, SubscriptionChange};
 use expect_test::Expect;
 use wire::{
-    Audience, Batch, CloseReason, Extension, Filter, Gap, GapReason, Grant, Lsn, Name, PageRequest,
-    PageSince, Purpose, Renewal, Resume, Revocation, RevocationScope, Scope, Start, Topic,
+    Audience, Batch, Claimed, CloseReason, Extension, Filter, Gap, GapReason, Grant, Lsn, Name,
+    PageRequest, PageSince, Purpose, Renewal, Resume, Revocation, RevocationScope, Scope, Start,
+    Topic,
 };
 
 use crate::world::{World, commit, frame, grant, key, name, organisation, position};
@@ -147,13 +148,23 @@ impl Play {
                     reason: CloseReason::Done,
                 });
             }
-            ["renew", client, user, session, time] => {
+            ["renew", client, user, session, time, ref claims @ ..] => {
+                // Such as `acme:owner`; one that is not there claims nothing.
+                let claims = claims.iter().map(|claim| {
+                    let (organisation, role) = claim.split_once(':').unwrap_or((claim, ""));
+                    Claimed {
+                        organisation: key(organisation),
+                        roles: Name::new(role).ok().into_iter().collect(),
+                    }
+                });
+                let claims: Vec<Claimed> = claims.collect();
                 let renewal = Renewal {
                     connection: self.world.id_of(self.clients[client].0),
                     ticket: 3,
                     user: key(user),
                     session: key(session),
                     expires_ms: Some(self.world.now.wall_ms + seconds(time) * 1000),
+                    claims: (!claims.is_empty()).then_some(claims),
                 };
                 self.world.batch(Batch::Renew(Box::new(renewal)));
             }

@@ -76,6 +76,40 @@ fn nobody_renews_the_stream_of_another() {
 }
 
 #[test]
+fn a_stream_is_renewed_for_what_the_fresh_session_claims_alone() {
+    check(
+        "
+        stream a acme alice expires=90s
+        renew a alice fresh 3600s globex
+        renew a alice fresh 3600s acme:owner
+        renew a alice fresh 100s globex:owner acme
+        sign-out alice
+        tick 102s
+        ",
+        expect![[r#"
+            stream a acme alice expires=90s
+            < a HTTP/1.1 200 OK
+            < a connected live e.1.0.0
+            renew a alice fresh 3600s globex
+              ticket 3: NotAMember
+            renew a alice fresh 3600s acme:owner
+              ticket 3: NotAMember
+            renew a alice fresh 100s globex:owner acme
+              ticket 3: Done
+            sign-out alice
+            tick 102s
+            < a heartbeat e.1.0.0
+            < a auth
+            < a heartbeat e.1.0.0
+            < a heartbeat e.1.0.0
+            < a bye session_expired
+              a is closed
+              closed: session_expired, 0 events, 100000 ms
+        "#]],
+    );
+}
+
+#[test]
 fn a_renewed_stream_is_revoked_with_its_new_session() {
     check(
         "

@@ -94,6 +94,7 @@ impl Run {
                 user: key(user),
                 session,
                 expires_ms: Some(expires_ms),
+                claims: None,
             })),
             _ => Batch::Extend(Extension {
                 session,
