@@ -152,6 +152,8 @@ pub enum TicketOutcome {
     /// The fresh session does not claim the stream's organisation, or not in this role: it was left as it
     /// is.
     NotAMember,
+    /// The stream would name more channels or types than one may, and was left as it is.
+    TooMany,
 }
 
 /// How a stream began.

@@ -60,6 +60,10 @@ pub const PAGE_BYTES_MAX: usize = 256 * 1024;
 /// page then ends there, and its position says so.
 pub const PAGE_SCAN_MAX: usize = 16_384;
 
+/// The most channels, and the most types, that a stream may name, however often some are added: each is
+/// compared with each event. As many as a URL may name.
+pub const SUBSCRIPTION_NAMES_MAX: usize = wire::http::QUERY_NAMES_MAX;
+
 /// How often the deadlines of all connections are looked at, in milliseconds.
 pub const SCAN_MS: u64 = 1_000;
 

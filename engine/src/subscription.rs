@@ -8,6 +8,7 @@ use wire::{CloseReason, ConnectionId, Key};
 use crate::class::ClassKey;
 use crate::command::SubscriptionChange;
 use crate::driver::TicketOutcome;
+use crate::limits::SUBSCRIPTION_NAMES_MAX;
 use crate::record::{Bits, State};
 use crate::session::owner_of;
 use crate::{Engine, Now};
@@ -22,10 +23,7 @@ impl Engine {
         change: SubscriptionChange,
     ) {
         let outcome = match self.find_own(connection, owner) {
-            Ok(slot) => {
-                self.change_filter(slot, change);
-                TicketOutcome::Done
-            }
+            Ok(slot) => self.change_filter(slot, change),
             Err(outcome) => outcome,
         };
         self.answer_ticket(ticket, outcome);
@@ -61,7 +59,7 @@ impl Engine {
         Ok(slot)
     }
 
-    fn change_filter(&mut self, slot: u32, change: SubscriptionChange) {
+    fn change_filter(&mut self, slot: u32, change: SubscriptionChange) -> TicketOutcome {
         let key = self.classes[self.table[slot].class as usize].key.clone();
         let filter = match change {
             SubscriptionChange::Add { channels, types } => key.filter.with_added(channels, types),
@@ -69,6 +67,9 @@ impl Engine {
                 key.filter.with_subscription(channels, types)
             }
         };
+        if filter.channels().len().max(filter.types().len()) > SUBSCRIPTION_NAMES_MAX {
+            return TicketOutcome::TooMany;
+        }
         if self.table[slot].state == State::InStep {
             self.pull(slot);
         }
@@ -81,5 +82,6 @@ impl Engine {
         self.table[slot].bits.set(Bits::SUBSCRIPTION, true);
         self.behind[self.table[slot].side as usize].is_waiting = false;
         self.make_ready(slot);
+        TicketOutcome::Done
     }
 }

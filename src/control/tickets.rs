@@ -96,6 +96,10 @@ impl Holder {
                 RefusalCode::NotAMember,
                 "the fresh session does not vouch for the stream's organisation in this role: open another",
             ),
+            TicketOutcome::TooMany => Refusal::new(
+                RefusalCode::InvalidParameter,
+                "the stream would name too many channels or types: replace them with PUT",
+            ),
         };
         self.refuse(&refusal)
     }
@@ -151,6 +155,8 @@ mod tests {
         assert_eq!(status(&gone), "HTTP/1.1 404 Not Found");
         let unclaimed = holder.answer(TicketOutcome::NotAMember);
         assert_eq!(status(&unclaimed), "HTTP/1.1 403 Forbidden");
+        let many = holder.answer(TicketOutcome::TooMany);
+        assert_eq!(status(&many), "HTTP/1.1 400 Bad Request");
         assert!(tickets.close(two).is_none());
         assert!(tickets.close(one).is_some());
     }

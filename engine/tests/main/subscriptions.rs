@@ -28,6 +28,37 @@ fn what_is_added_joins_what_was_there() {
 }
 
 #[test]
+fn a_stream_names_only_so_many_channels_however_often_some_are_added() {
+    let names = |from: usize| {
+        let names: Vec<String> = (from..from + 60).map(|at| format!("c{at}")).collect();
+        names.join(",")
+    };
+    let (first, second) = (names(0), names(60));
+    check(
+        &format!(
+            "
+            stream a acme alice channel=one
+            add a alice {first}
+            add a alice {second}
+            commit 20 acme:c59 acme:c60
+            "
+        ),
+        expect![[r#"
+            stream a acme alice channel=one
+            < a HTTP/1.1 200 OK
+            < a connected live e.1.0.0
+            add a alice c0,c1,c2,c3,c4,c5,c6,c7,c8,c9,c10,c11,c12,c13,c14,c15,c16,c17,c18,c19,c20,c21,c22,c23,c24,c25,c26,c27,c28,c29,c30,c31,c32,c33,c34,c35,c36,c37,c38,c39,c40,c41,c42,c43,c44,c45,c46,c47,c48,c49,c50,c51,c52,c53,c54,c55,c56,c57,c58,c59
+            < a subscription
+              ticket 1: Done
+            add a alice c60,c61,c62,c63,c64,c65,c66,c67,c68,c69,c70,c71,c72,c73,c74,c75,c76,c77,c78,c79,c80,c81,c82,c83,c84,c85,c86,c87,c88,c89,c90,c91,c92,c93,c94,c95,c96,c97,c98,c99,c100,c101,c102,c103,c104,c105,c106,c107,c108,c109,c110,c111,c112,c113,c114,c115,c116,c117,c118,c119
+              ticket 1: TooMany
+            commit 20 acme:c59 acme:c60
+            < a c59 e.1.20.1
+        "#]],
+    );
+}
+
+#[test]
 fn nobody_changes_or_ends_the_stream_of_another() {
     check(
         "
