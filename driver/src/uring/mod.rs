@@ -152,7 +152,13 @@ impl Poller for Uring {
             wait_for_memory(0);
         }
         self.reap();
-        while self.ready.len() < EVENTS_MAX && self.ring.has_deferred() {
+        let mut known = 0;
+        // The kernel may leave the flag standing with nothing behind it: it is set after the work was
+        // queued, and by then the work may have been run and the flag cleared. An enter that brings
+        // nothing ends this, or the thread would go round until something else arrives.
+        while self.ready.len() > known && self.ready.len() < EVENTS_MAX && self.ring.has_deferred()
+        {
+            known = self.ready.len();
             self.ring.enter(None);
             self.reap();
         }
