@@ -319,6 +319,10 @@ impl Feed {
         }
         self.progress = None;
         self.emit(frames, through, Some(end), transaction.commit_ms);
+        if planted::REVOKE_AFTER_SEND {
+            let is_revocation = |handed: &Handed| matches!(handed.batch, Batch::Revoke(_));
+            self.handed.make_contiguous().sort_by_key(is_revocation);
+        }
         Ok(())
     }
 
