@@ -86,8 +86,6 @@ impl Application {
                 .args([&format!("{modules}/next/dist/bin/next"), command])
                 .directory(directory.path())
                 .env("NEXT_TELEMETRY_DISABLED", "1")
-                // The lock has Linux alone, and is not there to be mended.
-                .env("NEXT_IGNORE_INCORRECT_LOCKFILE", "1")
                 .env("NEXTAUTH_SECRET", SECRET)
                 .env("NEXTAUTH_URL", format!("http://{address}"))
         };
