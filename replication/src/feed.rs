@@ -258,7 +258,10 @@ impl Feed {
     /// The moment of a verdict, where everything that came out of here was handed over.
     pub(crate) fn moment(&self, now_ms: u64, now_unix_ms: u64) -> Moment {
         let next = self.handed.front().map(|handed| handed.position);
-        let begun = self.transaction.as_ref();
+        // What a connection broke off is begun anew on the next.
+        let broken = self.interrupted.as_ref();
+        let broken = broken.filter(|transaction| transaction.commit >= self.resume);
+        let begun = self.transaction.as_ref().or(broken);
         let begun = begun.map(|transaction| self.lineage.position(transaction.commit, 0));
         Moment {
             now_ms,
@@ -427,18 +430,23 @@ impl Feed {
             let frames = transaction.flush(false);
             self.emit_part(frames, place.commit_ms);
         }
+        let transaction = self
+            .transaction
+            .as_mut()
+            .expect("a change has a place in one");
         if effects.is_empty() {
             return;
         }
-        if let Some(transaction) = &mut self.transaction {
-            transaction.has_effects = true;
+        transaction.has_effects = true;
+        // Its own event, if it has one, comes behind it. What only gives a right goes ahead of what was
+        // gathered, which is not handed over by it: the stream ends, and comes back to it.
+        if transaction.is_empty() {
+            let before = EventId {
+                index: place.id.index - 1,
+                ..place.id
+            };
+            self.emitted = self.emitted.max(before);
         }
-        // Its own event, if it has one, comes behind it.
-        let before = EventId {
-            index: place.id.index - 1,
-            ..place.id
-        };
-        self.emitted = self.emitted.max(before);
         let batches = effects.into_iter().map(|effect| match effect {
             Effect::Revoke(revocation) => Batch::Revoke(revocation),
             Effect::Extend(extension) => Batch::Extend(extension),

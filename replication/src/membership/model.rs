@@ -412,9 +412,81 @@ fn who_joins_in_a_transaction_is_let_in_when_all_of_it_was_handed_over() {
         .for_each(|message| feed.handle_message(message).unwrap());
     assert_eq!(admit(&feed, &keys, 0, 0), Admission::NotReady);
     assert_eq!(admit(&feed, &keys, 0, 1), Admission::NotAMember);
+    // A connection that breaks hands over none of it.
+    feed.on_reconnect(lineage());
+    assert_eq!(admit(&feed, &keys, 0, 0), Admission::NotReady);
+    feed.handle_message(&relation()).unwrap();
+    before
+        .iter()
+        .for_each(|message| feed.handle_message(message).unwrap());
     feed.handle_message(commit).unwrap();
     let Admission::Admitted(place) = admit(&feed, &keys, 0, 0) else {
         panic!("a member")
     };
     assert_eq!(place.since, Some(lineage().position(commit_of(0), 1)));
+}
+
+/// A row of another table, whose event is so long.
+fn horse(bytes: usize) -> Vec<u8> {
+    let name = "x".repeat(bytes);
+    [
+        b"I\0\0\0\x08N\0\x02".as_slice(),
+        &text(&name),
+        &text("acme"),
+    ]
+    .concat()
+}
+
+/// Of a second row the stream ends, since its roles change. What the transaction changed before is not lost
+/// for it, wherever the connection breaks, and what comes after it may be as long as it likes.
+#[test]
+fn who_is_given_another_role_takes_no_event_away() {
+    let gives = |id, role| Transaction {
+        changes: vec![(id, Some((0, 0, role)))],
+        began_earlier: false,
+        is_late: false,
+    };
+    let world = World {
+        transactions: vec![gives(1, 0), gives(2, 1)],
+        begin: 1,
+        streamed: 1,
+        committed: 1,
+    };
+    for breaks in [false, true] {
+        let (mut feed, keys) = begin(&world);
+        load(&mut feed, &world, &keys).unwrap();
+        let columns = [
+            b"\x01id\0\0\0\0\x19\xff\xff\xff\xff",
+            b"\0tenant_id\0\0\0\0\x19\xff\xff\xff\xff" as &[u8],
+        ];
+        let horses = [
+            b"R\0\0\0\x08public\0horse\0d\0\x02".as_slice(),
+            &columns.concat(),
+        ]
+        .concat();
+        let mut second = messages(
+            1,
+            101,
+            &world.transactions[1],
+            &Table::from([(1, (0, 0, 0))]),
+        );
+        let (begin, commit) = (second.remove(0), second.pop().unwrap());
+        let insert = second.pop().unwrap();
+        let first = vec![horses, begin, horse(10), insert];
+        let mut batches = stream(&mut feed, first.clone());
+        let revoked = |batch: &Batch| matches!(batch, Batch::Revoke(_));
+        assert!(batches.iter().any(revoked), "{batches:?}");
+        if breaks {
+            feed.on_reconnect(lineage());
+            feed.handle_message(&relation()).unwrap();
+            batches.extend(stream(&mut feed, first));
+        }
+        batches.extend(stream(&mut feed, vec![horse(300 << 10), commit]));
+        let events = batches.iter().filter_map(|batch| match batch {
+            Batch::Commit(commit) => Some(commit.frames.len()),
+            _ => None,
+        });
+        assert_eq!(events.sum::<usize>(), 2, "breaks: {breaks}");
+        assert_eq!(batches.iter().filter(|it| revoked(it)).count(), 1);
+    }
 }
