@@ -133,7 +133,7 @@ fn who_signs_in_afterwards_comes_in_and_so_does_who_has_waited() {
     let minute_ago = (seconds_since_1970() - 60) * 1_000;
     let body = json!({"userId": "alice", "until": in_an_hour(), "issuedBefore": minute_ago});
     revoked(&pair.nodes[0], &body);
-    ends(&mut alice, "session_revoked");
+    ends(&mut alice, "reauthorize");
     for node in &pair.nodes {
         let old = session("alice", "old", 120);
         let both = |status_of_old: u16, status_of_new: u16| {

@@ -11,7 +11,7 @@ use crate::drive::{Drive, UNIX_MS};
 
 const SCHEMA: &str = r#"
     CREATE TABLE horse (id serial PRIMARY KEY, tenant_id text DEFAULT 'acme');
-    CREATE TABLE "User" (id text PRIMARY KEY, name text, banned boolean);
+    CREATE TABLE "User" (id text PRIMARY KEY, name text, banned boolean, until timestamptz);
     CREATE TABLE "Organization" (id text PRIMARY KEY, name text);
     CREATE TABLE "Session" (
         id text PRIMARY KEY, token text, "userId" text REFERENCES "User" ON DELETE CASCADE, expires timestamp(3)
@@ -47,7 +47,7 @@ fn rules() -> Rules {
                 table: text("User"),
                 id: text("id"),
                 banned: Some(text("banned")),
-                banned_until: None,
+                banned_until: Some(text("until")),
             }),
             organisation: Some(OrganisationTable {
                 table: text("public.Organization"),
@@ -171,6 +171,11 @@ fn a_user_who_is_deleted_or_banned_loses_every_stream() {
         r#"UPDATE "User" SET banned = true WHERE id = 'ada'"#,
     );
     assert_eq!(banned, [out(ada)]);
+    // A ban that is over keeps nobody out, and throws nobody out when anything else changes.
+    let over = r#"UPDATE "User" SET until = now() - interval '1 s' WHERE id = 'ada'"#;
+    assert_eq!(after(&mut drive, &cluster, over), []);
+    let longer = r#"UPDATE "User" SET until = now() + interval '1 h' WHERE id = 'ada'"#;
+    assert_eq!(after(&mut drive, &cluster, longer), [out(ada)]);
     let mut all = after(
         &mut drive,
         &cluster,
@@ -246,6 +251,17 @@ fn whom_our_own_table_names_is_out_until_its_time_on_every_node_and_after_a_star
         [(RevocationScope::Session(two), CloseReason::SessionRevoked)]
     );
     after(&mut drive, &cluster, &insert("organization", "'globex'"));
+    // Whose session is a newer one comes back.
+    let older = after(
+        &mut drive,
+        &cluster,
+        &insert("\"user\", issued_before", "'eve', now()"),
+    );
+    let eve = drive.keys.user("eve");
+    assert_eq!(
+        older,
+        [(RevocationScope::User(eve), CloseReason::Reauthorize)]
+    );
     // Nothing of it leaves, and nobody is told that it is nobody's.
     assert_eq!((drive.frames.len(), drive.status().unroutable), (0, vec![]));
     let check = |drive: &Drive| {

@@ -21,6 +21,9 @@ pub enum CloseReason {
     SessionExpired,
     /// The session was ended.
     SessionRevoked,
+    /// The older ones of some sessions were ended, and an engine does not know which those are: the client
+    /// comes back, and is let in where its session is a newer one.
+    Reauthorize,
     /// The membership was deleted or deactivated.
     MembershipRevoked,
     /// The role changed: the client comes back and gets the rights of the new one.
@@ -37,7 +40,7 @@ pub enum CloseReason {
 
 impl CloseReason {
     /// Every reason, in the order of the metrics page.
-    pub const ALL: [Self; 15] = [
+    pub const ALL: [Self; 16] = [
         Self::ClientGone,
         Self::Done,
         Self::Refused,
@@ -47,6 +50,7 @@ impl CloseReason {
         Self::Draining,
         Self::SessionExpired,
         Self::SessionRevoked,
+        Self::Reauthorize,
         Self::MembershipRevoked,
         Self::RoleChanged,
         Self::OrganizationDeleted,
@@ -67,6 +71,7 @@ impl CloseReason {
             Self::Draining => "draining",
             Self::SessionExpired => "session_expired",
             Self::SessionRevoked => "session_revoked",
+            Self::Reauthorize => "reauthorize",
             Self::MembershipRevoked => "membership_revoked",
             Self::RoleChanged => "role_changed",
             Self::OrganizationDeleted => "organization_deleted",
@@ -95,6 +100,7 @@ impl CloseReason {
             | Self::TooSlow
             | Self::Lagging
             | Self::Draining
+            | Self::Reauthorize
             | Self::RoleChanged
             | Self::FeedStale
             | Self::Idle

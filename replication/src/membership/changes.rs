@@ -61,7 +61,7 @@ impl Rights {
             self.session_changed(session, row, origin, &mut effects);
         }
         if let Some(user) = &concerns.user {
-            self.user_changed(user, row, &mut effects);
+            self.user_changed(user, row, origin, &mut effects);
         }
         if let Some(id) = concerns.organisation {
             self.organisation_changed(id, row, origin, &mut effects);
@@ -313,7 +313,7 @@ impl Rights {
         }
     }
 
-    fn user_changed(&self, user: &User, row: Row<'_>, effects: &mut Vec<Effect>) {
+    fn user_changed(&self, user: &User, row: Row<'_>, origin: Origin, effects: &mut Vec<Effect>) {
         let out = |id: &str| {
             revoke(
                 RevocationScope::User(self.keys.user(id)),
@@ -332,8 +332,7 @@ impl Rights {
                 };
                 let was = old.and_then(|old| old_text(old, user.id));
                 effects.extend(was.filter(|was| *was != is).map(out));
-                let is_banned = |flag: super::concerns::Flag| flag.is_set(new.value(flag.index));
-                if user.banned.is_some_and(is_banned) {
+                if user.is_banned(new, origin.commit_ms) {
                     effects.push(out(is));
                 }
             }
@@ -396,11 +395,7 @@ impl Rights {
         let Some(kept) = self.kept_row(fields, self.spelling) else {
             return;
         };
-        let reason = match kept.target {
-            Target::Organisation(_) | Target::Member(..) => CloseReason::MembershipRevoked,
-            Target::Session(_) | Target::User(_) => CloseReason::SessionRevoked,
-        };
-        effects.push(revoke(kept.target.scope(), reason));
+        effects.push(Effect::Revoke(kept.revocation()));
         if !has_seen {
             let now_ms = u64::try_from(origin.commit_ms).unwrap_or(0);
             self.kept.insert(id, kept, now_ms);

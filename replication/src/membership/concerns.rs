@@ -8,6 +8,7 @@ use super::{Identity, MembershipTable};
 use crate::Action;
 use crate::pgoutput::{Old, Relation, Tuple, Value};
 use crate::rules::is_named;
+use crate::time::unix_ms_of_text;
 
 /// The type of a boolean, by its oid.
 const BOOLEAN: u32 = 16;
@@ -68,6 +69,8 @@ pub(crate) struct Session {
 pub(crate) struct User {
     pub(crate) id: Column,
     pub(crate) banned: Option<Flag>,
+    /// The column of the time when a ban ends.
+    pub(crate) banned_until: Column,
 }
 
 /// The columns of our own table of revocations.
@@ -108,6 +111,7 @@ impl Concerns {
             user: user.map(|it| User {
                 id: index(&it.id),
                 banned: it.banned.as_ref().and_then(flag),
+                banned_until: optional(&it.banned_until),
             }),
             organisation: organisation.map(|it| index(&it.id)),
             revocation: (is_ours && identity.revocation).then(|| RevocationColumns {
@@ -225,6 +229,16 @@ impl RowIdentity {
 
     pub(crate) fn key(&self, keys: &Keys) -> Key {
         keys.row(&self.bytes)
+    }
+}
+
+impl User {
+    /// Whether a row says that its user was banned at this time, in milliseconds since 1970. A ban without an
+    /// end, or with one that cannot be read, has none.
+    pub(crate) fn is_banned(&self, new: Tuple<'_>, now_ms: i64) -> bool {
+        let is_set = |flag: Flag| flag.is_set(new.value(flag.index));
+        let until_ms = text(new, self.banned_until).and_then(unix_ms_of_text);
+        self.banned.is_some_and(is_set) && until_ms.is_none_or(|until_ms| until_ms > now_ms)
     }
 }
 

@@ -2,7 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use wire::{Key, RevocationScope};
+use wire::{CloseReason, Key, Revocation, RevocationScope};
 
 use crate::limits::REVOCATIONS_KEPT_MAX;
 
@@ -76,11 +76,11 @@ impl Kept {
         })
     }
 
-    /// Whom it has that another has not.
-    pub(crate) fn beyond<'a>(&'a self, other: &'a Self) -> impl Iterator<Item = Target> {
+    /// The rows that it has and another has not.
+    pub(crate) fn beyond<'a>(&'a self, other: &'a Self) -> impl Iterator<Item = KeptRow> {
         let rows = self.rows.iter();
         rows.filter(|(id, row)| other.rows.get(*id) != Some(*row))
-            .map(|(_, row)| row.target)
+            .map(|(_, row)| *row)
     }
 
     fn sweep(&mut self, now_ms: u64) {
@@ -94,9 +94,23 @@ impl Kept {
     }
 }
 
+impl KeptRow {
+    /// What it means for the streams that are open. Which of them are older than it says, only who judges
+    /// their credentials again can tell.
+    pub(crate) fn revocation(&self) -> Revocation {
+        let reason = match self.target {
+            _ if self.issued_before_ms.is_some() => CloseReason::Reauthorize,
+            Target::Organisation(_) | Target::Member(..) => CloseReason::MembershipRevoked,
+            Target::Session(_) | Target::User(_) => CloseReason::SessionRevoked,
+        };
+        let scope = self.target.scope();
+        Revocation { scope, reason }
+    }
+}
+
 impl Target {
     /// Whose streams close.
-    pub(crate) fn scope(self) -> RevocationScope {
+    fn scope(self) -> RevocationScope {
         match self {
             Self::Session(session) => RevocationScope::Session(session),
             Self::User(user) => RevocationScope::User(user),

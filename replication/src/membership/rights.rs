@@ -93,7 +93,10 @@ impl Rights {
         }
         self.wants_load = self.is_read();
         self.has_passed = false;
-        if self.identity.session.is_some() || self.identity.user.is_some() {
+        // Of who is a member nobody has read whether the organisation is still there.
+        let has_organisations = self.identity.organisation.is_some();
+        let is_unknown = has_organisations && self.identity.members().is_none();
+        if self.identity.session.is_some() || self.identity.user.is_some() || is_unknown {
             // Which sessions ended meanwhile, nobody can tell any more.
             return vec![everybody(CloseReason::FeedStale)];
         }
@@ -242,7 +245,7 @@ impl Rights {
         // A first load has nothing to compare with, and closes nothing.
         let had = self.loads > 0;
         let kept = loaded.kept.beyond(&self.kept).filter(|_| had);
-        let kept = kept.map(|target| revoke(target.scope(), CloseReason::SessionRevoked));
+        let kept = kept.map(|row| Effect::Revoke(row.revocation()));
         let effects: Vec<Effect> = lost
             .chain(kept)
             .take(REVOCATIONS_OF_A_LOAD_MAX + 1)
