@@ -25,8 +25,8 @@ pub(super) struct Counts {
     origins: HashMap<Place, IpAddr>,
 }
 
-/// A connection for as long as it is open.
-type Place = (u16, u32);
+/// A connection, by engine, slot and generation: a slot may be another's before its grant has come back.
+type Place = (u16, u32, u32);
 
 /// Whose stream it is.
 #[derive(Clone, Copy, Debug)]
@@ -187,7 +187,7 @@ impl Counts {
 }
 
 fn place(connection: ConnectionId) -> Place {
-    (connection.engine, connection.slot)
+    (connection.engine, connection.slot, connection.generation)
 }
 
 fn decrement<K: Eq + std::hash::Hash, N>(counts: &mut HashMap<K, N>, key: &K)
@@ -331,6 +331,24 @@ mod tests {
         assert!(counts.take(&holder(1, "bob", "globex")).is_err());
         give_back(&mut counts, &holder(0, "ada", "acme"));
         assert!(counts.take(&holder(1, "bob", "globex")).is_ok());
+    }
+
+    #[test]
+    fn a_slot_that_is_used_again_takes_nothing_of_who_had_it_before() {
+        let mut counts = Counts::new(limits(0, 0, 1));
+        let gone = holder(0, "ada", "acme");
+        let mut next = holder(0, "bob", "acme");
+        next.connection.generation = 1;
+        next.address = Some(IpAddr::from([10, 0, 0, 2]));
+        assert!(counts.take(&gone).is_ok() && counts.take(&next).is_ok());
+        // Its grant came too late.
+        give_back(&mut counts, &gone);
+        assert!(counts.take(&holder(1, "ada", "acme")).is_ok());
+        let mut other = holder(2, "eve", "acme");
+        other.address = next.address;
+        assert!(counts.take(&other).is_err(), "it is still there");
+        give_back(&mut counts, &next);
+        assert!(counts.take(&other).is_ok());
     }
 
     #[test]
