@@ -111,6 +111,10 @@ fn an_organisation_has_its_own_count() {
             "too_many_connections",
         );
         assert_refused(node, &unnamed, 429, "too_many_connections");
+        // Who is no member is not told that there is such an organisation.
+        let foreign = |organization| stream_of(organization, "bob").send(node.address());
+        let (there, nowhere) = (foreign("acme"), foreign("nowhere"));
+        assert_eq!((there.head.status, &there.body), (403, &nowhere.body));
         let globex = [node.open("globex", "bob"), node.open("globex", "carol")];
         assert_refused(
             node,

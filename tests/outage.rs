@@ -1,9 +1,11 @@
 //! PostgreSQL is out of reach, and with it whatever says who may see what: nobody new is let in, those
 //! who are there stay for a while, and nobody is ever shown what they may not see any more.
 
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use crate::support::cable::Cable;
+use crate::support::http::Connection;
 use crate::support::{Config, Database, End, Node, Pair, Request, Stream, wait_until};
 
 const LIMIT: Duration = Duration::from_secs(60);
@@ -43,8 +45,7 @@ fn assert_silent(stream: &mut Stream) {
 
 fn is_let_in(node: &Node, request: &Request) -> bool {
     let hard = request.clone().field("x-tailrace-client", "test");
-    let mut connection =
-        crate::support::http::Connection::open(node.address()).expect("the node takes connections");
+    let mut connection = Connection::open(node.address()).expect("the node takes connections");
     connection.send(&hard.bytes()).expect("it is read");
     let status = connection.read_head().expect("it is answered").status;
     assert!(matches!(status, 200 | 503), "{status}");
@@ -122,6 +123,43 @@ fn after_the_grace_every_stream_of_a_user_ends_and_nobody_new_is_let_in() {
     let mut alice = nodes[0].open("acme", "alice");
     remote.insert("again");
     assert_eq!(alice.event()["payload"]["record"]["id"], "again");
+}
+
+#[test]
+fn who_waits_for_a_place_is_not_let_in_when_everybody_has_to_leave() {
+    let remote = Remote::with(|config| {
+        let config = config.set("limits.connections_per_user", "1");
+        config.text("auth.grace", "3s")
+    });
+    let node = &remote.pair.nodes[0];
+    let mut alice = node.open("acme", "alice");
+    remote.cable.cut();
+    let request = Request::stream("organizationId=acme").user("alice");
+    let request = request.field("x-tailrace-client", "test");
+    let is_over = AtomicBool::new(false);
+    std::thread::scope(|scope| {
+        // Each waits for up to a second, so that one is waiting at any moment.
+        let newcomer = || {
+            let mut seen = Vec::new();
+            while !is_over.load(Ordering::Relaxed) {
+                let connection = Connection::open(node.address());
+                let mut connection = connection.expect("the node takes connections");
+                connection.send(&request.bytes()).expect("it is read");
+                seen.push(connection.read_head().expect("it is answered").status);
+                std::thread::sleep(Duration::from_millis(20));
+            }
+            seen
+        };
+        let newcomers = [scope.spawn(newcomer), scope.spawn(newcomer)];
+        let bye = alice.control("bye").json();
+        assert_eq!(bye["reason"], "feed_stale", "{bye}");
+        std::thread::sleep(Duration::from_millis(1_500));
+        is_over.store(true, Ordering::Relaxed);
+        for newcomer in newcomers {
+            let seen = newcomer.join().expect("it asks until it is over");
+            assert!(seen.contains(&503) && !seen.contains(&200), "{seen:?}");
+        }
+    });
 }
 
 #[test]

@@ -58,7 +58,8 @@ pub use counts::Status;
 pub use event_types::{Action, EventTypes, Template};
 pub use membership::{
     Admission, Claim, Identity, MembershipSource, MembershipStatus, MembershipTable,
-    OrganisationTable, Place, Question, REVOCATION_TABLE, SessionTable, UserTable, Wanted,
+    OrganisationTable, Place, Question, REVOCATION_TABLE, SessionTable, Spelling, UserTable,
+    Wanted,
 };
 pub use notice::Notice;
 pub use provider::{Provider, RDS_REPLICATION};

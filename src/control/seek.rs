@@ -11,6 +11,7 @@ use wire::{CloseReason, ConnectionId, Key, Scope};
 
 use super::admission::{Admit, Answer, Draft, Granted, Order, Wish};
 use super::counts::{Full, Holder};
+use super::outage::Trust;
 use super::petition::{Errand, Known, Petition};
 use super::request::Wanted;
 use super::{Control, verdict, wall_ms};
@@ -61,9 +62,10 @@ impl Control {
                     (None, Some(active)) => Organisation::Preferred(active.clone()),
                     (None, None) => Organisation::Only,
                 };
-                // Only where organisations are counted it has to be known which, before the stream is.
+                // Where organisations are counted it has to be known which, before the stream is, and that
+                // the user belongs to it: nobody else takes its room, or is told that there is none.
                 let is_counted = self.config.limits.connections_per_organization > 0;
-                if is_counted && wanted.organization.is_none() {
+                if is_counted && wanted.purpose.is_counted() {
                     return self.ask_organisation(petition, known, organisation);
                 }
                 self.seek(petition, known, organisation);
@@ -105,11 +107,18 @@ impl Control {
         let Errand::Open(wanted) = &petition.errand else {
             unreachable!("only who wants a stream or a page is counted")
         };
+        // By the names under which it will be granted, or one limit would be as many as there are
+        // spellings.
+        let spelling = self.shared.feed.spelling();
+        let user = spelling.user(&known.identity.user);
         let holder = Holder {
             connection: petition.connection,
-            user: Some(self.keys.user(&known.identity.user)),
+            user: Some(self.keys.user(&user)),
             scope: match &organisation {
-                Organisation::Named(name) => Scope::Organisation(self.keys.organisation(name)),
+                Organisation::Named(name) => {
+                    let name = spelling.organisation(name);
+                    Scope::Organisation(self.keys.organisation(&name))
+                }
                 _ => Scope::Nothing,
             },
             address: petition.address,
@@ -289,6 +298,11 @@ impl Control {
         if self.shared.is_draining() {
             let message = "the node is about to stop";
             return Err(Refusal::new(RefusalCode::Draining, message));
+        }
+        if self.trust(self.monotonic_ms()) == Trust::Lost {
+            // A place may be free because everybody had to leave it.
+            let message = "nobody has vouched for anybody's rights for too long";
+            return Err(Refusal::new(RefusalCode::NotReady, message));
         }
         if !self.outbox.has_room() {
             let message = "too many streams are being opened at a time";

@@ -6,6 +6,7 @@ use std::sync::mpsc::{Receiver, SyncSender, TrySendError, sync_channel};
 use std::sync::{Arc, Mutex, MutexGuard};
 use std::time::{Duration, Instant};
 
+use replication::Spelling;
 use rustix::event::{EventfdFlags, eventfd};
 use tokio::sync::oneshot;
 use wire::{EventId, Key, Lsn};
@@ -128,6 +129,11 @@ impl Feed {
     /// reading anything is told of everything that was revoked since.
     pub(crate) fn applied(&self) -> Option<EventId> {
         self.shared.status().applied
+    }
+
+    /// How the tables spell users and organisations, as far as is known by now.
+    pub(crate) fn spelling(&self) -> Spelling {
+        self.shared.status().memberships.spelling
     }
 
     /// How old the newest message of the server is up to which everything was handed over, in

@@ -33,4 +33,5 @@ pub use identity::{
 pub(crate) use load::{Load, Outcome};
 pub use question::{Admission, Claim, MembershipStatus, Place, Question, Wanted};
 pub(crate) use rights::Rights;
+pub use spelling::Spelling;
 pub(crate) use verdict::Moment;

@@ -2,6 +2,8 @@
 
 use wire::{EventId, Key};
 
+use super::Spelling;
+
 /// Whether a user may have a stream, of which organisation; asked when everything that can be known
 /// without the write-ahead log is known.
 #[derive(Clone, Debug)]
@@ -94,4 +96,6 @@ pub struct MembershipStatus {
     pub loads: u64,
     /// Why they could not be read the last time.
     pub trouble: Option<String>,
+    /// How users and organisations are spelled.
+    pub spelling: Spelling,
 }

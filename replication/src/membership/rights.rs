@@ -198,6 +198,7 @@ impl Rights {
             revocations: self.revocations,
             loads: self.loads,
             trouble: self.trouble.clone(),
+            spelling: self.spelling,
         }
     }
 

@@ -4,19 +4,19 @@ use std::borrow::Cow;
 
 /// Which names are UUIDs.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub(crate) struct Spelling {
+pub struct Spelling {
     pub(crate) user_is_uuid: bool,
     pub(crate) organisation_is_uuid: bool,
 }
 
 impl Spelling {
     /// A user, as the table spells it.
-    pub(crate) fn user<'a>(&self, name: &'a str) -> Cow<'a, str> {
+    pub fn user<'a>(&self, name: &'a str) -> Cow<'a, str> {
         spelled(name, self.user_is_uuid)
     }
 
     /// An organisation, as the table spells it.
-    pub(crate) fn organisation<'a>(&self, name: &'a str) -> Cow<'a, str> {
+    pub fn organisation<'a>(&self, name: &'a str) -> Cow<'a, str> {
         spelled(name, self.organisation_is_uuid)
     }
 }
