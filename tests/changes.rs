@@ -87,8 +87,10 @@ fn an_update_shows_the_new_row(driver: Driver) {
 fn a_delete_shows_the_old_key(driver: Driver) {
     let world = World::new(driver);
     let sql = world.database.connect();
-    sql.run(r#"INSERT INTO "Property" (id, "organizationId", name) VALUES ('p1', 'acme', 'Mill')"#);
+    // Opened first: how soon the node has read the insert is not known.
     let mut alice = world.node.open("acme", "alice");
+    sql.run(r#"INSERT INTO "Property" (id, "organizationId", name) VALUES ('p1', 'acme', 'Mill')"#);
+    assert_eq!(alice.event()["type"], "property.insert");
     sql.run(r#"DELETE FROM "Property" WHERE id = 'p1'"#);
     let event = alice.event();
     assert_eq!(event["type"], "property.delete");
