@@ -70,8 +70,9 @@ fn an_insert_arrives_as_the_row_that_was_committed(driver: Driver) {
 fn an_update_shows_the_new_row(driver: Driver) {
     let world = World::new(driver);
     let sql = world.database.connect();
-    sql.run(r#"INSERT INTO "Property" (id, "organizationId", name) VALUES ('p1', 'acme', 'Mill')"#);
     let mut alice = world.node.open("acme", "alice");
+    sql.run(r#"INSERT INTO "Property" (id, "organizationId", name) VALUES ('p1', 'acme', 'Mill')"#);
+    assert_eq!(alice.event()["type"], "property.insert");
     sql.run(r#"UPDATE "Property" SET price = 10, notes = 'new' WHERE id = 'p1'"#);
     let event = alice.event();
     assert_eq!(event["type"], "property.update");
@@ -107,8 +108,9 @@ fn a_delete_shows_the_old_key(driver: Driver) {
 fn a_row_that_moves_is_deleted_here_and_inserted_there(driver: Driver) {
     let world = World::new(driver);
     let sql = world.database.connect();
-    sql.run(r#"INSERT INTO "Property" (id, "organizationId", name) VALUES ('p1', 'acme', 'Mill')"#);
     let mut acme = world.node.open("acme", "alice");
+    sql.run(r#"INSERT INTO "Property" (id, "organizationId", name) VALUES ('p1', 'acme', 'Mill')"#);
+    assert_eq!(acme.event()["type"], "property.insert");
     let mut globex = world.node.open("globex", "bob");
     sql.run(
         r#"UPDATE "Property" SET "organizationId" = 'globex', notes = 'marker-of-globex'
