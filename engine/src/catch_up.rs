@@ -55,7 +55,11 @@ impl Engine {
         scratch.clear();
         let mut parts = Vec::new();
         let mut parcels = ArrayVec::<Parcel, GROUP_MAX>::new();
-        while !parcels.is_full() && scratch.len() < SCRATCH_BYTES_MAX {
+        let (mut pages, mut page_bytes) = (0, 0);
+        while !parcels.is_full()
+            && pages < GROUP_MAX
+            && scratch.len() + page_bytes < SCRATCH_BYTES_MAX
+        {
             let Some(slot) = self.ready.pop_front() else {
                 break;
             };
@@ -63,7 +67,8 @@ impl Engine {
                 continue;
             }
             if self.table[slot].state == State::Behind && self.table[slot].bits.has(Bits::PAGE) {
-                self.serve_page(now, slot);
+                pages += 1;
+                page_bytes += self.serve_page(now, slot);
                 continue;
             }
             if self.is_open_stream(slot) && self.has_expired(now, slot) {

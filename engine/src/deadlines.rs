@@ -51,6 +51,7 @@ impl Engine {
 
     /// What a burst or a storm of requests needed is given back when it is over.
     fn give_memory_back(&mut self) {
+        self.shared_answer = None;
         if self.behind.is_empty() {
             self.behind.shrink_to_fit();
             self.ready.shrink_to_fit();

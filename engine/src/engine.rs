@@ -10,6 +10,7 @@ use slab::Slab;
 use wire::{Batch, EventId, Lineage};
 
 use crate::admit::HeldStream;
+use crate::answers::SharedAnswer;
 use crate::behind::Behind;
 use crate::class::Class;
 use crate::log::{Log, Reading};
@@ -56,6 +57,8 @@ pub struct Engine {
     pub(crate) ended_sweeps: Vec<u32>,
     /// Where what is sent to connections that are behind is put together.
     pub(crate) scratch: Vec<u8>,
+    /// What was last answered to a page that waited.
+    pub(crate) shared_answer: Option<SharedAnswer>,
     /// What the control thread is told at the end of the turn.
     pub(crate) notices: Vec<Notice>,
     pub(crate) counters: Counters,
@@ -112,6 +115,7 @@ impl Engine {
             },
             ended_sweeps: Vec::new(),
             scratch: Vec::new(),
+            shared_answer: None,
             notices: Vec::new(),
             counters: Counters::default(),
             config,

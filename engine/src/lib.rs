@@ -29,6 +29,7 @@
 #![deny(missing_docs)]
 
 mod admit;
+mod answers;
 mod behind;
 mod catch_up;
 mod class;

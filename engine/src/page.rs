@@ -137,17 +137,23 @@ impl Engine {
         }
     }
 
-    /// What a page that waits does in its turn: it is answered, or goes on waiting.
-    pub(crate) fn serve_page(&mut self, now: Now, slot: u32) {
+    /// What a page that waits does in its turn: it is answered, or goes on waiting. Returns how many bytes
+    /// were written for it alone.
+    pub(crate) fn serve_page(&mut self, now: Now, slot: u32) -> usize {
         let record = &self.table[slot];
         if let Some(reason) = record.bye {
             self.refuse_page(now, slot, reason);
-            return;
+            return 0;
         }
         if record.bits.has(Bits::PARKED) {
-            return;
+            return 0;
         }
         let sequence = self.behind[record.side as usize].cursor;
+        let may_share = record.reset.is_none() && !self.has_expired(now, slot);
+        if let Some((events, response)) = self.shared_answer(slot, sequence).filter(|_| may_share) {
+            self.send_page(now, slot, events, response);
+            return 0;
+        }
         let mut page = match record.reset {
             Some(reason) => {
                 self.counters.resets[reason.index()] += 1;
@@ -164,9 +170,15 @@ impl Engine {
         if self.may_wait(now, slot, &page) {
             self.behind[self.table[slot].side as usize].cursor = self.log.head();
             self.proceed(now, slot);
-        } else {
-            self.answer_page(now, slot, &page);
+            return 0;
         }
+        let (events, response) = self.write_page(slot, &page);
+        if may_share {
+            self.share_answer(slot, sequence, events, &response);
+        }
+        let bytes = response.len();
+        self.send_page(now, slot, events, response);
+        bytes
     }
 
     /// Events for these waiting pages: each leaves its class where that stood before them, and is
@@ -346,8 +358,12 @@ impl Engine {
         let (mut bytes, mut scanned) = (0, 0);
         let mut sequence = u64::MAX;
         while let Some((previous, frame)) = self.log.recall_previous(reading, sequence) {
-            let is_over = member_since.is_some_and(|since| frame.id() < since);
-            if is_over || scanned == PAGE_SCAN_MAX {
+            if member_since.is_some_and(|since| frame.id() < since) {
+                break;
+            }
+            if scanned == PAGE_SCAN_MAX {
+                // There may be older ones, which nobody asked to leave out.
+                page.is_reset = true;
                 break;
             }
             scanned += 1;
@@ -394,9 +410,12 @@ impl Engine {
     }
 
     fn answer_page(&mut self, now: Now, slot: u32, page: &Page) {
-        if self.table[slot].state == State::InStep {
-            self.pull(slot);
-        }
+        let (events, response) = self.write_page(slot, page);
+        self.send_page(now, slot, events, response);
+    }
+
+    /// The answer, and how many events it has.
+    fn write_page(&self, slot: u32, page: &Page) -> (u32, Bytes) {
         let mut fields = Fields::new();
         fields.push("content-type", "application/json");
         fields.push("cache-control", "no-store");
@@ -414,9 +433,13 @@ impl Engine {
             body.extend_from_slice(frame.json());
         }
         body.push(b']');
-        self.counters.pages += 1;
-        self.table[slot].events = page.frames.len() as u32;
         let response = response(200, fields.as_str(), &body);
+        (page.frames.len() as u32, response)
+    }
+
+    fn send_page(&mut self, now: Now, slot: u32, events: u32, response: Bytes) {
+        self.counters.pages += 1;
+        self.table[slot].events = events;
         self.respond_page(now, slot, response, CloseReason::Done);
     }
 

@@ -22,12 +22,15 @@ struct Sockets {
     waiting: Option<ConnectionId>,
     accepted: Option<Handle>,
     sends: usize,
+    /// What one send takes; `None` is everything.
+    takes_at_most: Option<usize>,
 }
 
 impl Driver for Sockets {
     fn send(&mut self, group: &mut [Transmit<'_>]) {
         for send in group {
-            send.outcome = Outcome::Taken(send.bytes.len());
+            let taken = self.takes_at_most.unwrap_or(usize::MAX);
+            send.outcome = Outcome::Taken(send.bytes.len().min(taken));
             self.sends += 1;
         }
     }
@@ -166,11 +169,16 @@ fn position(lsn: u64, index: u32) -> EventId {
 }
 
 fn frame(lsn: u64, index: u32) -> Frame {
+    frame_of(lsn, index, 0)
+}
+
+fn frame_of(lsn: u64, index: u32, data_bytes: usize) -> Frame {
     let name = Name::new("property").expect("a name");
     let id = position(lsn, index);
     let mut writer = FrameWriter::new(id, &name, &name, 1_000, Source::Postgres);
     let start = writer.json().len();
-    writer.json().extend_from_slice(b"{}");
+    let data = format!("\"{}\"", "x".repeat(data_bytes));
+    writer.json().extend_from_slice(data.as_bytes());
     writer.mark_data(start);
     writer.finish(Audience::of(Topic::Organisation(key("acme"))))
 }
@@ -190,6 +198,32 @@ fn what_an_event_allocates_does_not_depend_on_how_many_receive_it() {
             assert!(allocations_of_many < 50, "{allocations_of_many}");
         }
     }
+}
+
+#[test]
+fn those_who_waited_for_one_event_share_its_bytes() {
+    const COUNT: usize = 1_000;
+    const EVENT_BYTES: usize = 100 * 1024;
+    let mut house = House::new(0, Format::Event);
+    let page = Purpose::Page(PageRequest {
+        // What the house has seen by then.
+        since: PageSince::After(position(16 + 4 * 16 + 1, 0)),
+        limit: 50,
+        wait_ms: 25_000,
+    });
+    house.sockets.takes_at_most = Some(0);
+    (0..COUNT).for_each(|wait| house.grant(wait, Format::Event, page));
+    assert_eq!(house.engine.counters().pages, 0);
+    house.lsn += 16;
+    let commit = Commit {
+        frames: vec![frame_of(house.lsn, 1, EVENT_BYTES)],
+        through: position(house.lsn + 1, 0),
+        end: Some(Lsn(house.lsn + 1)),
+    };
+    let counted = allocation_counter::measure(|| house.take(Batch::Commit(commit.into())));
+    assert_eq!(house.engine.counters().pages, COUNT as u64);
+    // By themselves they would take a thousand times the event.
+    assert!(counted.bytes_max < 20 * EVENT_BYTES as u64, "{counted:?}");
 }
 
 #[test]

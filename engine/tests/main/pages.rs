@@ -350,6 +350,33 @@ fn a_page_whose_wait_ends_while_its_class_is_swept_is_not_told_more_than_it_was_
     }
 }
 
+/// What nobody looked far enough for is not said to be nowhere.
+#[test]
+fn a_page_of_the_newest_says_where_it_has_not_looked_at_all() {
+    let many = limits::PAGE_SCAN_MAX;
+    check_with_log(
+        256 * 1024 * 1024,
+        &format!(
+            "
+            commit 20 acme:quiet
+            commit 30 acme:loud times={many}
+            page a acme alice channel=quiet
+            page b acme alice channel=loud limit=1
+            "
+        ),
+        expect![[r#"
+            commit 20 acme:quiet
+            commit 30 acme:loud times=16384
+            page a acme alice channel=quiet
+            < a HTTP/1.1 200 OK reset e.1.31.0:
+              a is finished
+            page b acme alice channel=loud limit=1
+            < b HTTP/1.1 200 OK complete e.1.31.0: loud e.1.30.4000
+              b is finished
+        "#]],
+    );
+}
+
 #[test]
 fn a_gap_answers_those_who_wait_with_a_reset_in_their_turn() {
     check(
