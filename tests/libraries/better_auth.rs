@@ -346,6 +346,9 @@ fn what_init_takes_of_the_tables_is_enough() {
 #[test]
 fn a_token_of_the_jwt_plugin_opens_a_stream() {
     let world = World::with(|config, application| {
+        // The library makes its key when it is first asked, one for each who asks at that moment: were
+        // the nodes the first, one of them might look again only half a minute later.
+        application.browser().get("/api/auth/jwks");
         let origin = application.origin();
         config
             .text("auth.mode", "jwks")
