@@ -120,6 +120,19 @@ fn a_session_that_ends_is_revoked_and_one_that_goes_on_is_extended() {
     // Who was judged before is judged again; that is nobody else's trouble.
     let asked = question(&drive, "ada", one, judged);
     assert_eq!(verdict(&drive, &asked), Admission::JudgeAgain);
+    // However long others see the row: the commit may wait for a standby.
+    let judged_now = drive.status().applied.unwrap();
+    let much_later = |drive: &Drive| {
+        let asked = question(drive, "ada", one, judged_now);
+        drive.reader.admit(&asked, drive.now_ms() + 60_000, UNIX_MS)
+    };
+    assert_eq!(much_later(&drive), Admission::JudgeAgain);
+    cluster.sql(r#"INSERT INTO "Session" VALUES ('s1', 't1', 'ada', '2100-01-01')"#);
+    drive.catch_up(&cluster);
+    assert!(is_admitted(&much_later(&drive)));
+    cluster.sql(r#"DELETE FROM "Session" WHERE id = 's1'"#);
+    drive.catch_up(&cluster);
+    revoked(&mut drive);
     assert!(is_admitted(&verdict(
         &drive,
         &question(&drive, "bob", two, judged)

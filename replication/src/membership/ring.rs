@@ -13,7 +13,7 @@ use crate::limits::{REVOCATIONS_REMEMBERED_MAX, VISIBILITY_MS};
 #[derive(Debug, Default)]
 pub(crate) struct Ring {
     /// The last of each scope.
-    last: BTreeMap<Scope, Mark>,
+    last: BTreeMap<Scope, Last>,
     /// In the order of the log.
     order: VecDeque<(Mark, Scope)>,
     /// The newest that was forgotten.
@@ -28,6 +28,14 @@ enum Scope {
     Session(Key),
     User(Key),
     Everybody,
+}
+
+/// The last revocation of a session or a user.
+#[derive(Clone, Copy, Debug)]
+struct Last {
+    mark: Mark,
+    /// Whether it is a session whose row is gone.
+    is_gone: bool,
 }
 
 /// A place in the log, and when it was read here.
@@ -49,13 +57,27 @@ impl Ring {
         if self.order.len() >= REVOCATIONS_REMEMBERED_MAX
             && let Some((oldest, scope)) = self.order.pop_front()
         {
-            if self.last.get(&scope) == Some(&oldest) {
+            if self
+                .last
+                .get(&scope)
+                .is_some_and(|last| last.mark == oldest)
+            {
                 self.last.remove(&scope);
             }
             self.forgotten = Some(oldest);
         }
-        self.last.insert(scope, mark);
+        let is_gone = false;
+        self.last.insert(scope, Last { mark, is_gone });
         self.order.push_back((mark, scope));
+    }
+
+    /// The row of a session that was just revoked is gone, or is there again. A commit that waits for
+    /// a synchronous standby is sent to us while it waits, for as long as that takes, and others see the row
+    /// all the while: whoever finds one that is gone has to look again.
+    pub(crate) fn set_gone(&mut self, session: Key, is_gone: bool) {
+        if let Some(last) = self.last.get_mut(&Scope::Session(session)) {
+            last.is_gone = is_gone;
+        }
     }
 
     /// Of what lies before this position nobody can say what was revoked. `is_foreign` says that positions
@@ -75,9 +97,9 @@ impl Ring {
         if !self.begin.is_none_or(is_known) {
             return true;
         }
-        let last = scopes.iter().filter_map(|scope| self.last.get(scope));
-        last.chain(&self.forgotten)
-            .any(|mark| mark.is_after(judged))
+        let mut last = scopes.iter().filter_map(|scope| self.last.get(scope));
+        last.any(|last| last.is_gone || last.mark.is_after(judged))
+            || self.forgotten.is_some_and(|mark| mark.is_after(judged))
     }
 }
 
@@ -134,6 +156,25 @@ mod tests {
         let is_stale = |at_ms| ring.is_stale(mark(99, at_ms), key("ada"), key("-"));
         assert!(is_stale(5_000) && is_stale(5_000 + VISIBILITY_MS - 1));
         assert!(!is_stale(5_000 + VISIBILITY_MS));
+    }
+
+    #[test]
+    fn a_session_whose_row_is_gone_is_looked_for_however_long_others_see_it() {
+        let mut ring = Ring::default();
+        let session = key("s");
+        ring.push(RevocationScope::Session(session), mark(50, 0));
+        let is_stale = |ring: &Ring| ring.is_stale(mark(99, LATER_MS), key("ada"), session);
+        assert!(!is_stale(&ring));
+        ring.set_gone(session, true);
+        assert!(is_stale(&ring) && !ring.is_stale(mark(99, LATER_MS), key("ada"), key("-")));
+        ring.set_gone(session, false);
+        assert!(!is_stale(&ring));
+        // What is forgotten is no longer among the last, and holds nobody up for ever.
+        ring.set_gone(session, true);
+        for lsn in 0..REVOCATIONS_REMEMBERED_MAX as u64 {
+            ring.push(RevocationScope::User(key(&lsn.to_string())), mark(60, 0));
+        }
+        assert!(!is_stale(&ring));
     }
 
     #[test]
