@@ -184,9 +184,17 @@ fn a_user_who_is_deleted_or_banned_loses_every_stream() {
         r#"UPDATE "User" SET banned = true WHERE id = 'ada'"#,
     );
     assert_eq!(banned, [out(ada)]);
+    let judged = drive.status().applied.unwrap();
+    let much_later = |drive: &Drive| {
+        let asked = question(drive, "ada", drive.keys.session("s9"), judged);
+        drive.reader.admit(&asked, drive.now_ms() + 60_000, UNIX_MS)
+    };
+    // However long others see that she is not: the commit may wait for a standby.
+    assert_eq!(much_later(&drive), Admission::JudgeAgain);
     // A ban that is over keeps nobody out, and throws nobody out when anything else changes.
     let over = r#"UPDATE "User" SET until = now() - interval '1 s' WHERE id = 'ada'"#;
     assert_eq!(after(&mut drive, &cluster, over), []);
+    assert!(is_admitted(&much_later(&drive)));
     let longer = r#"UPDATE "User" SET until = now() + interval '1 h' WHERE id = 'ada'"#;
     assert_eq!(after(&mut drive, &cluster, longer), [out(ada)]);
     let mut all = after(

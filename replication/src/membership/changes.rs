@@ -70,23 +70,8 @@ impl Rights {
             self.revocation_changed(columns, row, origin, &mut effects);
         }
         self.remember(&effects, origin.at);
-        if let Some(session) = &concerns.session {
-            self.session_stands(session, row);
-        }
+        self.note_standing(concerns, row);
         effects
-    }
-
-    /// Whether there is a row of a session is not for those to say who may not see a commit yet.
-    fn session_stands(&mut self, session: &Session, row: Row<'_>) {
-        let id = match (row.new, row.old) {
-            (Some(new), _) => text(new, session.id),
-            (None, Some(old)) => old_text(old, session.id),
-            (None, None) => None,
-        };
-        if let Some(id) = id.filter(|_| row.action != Action::Update) {
-            let is_gone = row.action == Action::Delete;
-            self.ring.set_gone(self.keys.session(id), is_gone);
-        }
     }
 
     /// A table was emptied.

@@ -240,6 +240,11 @@ impl User {
         let until_ms = text(new, self.banned_until).and_then(unix_ms_of_text);
         self.banned.is_some_and(is_set) && until_ms.is_none_or(|until_ms| until_ms > now_ms)
     }
+
+    /// Whether a row says that its user is banned until another row says otherwise.
+    pub(crate) fn is_banned_for_ever(&self, new: Tuple<'_>) -> bool {
+        self.is_banned(new, i64::MAX - 1) && text(new, self.banned_until).is_none()
+    }
 }
 
 impl Flag {

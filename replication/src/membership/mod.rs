@@ -21,6 +21,7 @@ mod rights;
 mod ring;
 mod rows;
 mod spelling;
+mod standing;
 mod verdict;
 mod visibility;
 

@@ -34,7 +34,7 @@ enum Scope {
 #[derive(Clone, Copy, Debug)]
 struct Last {
     mark: Mark,
-    /// Whether it is a session whose row is gone.
+    /// Whether its row lets nobody in any more.
     is_gone: bool,
 }
 
@@ -48,11 +48,8 @@ pub(crate) struct Mark {
 impl Ring {
     /// Remembers a revocation. Those of memberships are not remembered: of them the map knows.
     pub(crate) fn push(&mut self, scope: RevocationScope, mark: Mark) {
-        let scope = match scope {
-            RevocationScope::Session(session) => Scope::Session(session),
-            RevocationScope::User(user) => Scope::User(user),
-            RevocationScope::Everybody => Scope::Everybody,
-            RevocationScope::Member { .. } | RevocationScope::Organisation(_) => return,
+        let Some(scope) = Scope::of(scope) else {
+            return;
         };
         if self.order.len() >= REVOCATIONS_REMEMBERED_MAX
             && let Some((oldest, scope)) = self.order.pop_front()
@@ -66,16 +63,17 @@ impl Ring {
             }
             self.forgotten = Some(oldest);
         }
-        let is_gone = false;
+        let is_gone = self.last.get(&scope).is_some_and(|last| last.is_gone);
         self.last.insert(scope, Last { mark, is_gone });
         self.order.push_back((mark, scope));
     }
 
-    /// The row of a session that was just revoked is gone, or is there again. A commit that waits for
-    /// a synchronous standby is sent to us while it waits, for as long as that takes, and others see the row
-    /// all the while: whoever finds one that is gone has to look again.
-    pub(crate) fn set_gone(&mut self, session: Key, is_gone: bool) {
-        if let Some(last) = self.last.get_mut(&Scope::Session(session)) {
+    /// The row of a session or a user that was just revoked lets nobody in any more, or does again. A commit
+    /// that waits for a synchronous standby is sent to us while it waits, for as long as that takes, and
+    /// others see the row as it was: whoever finds one that is gone has to look again.
+    pub(crate) fn set_gone(&mut self, scope: RevocationScope, is_gone: bool) {
+        let last = Scope::of(scope).and_then(|scope| self.last.get_mut(&scope));
+        if let Some(last) = last {
             last.is_gone = is_gone;
         }
     }
@@ -100,6 +98,17 @@ impl Ring {
         let mut last = scopes.iter().filter_map(|scope| self.last.get(scope));
         last.any(|last| last.is_gone || last.mark.is_after(judged))
             || self.forgotten.is_some_and(|mark| mark.is_after(judged))
+    }
+}
+
+impl Scope {
+    fn of(scope: RevocationScope) -> Option<Self> {
+        match scope {
+            RevocationScope::Session(session) => Some(Self::Session(session)),
+            RevocationScope::User(user) => Some(Self::User(user)),
+            RevocationScope::Everybody => Some(Self::Everybody),
+            RevocationScope::Member { .. } | RevocationScope::Organisation(_) => None,
+        }
     }
 }
 
@@ -165,12 +174,14 @@ mod tests {
         ring.push(RevocationScope::Session(session), mark(50, 0));
         let is_stale = |ring: &Ring| ring.is_stale(mark(99, LATER_MS), key("ada"), session);
         assert!(!is_stale(&ring));
-        ring.set_gone(session, true);
+        ring.set_gone(RevocationScope::Session(session), true);
+        // Nor does another word of it.
+        ring.push(RevocationScope::Session(session), mark(51, 0));
         assert!(is_stale(&ring) && !ring.is_stale(mark(99, LATER_MS), key("ada"), key("-")));
-        ring.set_gone(session, false);
+        ring.set_gone(RevocationScope::Session(session), false);
         assert!(!is_stale(&ring));
         // What is forgotten is no longer among the last, and holds nobody up for ever.
-        ring.set_gone(session, true);
+        ring.set_gone(RevocationScope::Session(session), true);
         for lsn in 0..REVOCATIONS_REMEMBERED_MAX as u64 {
             ring.push(RevocationScope::User(key(&lsn.to_string())), mark(60, 0));
         }
