@@ -130,6 +130,43 @@ fn a_session_that_is_renewed_keeps_its_stream() {
     assert_bye(&mut stream, "session_expired");
 }
 
+/// Who was removed since keeps no stream alive by tokens that no longer say that they belong to it.
+#[test]
+fn a_claim_that_is_gone_renews_nothing() {
+    let pair = Pair::on(Database::new(), |config| {
+        let config = config.without("membership.table");
+        config
+            .text("membership.claim", "org")
+            .text("membership.role_claim", "role")
+    });
+    let claiming = |seconds: u64, organization: &str, role: &str| {
+        let now = session::seconds_since_1970();
+        let claims = json!({
+            "sub": "alice", "iat": now, "exp": now + seconds, "org": organization, "role": role
+        });
+        format!("session={}", session::signed(&claims, SECRET))
+    };
+    let [node, _] = &pair.nodes;
+    let mut stream = open(node, &claiming(8, "acme", "owner"));
+    for fresh in [
+        claiming(600, "globex", "owner"),
+        claiming(600, "acme", "guest"),
+        short("alice", 600),
+    ] {
+        let refused = renew(node, &stream, &fresh);
+        assert_eq!(
+            (refused.head.status, refused.refusal().0.as_str()),
+            (403, "not_a_member")
+        );
+    }
+    told_end(&mut stream);
+    let same = renew(node, &stream, &claiming(9, "acme", "owner"));
+    assert_eq!(same.head.status, 200, "{same:?}");
+    told_end(&mut stream);
+    assert_alive(&mut stream, &pair.database.connect());
+    assert_bye(&mut stream, "session_expired");
+}
+
 /// The answer to a renewal of a stream that has ended.
 fn renew_gone(node: &Node, mut stream: Stream) -> Response {
     let id = stream.connected["connectionId"].take();
