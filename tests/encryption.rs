@@ -7,6 +7,7 @@ use std::time::Duration;
 use serde_json::json;
 
 use crate::support::certificates::Authority;
+use crate::support::http::Request;
 use crate::support::postgres::Cluster;
 use crate::support::{Config, Database, Driver, Node};
 
@@ -62,7 +63,7 @@ impl Encrypted {
         Config::new(&self.database, Driver::Epoll).text("database.url", url)
     }
 
-    /// A node that reads a row through this address.
+    /// A node that reads a row through this address, and writes an event.
     fn reads(&self, url: &str) -> Node {
         self.reads_with(&self.config(url))
     }
@@ -77,6 +78,11 @@ impl Encrypted {
         );
         let record = &alice.event()["payload"]["record"];
         assert_eq!(record["name"], json!("Mill"));
+        // What is published over HTTP is written over a connection of ordinary SQL.
+        let event = json!({ "type": "x.y", "organizationId": "acme", "data": 1 });
+        let publish = Request::new("POST", "/api/realtime/publish");
+        let response = publish.service().with_json(&event).send(node.address());
+        assert_eq!(response.head.status, 202, "{response:?}");
         node
     }
 

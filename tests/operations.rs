@@ -88,6 +88,7 @@ fn metrics_count_what_happens(driver: Driver) {
     wait_until("the figures follow", limit, || {
         let metrics = world.node.metrics();
         metrics.value("tailrace_streams") == 1.0
+            && metrics.value("tailrace_streams_opened_total") >= 3.0
             && metrics.sum("tailrace_deliveries_total") >= 3.0
             && metrics.value("tailrace_wal_lag_bytes") < 1024.0 * 1024.0
     });

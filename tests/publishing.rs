@@ -51,10 +51,14 @@ fn its_calls_publish_over_either_way() {
     let directory = Directory::new();
     let world = World::with(Driver::Uring, |config| config);
     // A number for an id, as some applications have it.
+    let mut alice = world.node.open("acme", "alice");
     world.database.connect().run(
         r#"INSERT INTO "User" VALUES ('42', 'Dana', '-');
-           INSERT INTO "OrganizationMember" ("organizationId", "userId") VALUES ('acme', '42')"#,
+           INSERT INTO "OrganizationMember" ("organizationId", "userId") VALUES ('acme', '42');
+           INSERT INTO "Client" ("organizationId", name) VALUES ('acme', 'Ann')"#,
     );
+    // What comes behind it in the log says that the node has read of the membership.
+    assert_eq!(alice.event()["type"], "client.insert");
     let mut dana = world.node.open("acme", "42");
     let mut alice = world.node.open("acme", "alice");
     let url = format!("http://{}", world.node.address());
@@ -121,10 +125,14 @@ fn what_the_page_shows_of_sql_and_of_an_event_is_so() {
             .expect("the page has it")
     };
     let world = World::new(Driver::Epoll);
+    let mut alice = world.node.open("acme", "alice");
     world.database.connect().run(
         r#"INSERT INTO "User" VALUES ('42', 'Dana', '-');
-           INSERT INTO "OrganizationMember" ("organizationId", "userId") VALUES ('acme', '42')"#,
+           INSERT INTO "OrganizationMember" ("organizationId", "userId") VALUES ('acme', '42');
+           INSERT INTO "Client" ("organizationId", name) VALUES ('acme', 'Ann')"#,
     );
+    // What comes behind it in the log says that the node has read of the membership.
+    assert_eq!(alice.event()["type"], "client.insert");
     let mut dana = world
         .node
         .stream(&Request::stream("organizationId=acme").user("42"));

@@ -41,8 +41,8 @@ await withBrowser(async (browser) => {
 
   // EventSource gives up for good, which is what a page does that is refused; a script reads nothing.
   const page = await emptyPage(browser, foreign.origin, { session: SESSION });
-  const statuses = [];
-  await follow(page.context(), page, statuses);
+  const asked = { ours: new Set(), answers: [] };
+  await follow(page.context(), page, asked);
   const answer = await page.evaluate(`(${ASK})(${JSON.stringify(STREAM)})`);
   assert.deepEqual(answer, { opened: "closed", read: "unreadable", sent: "" });
 
@@ -56,21 +56,26 @@ await withBrowser(async (browser) => {
   });
   const sandbox = await frame.asElement().contentFrame();
   assert.equal(await sandbox.evaluate("origin"), "null");
-  await follow(page.context(), sandbox, statuses);
+  await follow(page.context(), sandbox, asked);
   const nobody = await sandbox.evaluate(`(${ASK})(${JSON.stringify(STREAM)})`);
   assert.deepEqual(nobody, { opened: "closed", read: "unreadable", sent: "" });
   // For its origin and not for a missing session, which would be 401; each page asked three times.
-  assert.deepEqual(statuses, Array(6).fill(403));
+  const ours = asked.answers.filter(({ requestId }) => asked.ours.has(requestId));
+  assert.deepEqual(ours.map(({ statusCode }) => statusCode), Array(6).fill(403));
   allowed.server.close();
   foreign.server.close();
   console.log("origins: the own and an allowed one stream, a foreign one and `null` do not");
 });
 
-/** Notes the statuses that the node answers a page or a frame with, also where no script may see them. */
-async function follow(context, page, statuses) {
+/** Notes what the node answers a page or a frame with, also where no script may see it. A page asks its
+ * own host for more, such as its icon. */
+async function follow(context, page, { ours, answers }) {
   const devtools = await context.newCDPSession(page);
   await devtools.send("Network.enable");
-  devtools.on("Network.responseReceivedExtraInfo", ({ statusCode }) => statuses.push(statusCode));
+  devtools.on("Network.requestWillBeSent", ({ requestId, request }) => {
+    if (request.url.startsWith(NODE_URL)) ours.add(requestId);
+  });
+  devtools.on("Network.responseReceivedExtraInfo", (answer) => answers.push(answer));
 }
 
 /** What a native EventSource of this page gets. */
