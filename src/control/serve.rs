@@ -7,7 +7,7 @@ use std::sync::Arc;
 use bytes::Bytes;
 use driver::Forwarded;
 use wire::ConnectionId;
-use wire::http::{Method, Refusal, RefusalCode, Request};
+use wire::http::{Head, Method, Refusal, RefusalCode, Request};
 
 use super::outage::Trust;
 use super::petition::{Errand, Judged, Petition};
@@ -61,37 +61,35 @@ impl Control {
     }
 
     fn serve_stream(&mut self, forwarded: &Forwarded, stream: &Stream) {
-        let Forwarded {
-            connection,
-            peer,
-            request,
-        } = forwarded;
-        let proxies = &self.config.http.trusted_proxies;
-        let address = address::client_address(&request.head, *peer, proxies);
-        let circumstances = Circumstances {
-            closed: self.closed(address),
-            jitter: self.jitter(),
-            config: &self.config,
-        };
-        let judged = judge(&request.head, *peer, stream, circumstances);
-        self.open(*connection, address, judged);
+        self.serve_by(forwarded, |head, peer, circumstances| {
+            judge(head, peer, stream, circumstances)
+        });
     }
 
     fn serve_page(&mut self, forwarded: &Forwarded) {
-        let Forwarded {
-            connection,
-            peer,
-            request,
-        } = forwarded;
+        self.serve_by(forwarded, history::judge);
+    }
+
+    /// Serves what `judge` makes of a request.
+    fn serve_by(
+        &mut self,
+        forwarded: &Forwarded,
+        judge: impl FnOnce(
+            &Head,
+            Option<IpAddr>,
+            Circumstances<'_>,
+        ) -> Result<(Caller, Wanted), Answered>,
+    ) {
+        let (head, peer) = (&forwarded.request.head, forwarded.peer);
         let proxies = &self.config.http.trusted_proxies;
-        let address = address::client_address(&request.head, *peer, proxies);
+        let address = address::client_address(head, peer, proxies);
         let circumstances = Circumstances {
             closed: self.closed(address),
             jitter: self.jitter(),
             config: &self.config,
         };
-        let judged = history::judge(&request.head, *peer, circumstances);
-        self.open(*connection, address, judged);
+        let judged = judge(head, peer, circumstances);
+        self.open(forwarded.connection, address, judged);
     }
 
     /// Lets in whoever may, to a stream or a page, or answers.
