@@ -53,13 +53,21 @@ fn main() {
 
     let mut columns = [
         Column::bare(),
-        Column::node("JWT (HS256)", Node::start(users), Session::Jwt),
-        Column::node("Auth.js 5 (JWE)", with_auth_js(users), |_| {
-            Session::AuthJs(SECRET.to_owned())
-        }),
-        Column::node("row of a table", with_rows(users), |_| {
-            Session::Row(ROW_COOKIE.to_owned())
-        }),
+        Column::node(
+            "JWT (HS256)",
+            with_tokens(users),
+            Session::Jwt(SECRET.to_owned()),
+        ),
+        Column::node(
+            "Auth.js 5 (JWE)",
+            with_auth_js(users),
+            Session::AuthJs(SECRET.to_owned()),
+        ),
+        Column::node(
+            "row of a table",
+            with_rows(users),
+            Session::Row(ROW_COOKIE.to_owned()),
+        ),
     ];
     for round in 0..WARM_UP_ROUNDS + rounds {
         for column in &mut columns {
@@ -72,13 +80,19 @@ fn main() {
     report(&columns, connections, rounds);
 }
 
-/// A node whose users have encrypted sessions.
+/// Who belongs where, as `dev` has it, and who is known by what.
+fn configuration(auth: &str) -> String {
+    format!("{auth}\n[membership]\ntable = \"OrganizationMember\"\n")
+}
+
+fn with_tokens(users: usize) -> Node {
+    let auth = format!("[auth]\nmode = \"jwt\"\nsecret = \"{SECRET}\"");
+    Node::start_plain(users, &[], &configuration(&auth))
+}
+
 fn with_auth_js(users: usize) -> Node {
-    let environment = [
-        ("TAILRACE_AUTH_MODE", "authjs"),
-        ("TAILRACE_AUTH_AUTHJS_SECRET", SECRET),
-    ];
-    Node::start_with(users, &[], &environment)
+    let auth = format!("[auth]\nmode = \"authjs\"\n[auth.authjs]\nsecret = \"{SECRET}\"");
+    Node::start_plain(users, &[], &configuration(&auth))
 }
 
 /// A node whose users have their sessions in a table.
@@ -89,16 +103,14 @@ fn with_rows(users: usize) -> Node {
          \"userId\" text NOT NULL, expires timestamp(3) NOT NULL)"
             .to_owned(),
         "ALTER PUBLICATION tailrace ADD TABLE \"Session\"".to_owned(),
+        "GRANT SELECT ON \"Session\" TO tailrace".to_owned(),
         format!(
             "INSERT INTO \"Session\" SELECT 's' || n, 'token-of-session-' || n, 'u' || n, \
              now() + interval '1 day' FROM generate_series(0, {last}) AS n"
         ),
     ];
-    let environment = [
-        ("TAILRACE_AUTH_MODE", "session"),
-        ("TAILRACE_SESSION_TABLE", "Session"),
-    ];
-    Node::start_with(users, &statements, &environment)
+    let auth = "[auth]\nmode = \"session\"\n[session]\ntable = \"Session\"";
+    Node::start_plain(users, &statements, &configuration(auth))
 }
 
 /// What is measured.
@@ -134,9 +146,7 @@ impl Column {
         Self::new("bare accept-read-write loop", Host::Bare(server), None)
     }
 
-    /// A node, and the session of its users, which may need the secret of its configuration.
-    fn node(name: &'static str, node: Node, session: impl FnOnce(String) -> Session) -> Self {
-        let session = session(node.secret());
+    fn node(name: &'static str, node: Node, session: Session) -> Self {
         Self::new(name, Host::Node(Box::new(node)), Some(session))
     }
 

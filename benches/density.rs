@@ -16,6 +16,7 @@
 //! whose burst is 1,000 committed rows, each for one of the organisations in turn.
 
 #[path = "density/node.rs"]
+#[expect(dead_code, reason = "shared with `connect`, which uses more of it")]
 mod node;
 mod support;
 

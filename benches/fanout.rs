@@ -15,6 +15,7 @@
 //! back.
 
 #[expect(
+    dead_code,
     unused_imports,
     reason = "shared with the other benches, which use more of it"
 )]

@@ -4,9 +4,12 @@
 //! What it holds for a stream includes what control and replication hold: counts by user and by
 //! organisation, and the channels between the threads. PostgreSQL's own processes are not counted.
 
+use std::io::{Read as _, Write as _};
+use std::net::{Ipv4Addr, TcpListener, TcpStream};
 use std::path::PathBuf;
 use std::process::Command;
 use std::sync::atomic::{AtomicU32, Ordering};
+use std::time::{Duration, Instant};
 
 use tokio_postgres::NoTls;
 
@@ -16,6 +19,8 @@ use super::support::Server;
 pub(super) struct Node {
     // Dropped in this order: the server ends before its files go.
     pub(super) server: Server,
+    /// What runs the database, where that is another process.
+    database: Option<Server>,
     directory: Directory,
     database_url: String,
 }
@@ -24,32 +29,44 @@ pub(super) struct Node {
 struct Directory(PathBuf);
 
 impl Node {
-    /// Starts a node on one engine, with so many users, 100 to an organisation.
+    /// Starts a node on one engine, with so many users, 100 to an organisation. It is started again once
+    /// they are made: then it knows every membership when it is ready.
     pub(super) fn start(users: usize) -> Self {
-        Self::start_with(users, &[], &[])
-    }
-
-    /// The same with a configuration that differs, as the environment says it. What it needs in the
-    /// database is made first, before a node looks for it.
-    pub(super) fn start_with(
-        users: usize,
-        statements: &[String],
-        environment: &[(&str, &str)],
-    ) -> Self {
-        let node = Self::run(Directory::new(), &[]);
+        let node = Self::run(Directory::new());
         node.make(users);
-        node.execute(statements.iter().cloned());
-        if environment.is_empty() {
-            return node;
-        }
         let Self {
             server, directory, ..
         } = node;
         drop(server);
-        Self::run(directory, environment)
+        Self::run(directory)
     }
 
-    fn run(directory: Directory, environment: &[(&str, &str)]) -> Self {
+    /// A node as it is in production, on the same database: `tailrace run` with this configuration beside
+    /// where it listens and what it reads. What it needs in the database is made first.
+    pub(super) fn start_plain(users: usize, statements: &[String], configuration: &str) -> Self {
+        let mut node = Self::run(Directory::new());
+        node.make(users);
+        node.execute(statements.iter().cloned());
+        let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0));
+        let address = listener.and_then(|listener| listener.local_addr());
+        let address = address.expect("loopback has a free port");
+        let url = node.configuration()["database"]["url"].to_string();
+        let file = node.directory.0.join("plain.toml");
+        let text = format!(
+            "{configuration}\n[database]\nurl = {url}\n[http]\nlisten = \"{address}\"\n\
+             heartbeat = \"1h\"\n[engine]\nthreads = 1\n"
+        );
+        std::fs::write(&file, text).expect("the directory is ours");
+        let mut command = Command::new(env!("CARGO_BIN_EXE_tailrace"));
+        command.args(["run", "--config"]).arg(file);
+        command.env("TAILRACE_LOG", "warn");
+        let server = Server::start_at(command, address);
+        wait_until_ready(&server);
+        node.database = Some(std::mem::replace(&mut node.server, server));
+        node
+    }
+
+    fn run(directory: Directory) -> Self {
         let mut command = Command::new(env!("CARGO_BIN_EXE_tailrace"));
         command
             .args(["dev", "--json", "--listen", "127.0.0.1:0", "--data-dir"])
@@ -58,9 +75,9 @@ impl Node {
             // No heartbeat falls into a measurement.
             .env("TAILRACE_HTTP_HEARTBEAT", "1h")
             // A line for each stream is of no use here.
-            .env("TAILRACE_LOG", "warn")
-            .envs(environment.iter().copied());
+            .env("TAILRACE_LOG", "warn");
         let server = Server::start(command);
+        wait_until_ready(&server);
         let ready: serde_json::Value =
             serde_json::from_str(&server.announcement).expect("dev announces itself in JSON");
         let database_url = ready["databaseUrl"]
@@ -69,6 +86,7 @@ impl Node {
             .to_owned();
         Self {
             server,
+            database: None,
             directory,
             database_url,
         }
@@ -95,13 +113,15 @@ impl Node {
 
     /// The secret of the sessions.
     pub(super) fn secret(&self) -> String {
+        let secret = self.configuration()["auth"]["secret"].clone();
+        secret.as_str().expect("it has a secret").to_owned()
+    }
+
+    /// What `dev` wrote down.
+    fn configuration(&self) -> toml::Table {
         let path = self.directory.0.join("tailrace.toml");
         let text = std::fs::read_to_string(path).expect("dev writes its configuration");
-        let configuration: toml::Table = text.parse().expect("it is TOML");
-        configuration["auth"]["secret"]
-            .as_str()
-            .expect("it has a secret")
-            .to_owned()
+        text.parse().expect("it is TOML")
     }
 
     /// Commits so many events, each for one organisation of so many in turn.
@@ -131,6 +151,26 @@ impl Node {
                     .expect("the statement is a good one");
             }
         });
+    }
+}
+
+/// Waits until the node says that it is ready: it listens before it knows every membership.
+fn wait_until_ready(server: &Server) {
+    const READY_MAX: Duration = Duration::from_secs(60);
+    let began = Instant::now();
+    let is_ready = || -> std::io::Result<bool> {
+        let mut connection = TcpStream::connect(server.address())?;
+        connection.write_all(b"GET /readyz HTTP/1.1\r\nhost: localhost\r\n\r\n")?;
+        let mut answer = String::new();
+        connection.read_to_string(&mut answer)?;
+        Ok(answer.starts_with("HTTP/1.1 200 "))
+    };
+    while !is_ready().unwrap_or(false) {
+        assert!(
+            began.elapsed() < READY_MAX,
+            "the node does not become ready"
+        );
+        std::thread::sleep(Duration::from_millis(50));
     }
 }
 

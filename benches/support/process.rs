@@ -110,6 +110,14 @@ impl Server {
         }
     }
 
+    /// Starts a server that says nothing, and will listen there.
+    pub(crate) fn start_at(command: Command, address: SocketAddr) -> Self {
+        Self {
+            process: Process::start(command, SERVER_CORE),
+            announcement: format!("listening {address}"),
+        }
+    }
+
     /// Where it listens: the first address in what it announced.
     pub(crate) fn address(&self) -> SocketAddr {
         let (_, rest) = self
