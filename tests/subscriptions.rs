@@ -196,7 +196,9 @@ enum Told {
 #[test]
 fn a_thousand_changes_under_load_lose_nothing_and_let_nothing_through() {
     let pair = Pair::new();
-    let mut reference = pair.nodes[0].open("acme", "alice");
+    let reference = pair.nodes[0].open("acme", "alice");
+    // Read all the while: whoever takes nothing for half a minute is closed.
+    let reference = std::thread::spawn(move || read_all(reference));
     let streams: Vec<(SocketAddr, Stream)> = pair
         .nodes
         .iter()
@@ -239,18 +241,7 @@ fn a_thousand_changes_under_load_lose_nothing_and_let_nothing_through() {
     is_over.store(true, Ordering::Relaxed);
     let count = writer.join().expect("it wrote");
 
-    let mut order = HashMap::new();
-    let mut channels = Vec::new();
-    loop {
-        let event = reference.event();
-        let id = event["id"].as_str().expect("an id").to_owned();
-        let channel = event["channel"].as_str().expect("a channel").to_owned();
-        order.insert(id, channels.len());
-        channels.push(channel);
-        if event["payload"]["record"]["id"] == "last" && channels.len() % 3 == 0 {
-            break;
-        }
-    }
+    let (order, channels) = reference.join().expect("it read all");
     let mut told_of_changes = 0;
     for (mut stream, mut blocks) in changed {
         blocks.extend(read_to_the_last(&mut stream));
@@ -272,6 +263,21 @@ fn a_thousand_changes_under_load_lose_nothing_and_let_nothing_through() {
         3 * count
     );
     assert!(told_of_changes > CHANGES / 2, "{told_of_changes} were told");
+}
+
+/// Every event up to the last: the place of each id, and the channel at each place.
+fn read_all(mut stream: Stream) -> (HashMap<String, usize>, Vec<String>) {
+    let (mut order, mut channels) = (HashMap::new(), Vec::new());
+    loop {
+        let event = stream.event();
+        let id = event["id"].as_str().expect("an id").to_owned();
+        let channel = event["channel"].as_str().expect("a channel").to_owned();
+        order.insert(id, channels.len());
+        channels.push(channel);
+        if event["payload"]["record"]["id"] == "last" && channels.len() % 3 == 0 {
+            return (order, channels);
+        }
+    }
 }
 
 /// An event of the application's (true) or a `subscription` event, and its data.
