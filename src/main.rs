@@ -13,6 +13,7 @@ mod audience;
 mod catalog;
 mod check;
 mod cli;
+mod clock;
 mod config;
 mod control;
 mod database;

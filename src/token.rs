@@ -1,11 +1,12 @@
 //! `tailrace token`: a session of any user, for development and tests. It is what the application's
 //! own sign-in would make: an HS256 JWT with the node's secret (RFC 7519).
 
+use crate::clock::unix_ms;
 use crate::config::{OwnTokens, units};
 use crate::dev::Source;
 use auth::jwt::{Claims, sign_hs256};
 use std::io::Write as _;
-use std::time::{Duration, SystemTime, UNIX_EPOCH};
+use std::time::Duration;
 
 /// The command line of `tailrace token`.
 #[derive(clap::Args, Clone, Debug)]
@@ -37,10 +38,7 @@ pub(crate) fn run(arguments: &Arguments) -> Result<(), String> {
 
 /// Makes a session of `user`, from now on for so long.
 pub(crate) fn sign(own: &OwnTokens, user: &str, lasts: Duration) -> String {
-    let now = SystemTime::now().duration_since(UNIX_EPOCH);
-    let now = now
-        .expect("the clock of this machine stands after 1970")
-        .as_secs();
+    let now = unix_ms() / 1_000;
     let mut claims = Claims::new();
     claims.insert("iat".to_owned(), now.into());
     claims.insert("exp".to_owned(), now.saturating_add(lasts.as_secs()).into());
@@ -74,11 +72,7 @@ mod tests {
             cookie: "session".to_owned(),
         };
         let token = sign(&own, "alice", Duration::from_secs(60));
-        let now = SystemTime::now()
-            .duration_since(UNIX_EPOCH)
-            .unwrap()
-            .as_millis();
-        let now = u64::try_from(now).unwrap();
+        let now = unix_ms();
         let presented = Presented {
             bearer: Some(&token),
             ..Presented::default()

@@ -7,7 +7,8 @@ use std::time::{Duration, Instant};
 use wire::CloseReason;
 
 use super::outage::Trust;
-use super::{Control, Order, TICK_MS, wall_ms};
+use super::{Control, Order, TICK_MS};
+use crate::clock::unix_ms;
 use crate::database::DatabaseError;
 
 /// How long after the database failed it is tried again, though nobody asks: whoever balances loads
@@ -84,7 +85,7 @@ impl Control {
         self.say_trouble();
         if now_ms >= self.swept_at_ms + SWEEP_MS {
             self.swept_at_ms = now_ms;
-            self.cache.sweep(wall_ms());
+            self.cache.sweep(unix_ms());
         }
         self.count(now_ms);
     }
@@ -110,7 +111,7 @@ impl Control {
     }
 
     fn count(&mut self, now_ms: u64) {
-        self.log.tick(wall_ms());
+        self.log.tick(unix_ms());
         let (introspections, fetches) = (self.introspections.asked, self.keysets.fetches);
         self.shared.identity.set_asked(introspections, fetches);
         let counters = self

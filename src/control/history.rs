@@ -8,7 +8,8 @@ use wire::{EventId, PageRequest, PageSince, Purpose, Resume};
 
 use super::iso8601;
 use super::request::{
-    Answered, Caller, Circumstances, Manner, Wanted, caller, origin, preflight, wrong_method,
+    Answered, Caller, Circumstances, Manner, Wanted, caller, organization, origin, preflight,
+    wrong_method,
 };
 
 /// Where it is asked for.
@@ -56,10 +57,7 @@ pub(super) fn judge(
 
 fn parse(head: &Head, manner: &Manner) -> Result<Wanted, Refusal> {
     let query = Query::parse(head.query()).map_err(|error| error.refusal())?;
-    let organization = query
-        .text_or_alias("organizationId", "tenantId")
-        .map_err(|error| error.refusal())?
-        .filter(|organization| !organization.is_empty());
+    let organization = organization(&query)?;
     let since = query.text("since").map_err(|error| error.refusal())?;
     let limit = query
         .number("limit", LIMIT_MAX.into())
@@ -78,7 +76,7 @@ fn parse(head: &Head, manner: &Manner) -> Result<Wanted, Refusal> {
         wait_ms: wait_s.unwrap_or_default() as u32 * 1_000,
     };
     Ok(Wanted {
-        organization: organization.map(str::to_owned),
+        organization,
         channels: query.names("channel").map_err(|error| error.refusal())?,
         types: query.patterns("type").map_err(|error| error.refusal())?,
         resume: Resume::Live,

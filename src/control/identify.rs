@@ -13,12 +13,13 @@ use auth::limits::CACHE_MS_MAX;
 use auth::{Identity, IdentityError, Presented, TokenError, Verdict};
 use wire::http::{Refusal, RefusalCode};
 
+use super::Control;
 use super::introspections::{Answer, Arrived, Landed};
 use super::keysets::{Fetched, Unknown};
 use super::petition::{Known, Petition};
 use super::request::Credentials;
 use super::rows::{SessionIds, Sessions, Users};
-use super::{Control, wall_ms};
+use crate::clock::unix_ms;
 use crate::database::DatabaseError;
 use crate::metrics::{Verified, VerifiedBy};
 
@@ -42,7 +43,7 @@ impl Credentials {
 impl Control {
     /// Finds out who asks, and goes on with [`Control::on_known`] or a refusal, now or later.
     pub(super) fn identify(&mut self, petition: Petition) {
-        let now_ms = wall_ms();
+        let now_ms = unix_ms();
         let presented = petition.credentials.presented();
         let credential = self.verifier.fingerprint(&presented);
         if let Some(credential) = credential {
@@ -80,7 +81,7 @@ impl Control {
         let (sets, answered) = (self.keysets.sets(), petition.answered);
         let verdict = self
             .verifier
-            .verify_beyond(&presented, sets, wall_ms(), answered);
+            .verify_beyond(&presented, sets, unix_ms(), answered);
         match verdict {
             Ok(_) => self.identify(petition),
             Err(_) => self.nobody(petition, by, error),
@@ -99,7 +100,7 @@ impl Control {
                         self.unavailable(petition, by, "sessions cannot be looked up for now")
                     }
                     Ok(None) => self.identify_beyond(petition, by, IdentityError::NoSession),
-                    Ok(Some(row)) => match row.clone().identity(wall_ms()) {
+                    Ok(Some(row)) => match row.clone().identity(unix_ms()) {
                         // The same statement has looked at the user's row.
                         Ok(identity) => {
                             let known = Known {
@@ -170,7 +171,7 @@ impl Control {
             };
         let by = VerifiedBy::Introspection;
         let read = match &answer {
-            Answer::Session(body) => self.verifier.read_answer(&question, body, wall_ms()),
+            Answer::Session(body) => self.verifier.read_answer(&question, body, unix_ms()),
             Answer::Nobody => Err(AnswerError::Nobody(IdentityError::NoSession)),
             Answer::Nothing(_) => Err(AnswerError::Malformed),
         };
@@ -276,7 +277,7 @@ impl Control {
             let (bytes, expires_ms) = (known.identity.bytes(), known.identity.expires_ms);
             let known = known.clone();
             self.cache
-                .put(credential, known, bytes, wall_ms(), lasts_ms, expires_ms);
+                .put(credential, known, bytes, unix_ms(), lasts_ms, expires_ms);
         }
         self.on_known(petition, known);
     }

@@ -21,6 +21,7 @@ mod admission;
 mod api;
 mod change;
 mod columns;
+mod connection;
 mod counts;
 mod crowd;
 mod gathering;
@@ -30,6 +31,7 @@ mod identify;
 mod introspections;
 mod iso8601;
 mod keysets;
+mod named;
 mod outage;
 mod outbox;
 mod petition;
@@ -53,7 +55,7 @@ mod verdict;
 use std::collections::{HashMap, VecDeque};
 use std::sync::Arc;
 use std::thread::JoinHandle;
-use std::time::{Instant, SystemTime, UNIX_EPOCH};
+use std::time::Instant;
 
 use auth::Verifier;
 use auth::cache::Cache;
@@ -316,13 +318,4 @@ impl Control {
     fn monotonic_ms(&self) -> u64 {
         u64::try_from(self.started.elapsed().as_millis()).unwrap_or(u64::MAX)
     }
-}
-
-/// Milliseconds since 1970.
-fn wall_ms() -> u64 {
-    let now = SystemTime::now().duration_since(UNIX_EPOCH);
-    let ms = now
-        .expect("the clock of this machine stands after 1970")
-        .as_millis();
-    u64::try_from(ms).unwrap_or(u64::MAX)
 }

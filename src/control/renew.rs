@@ -7,6 +7,7 @@ use serde::Deserialize;
 use wire::ConnectionId;
 use wire::http::{Head, Method, Refusal, RefusalCode, Request};
 
+use super::named;
 use super::request::{
     Answered, Caller, Credentials, Manner, caller, origin, preflight, wrong_method,
 };
@@ -55,7 +56,7 @@ pub(super) fn judge(
     }
     let manner = Manner::plain(origin.fields());
     let judged = stream(head, &request.body)
-        .and_then(|stream| here(stream, boot, engines))
+        .and_then(|stream| named::here(stream, boot, engines))
         .and_then(|stream| Ok((stream, user(head, config)?)));
     match judged {
         Ok((stream, credentials)) => Ok(Renewal {
@@ -67,45 +68,11 @@ pub(super) fn judge(
     }
 }
 
-/// The stream of this name, where it is one of this node: of this boot, and of an engine that there is.
-///
-/// # Errors
-///
-/// The refusal: the client reconnects with its last id.
-pub(super) fn here(
-    stream: ConnectionId,
-    boot: u32,
-    engines: usize,
-) -> Result<ConnectionId, Refusal> {
-    if stream.boot != boot {
-        let message =
-            "the stream is of another node, or of an earlier start of this one: reconnect";
-        return Err(Refusal::new(RefusalCode::Elsewhere, message));
-    }
-    if usize::from(stream.engine) >= engines {
-        let message = "there is no such stream";
-        return Err(Refusal::new(RefusalCode::NotFound, message));
-    }
-    Ok(stream)
-}
-
 fn stream(head: &Head, body: &[u8]) -> Result<ConnectionId, Refusal> {
-    let invalid = |message| Refusal::new(RefusalCode::InvalidParameter, message);
-    let content_type = head.field("content-type").unwrap_or_default();
-    let media_type = content_type.split(';').next().unwrap_or_default().trim();
-    if !media_type.is_empty() && !media_type.eq_ignore_ascii_case("application/json") {
-        let message = "the body is JSON: send it as application/json";
-        return Err(Refusal::new(RefusalCode::UnsupportedMediaType, message));
-    }
-    if body.len() > BODY_BYTES_MAX {
-        let message = "the body names one connection, and is longer than that takes";
-        return Err(Refusal::new(RefusalCode::BodyTooLarge, message));
-    }
-    let Body { connection_id } = serde_json::from_slice(body)
-        .map_err(|_| invalid("the body is {\"connectionId\": \"…\"}, as `connected` named it"))?;
-    connection_id
-        .parse()
-        .map_err(|()| invalid("connectionId is not of the form in which `connected` named it"))
+    let longer = "the body names one connection, and is longer than that takes";
+    let other = "the body is {\"connectionId\": \"…\"}, as `connected` named it";
+    let Body { connection_id } = named::json_body(head, body, BODY_BYTES_MAX, longer, other)?;
+    named::stream(&connection_id)
 }
 
 fn user(head: &Head, config: &Config) -> Result<Credentials, Refusal> {

@@ -231,16 +231,20 @@ fn parse(head: &Head, manner: &mut Manner) -> Result<Parameters, Refusal> {
     if let Resume::After(id) = resume {
         manner.last_event_id = Some(id);
     }
-    let organization = query
-        .text_or_alias("organizationId", "tenantId")
-        .map_err(|error| error.refusal())?
-        .filter(|organization| !organization.is_empty());
     Ok(Parameters {
-        organization: organization.map(str::to_owned),
+        organization: organization(&query)?,
         channels: query.names("channel").map_err(|error| error.refusal())?,
         types: query.patterns("type").map_err(|error| error.refusal())?,
         resume,
     })
+}
+
+/// The organisation that a request names, by either name of the parameter; an empty one is none.
+pub(super) fn organization(query: &Query) -> Result<Option<String>, Refusal> {
+    let named = query
+        .text_or_alias("organizationId", "tenantId")
+        .map_err(|error| error.refusal())?;
+    Ok(named.filter(|name| !name.is_empty()).map(str::to_owned))
 }
 
 #[cfg(test)]

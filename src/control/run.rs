@@ -9,8 +9,9 @@ use wire::{ConnectionId, Key, Scope};
 
 use super::sql::{Job, Outcome};
 use super::uplink::EngineNotice;
-use super::{Control, Downlink, TICK_MS, wall_ms};
+use super::{Control, Downlink, TICK_MS};
 use crate::audience;
+use crate::clock::unix_ms;
 
 /// The most requests that are taken before the other work gets its turn.
 const REQUESTS_MAX: usize = 256;
@@ -116,7 +117,7 @@ impl Control {
             } => {
                 audience::leave(connection, scope);
                 if !is_page {
-                    self.log.disconnected(wall_ms(), &notice.notice);
+                    self.log.disconnected(unix_ms(), &notice.notice);
                 }
                 self.seniority.leave(user, connection);
                 self.give_back(connection, user, scope);

@@ -14,7 +14,8 @@ use super::counts::{Full, Holder};
 use super::outage::Trust;
 use super::petition::{Errand, Known, Petition};
 use super::request::Wanted;
-use super::{Control, verdict, wall_ms};
+use super::{Control, verdict};
+use crate::clock::unix_ms;
 
 /// How often somebody is judged again who may have been revoked meanwhile.
 const ATTEMPTS_MAX: u8 = 3;
@@ -380,7 +381,7 @@ impl Control {
             let user = granted.user.as_deref();
             let organisation = granted.organisation.as_deref().unwrap_or("-");
             self.log
-                .connected(wall_ms(), connection, user, organisation);
+                .connected(unix_ms(), connection, user, organisation);
         }
         let streams = u64::from(self.counts.all());
         if let Some(address) = holder.address
@@ -435,7 +436,7 @@ impl Control {
             return self.refuse(&petition, &refusal);
         }
         petition.attempts += 1;
-        if wall_ms().saturating_sub(known.judged.at_ms) > FRESH_MS {
+        if unix_ms().saturating_sub(known.judged.at_ms) > FRESH_MS {
             return self.judge_again(petition);
         }
         self.again

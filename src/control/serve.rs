@@ -12,7 +12,8 @@ use wire::http::{Head, Method, Refusal, RefusalCode, Request};
 use super::outage::Trust;
 use super::petition::{Errand, Judged, Petition};
 use super::request::{Answered, Caller, Circumstances, Credentials, Wanted, judge};
-use super::{Control, ROUTED_MAX, address, history, renew, router, wall_ms};
+use super::{Control, ROUTED_MAX, address, history, renew, router};
+use crate::clock::unix_ms;
 use crate::config::Stream;
 
 impl Control {
@@ -162,7 +163,7 @@ impl Control {
 
     /// The moment before anything is read.
     pub(super) fn judged(&self) -> Option<Judged> {
-        let at_ms = wall_ms();
+        let at_ms = unix_ms();
         let position = self.shared.feed.applied()?;
         Some(Judged { position, at_ms })
     }

@@ -1,23 +1,19 @@
 //! The one connection for ordinary SQL: asks for the control loop, one thing at a time, and connects
 //! anew when it must.
 
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use replication::ConnectInfo;
 use tokio::sync::mpsc;
 use tokio::time::timeout;
-use tokio_postgres::Client;
 use wire::Lsn;
 
+use super::connection::{Connection, Session};
 use super::rows::{RowSql, SessionIds, Sessions, Tables, Users};
 use crate::database::{self, DatabaseError};
 
 /// How long a job may take, its connection included.
 const JOB_MS: u64 = 5_000;
-
-/// How long after a connection failed the next is tried: a storm of requests must not become a storm
-/// of connections.
-const RECONNECT_MS: u64 = 500;
 
 /// What is to be asked.
 pub(super) enum Job {
@@ -63,13 +59,7 @@ impl Outcome {
 pub(super) struct Sql {
     connect: ConnectInfo,
     tables: Tables,
-    session: Option<Session>,
-    failed_at: Option<Instant>,
-}
-
-struct Session {
-    client: Client,
-    rows: RowSql,
+    connection: Connection<RowSql>,
 }
 
 impl Sql {
@@ -77,8 +67,7 @@ impl Sql {
         Self {
             connect,
             tables,
-            session: None,
-            failed_at: None,
+            connection: Connection::new(),
         }
     }
 
@@ -94,8 +83,7 @@ impl Sql {
                 Job::Probe => Outcome::Probe(limited(self.probe()).await),
             };
             if outcome.is_failure() {
-                // The next job begins with a connection that surely works, or says why not.
-                self.session = None;
+                self.connection.close();
             }
             if out.send(outcome).await.is_err() {
                 return;
@@ -104,17 +92,26 @@ impl Sql {
     }
 
     async fn sessions(&mut self, tokens: &[String]) -> Result<Sessions, DatabaseError> {
-        let Session { client, rows } = self.session().await?;
+        let Session {
+            client,
+            prepared: rows,
+        } = self.session().await?;
         rows.sessions(client, tokens).await
     }
 
     async fn session_ids(&mut self, ids: &[String]) -> Result<SessionIds, DatabaseError> {
-        let Session { client, rows } = self.session().await?;
+        let Session {
+            client,
+            prepared: rows,
+        } = self.session().await?;
         rows.session_ids(client, ids).await
     }
 
     async fn users(&mut self, users: &[String]) -> Result<Users, DatabaseError> {
-        let Session { client, rows } = self.session().await?;
+        let Session {
+            client,
+            prepared: rows,
+        } = self.session().await?;
         rows.users(client, users).await
     }
 
@@ -143,29 +140,13 @@ impl Sql {
             .map_err(DatabaseError::of)
     }
 
-    async fn session(&mut self) -> Result<&Session, DatabaseError> {
-        let is_usable = self
-            .session
-            .as_ref()
-            .is_some_and(|session| !session.client.is_closed());
-        if !is_usable {
-            let pause = Duration::from_millis(RECONNECT_MS);
-            if self.failed_at.is_some_and(|at| at.elapsed() < pause) {
-                let message = "the last attempt failed a moment ago".to_owned();
-                return Err(DatabaseError::Unreachable(message));
-            }
-            self.session = None;
-            // Set until proven otherwise, so that an attempt that is cut off counts as failed.
-            self.failed_at = Some(Instant::now());
+    async fn session(&mut self) -> Result<&Session<RowSql>, DatabaseError> {
+        let open = async {
             let client = database::connect(&self.connect).await?;
-            let rows = RowSql::prepare(&client, &self.tables).await?;
-            self.failed_at = None;
-            self.session = Some(Session { client, rows });
-        }
-        Ok(self
-            .session
-            .as_ref()
-            .expect("it was just made, or is usable"))
+            let prepared = RowSql::prepare(&client, &self.tables).await?;
+            Ok(Session { client, prepared })
+        };
+        self.connection.session(open).await
     }
 }
 

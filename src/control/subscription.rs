@@ -8,7 +8,7 @@ use serde::Deserialize;
 use wire::http::{Head, Method, Query, Refusal, RefusalCode, Request};
 use wire::{ConnectionId, Name, TypePattern};
 
-use super::renew::here;
+use super::named;
 use super::request::{Answered, Caller, Manner, caller, origin};
 use crate::config::Config;
 
@@ -60,7 +60,7 @@ pub(super) fn judge(
     let origin = origin(head, peer, config)?;
     let manner = Manner::plain(origin.fields());
     let judged = wanted(head, &request.body)
-        .and_then(|(stream, action)| Ok((here(stream, boot, engines)?, action)))
+        .and_then(|(stream, action)| Ok((named::here(stream, boot, engines)?, action)))
         .and_then(|wanted| Ok((caller(head, config)?, wanted)));
     match judged {
         Ok((caller, (stream, action))) => {
@@ -87,9 +87,7 @@ fn wanted(head: &Head, body: &[u8]) -> Result<(ConnectionId, Action), Refusal> {
         (Some(name), None) | (None, Some(name)) => name,
         (None, None) => return Err(invalid("name the stream: connectionId, as `connected` did")),
     };
-    let stream = name
-        .parse()
-        .map_err(|()| invalid("connectionId is not of the form in which `connected` named it"))?;
+    let stream = named::stream(name)?;
     let mut channels = query.names("channel").map_err(|error| error.refusal())?;
     let mut types = query.patterns("type").map_err(|error| error.refusal())?;
     channels.extend(names(&body.channels)?);
@@ -113,21 +111,9 @@ fn body_of(head: &Head, body: &[u8]) -> Result<Body, Refusal> {
     if body.is_empty() {
         return Ok(Body::default());
     }
-    let content_type = head.field("content-type").unwrap_or_default();
-    let media_type = content_type.split(';').next().unwrap_or_default().trim();
-    if !media_type.is_empty() && !media_type.eq_ignore_ascii_case("application/json") {
-        let message = "the body is JSON: send it as application/json";
-        return Err(Refusal::new(RefusalCode::UnsupportedMediaType, message));
-    }
-    if body.len() > BODY_BYTES_MAX {
-        let message = "the body names more than a subscription can hold";
-        return Err(Refusal::new(RefusalCode::BodyTooLarge, message));
-    }
-    serde_json::from_slice(body).map_err(|_| {
-        let message =
-            "the body is {\"connectionId\": \"…\", \"channels\": [\"…\"], \"types\": [\"…\"]}";
-        Refusal::new(RefusalCode::InvalidParameter, message)
-    })
+    let longer = "the body names more than a subscription can hold";
+    let other = "the body is {\"connectionId\": \"…\", \"channels\": [\"…\"], \"types\": [\"…\"]}";
+    named::json_body(head, body, BODY_BYTES_MAX, longer, other)
 }
 
 fn names(texts: &[String]) -> Result<Vec<Name>, Refusal> {

@@ -3,7 +3,6 @@
 //! between the two. A verdict is never kept.
 
 use std::sync::mpsc::Receiver;
-use std::time::{SystemTime, UNIX_EPOCH};
 
 use driver::Port;
 use replication::Reader;
@@ -11,6 +10,7 @@ use tokio::sync::mpsc::UnboundedSender;
 use wire::{Batch, CloseReason, Keys, Revocation, RevocationScope};
 
 use crate::audience;
+use crate::clock::unix_ms;
 use crate::control::{Admit, Answer, Order};
 
 /// The orders that wait, and where their answers go.
@@ -96,13 +96,4 @@ fn close_users(reason: CloseReason, ports: &[Port]) {
         };
         let _ = port.try_batch(Batch::Revoke(revocation));
     }
-}
-
-/// Milliseconds since 1970.
-fn unix_ms() -> u64 {
-    let now = SystemTime::now().duration_since(UNIX_EPOCH);
-    let ms = now
-        .expect("the clock of this machine stands after 1970")
-        .as_millis();
-    u64::try_from(ms).unwrap_or(u64::MAX)
 }

@@ -1,16 +1,17 @@
 //! The one connection that writes: application messages, and revocations. One statement at a time; what
 //! several calls want to publish meanwhile goes into the next one together, in the order of the calls.
 
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use replication::{ConnectInfo, EMIT};
 use tokio::sync::{mpsc, oneshot};
 use tokio::time::timeout;
+use tokio_postgres::Statement;
 use tokio_postgres::error::{Severity, SqlState};
 use tokio_postgres::types::ToSql;
-use tokio_postgres::{Client, Statement};
 use wire::Lsn;
 
+use super::super::connection::{Connection, Session};
 use super::revoke::Revocation;
 use crate::database::{self, DatabaseError};
 
@@ -19,9 +20,6 @@ const TOGETHER_MAX: usize = 64;
 
 /// How long a statement may take, its connection included.
 const WRITE_MS: u64 = 5_000;
-
-/// How long after a connection failed the next is tried.
-const RECONNECT_MS: u64 = 500;
 
 /// Nothing is written where no node would hear of it.
 const REVOKE: &str = "\
@@ -75,15 +73,9 @@ pub(super) enum Failure {
 pub(super) struct Writer {
     connect: ConnectInfo,
     publication: String,
-    session: Option<Session>,
-    failed_at: Option<Instant>,
+    connection: Connection<Statement>,
     /// Whether the last statement did not go well, so that it is said once.
     is_troubled: bool,
-}
-
-struct Session {
-    client: Client,
-    emit: Statement,
 }
 
 impl Writer {
@@ -91,8 +83,7 @@ impl Writer {
         Self {
             connect,
             publication,
-            session: None,
-            failed_at: None,
+            connection: Connection::new(),
             is_troubled: false,
         }
     }
@@ -133,7 +124,10 @@ impl Writer {
 
     async fn emit(&mut self, contents: &[Vec<u8>]) -> Result<(), Failure> {
         let session = self.session().await.map_err(before)?;
-        let written = session.client.query_one(&session.emit, &[&contents]).await;
+        let written = session
+            .client
+            .query_one(&session.prepared, &[&contents])
+            .await;
         written.map(drop).map_err(failure)
     }
 
@@ -193,31 +187,18 @@ impl Writer {
         }
         self.is_troubled = trouble.is_some();
         if self.is_troubled {
-            self.session = None;
+            self.connection.close();
         }
         outcome
     }
 
-    async fn session(&mut self) -> Result<&Session, DatabaseError> {
-        let is_usable = |session: &Session| !session.client.is_closed();
-        if !self.session.as_ref().is_some_and(is_usable) {
-            let pause = Duration::from_millis(RECONNECT_MS);
-            if self.failed_at.is_some_and(|at| at.elapsed() < pause) {
-                let message = "the last attempt failed a moment ago".to_owned();
-                return Err(DatabaseError::Unreachable(message));
-            }
-            self.session = None;
-            // Set until proven otherwise, so that an attempt that is cut off counts as failed.
-            self.failed_at = Some(Instant::now());
+    async fn session(&mut self) -> Result<&Session<Statement>, DatabaseError> {
+        let open = async {
             let client = database::connect_to_write(&self.connect).await?;
-            let emit = client.prepare(EMIT).await.map_err(DatabaseError::of)?;
-            self.failed_at = None;
-            self.session = Some(Session { client, emit });
-        }
-        Ok(self
-            .session
-            .as_ref()
-            .expect("it was just made, or is usable"))
+            let prepared = client.prepare(EMIT).await.map_err(DatabaseError::of)?;
+            Ok(Session { client, prepared })
+        };
+        self.connection.session(open).await
     }
 }
 
