@@ -1,0 +1,148 @@
+//! The marker that a publisher writes into the text of an event, and readers find there.
+//!
+//! `@TIME,ORGANISATION,SEQUENCE@`, in decimal digits: it survives every way in which a server quotes
+//! the text, and is found without reading the text as JSON.
+
+use std::fmt;
+
+use memchr::memchr;
+
+/// What an event says about itself.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Marker {
+    /// When it was published, by [`crate::monotonic_nanoseconds`].
+    pub time: u64,
+    /// The number of the organisation it is for.
+    pub organisation: u32,
+    /// Its number among the events of this organisation: each is one more than the one before.
+    pub sequence: u64,
+}
+
+impl fmt::Display for Marker {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self {
+            time,
+            organisation,
+            sequence,
+        } = self;
+        write!(formatter, "@{time},{organisation},{sequence}@")
+    }
+}
+
+/// The text of an event: its marker, and filling until it has so many bytes.
+pub fn text_with(marker: Marker, bytes: usize) -> String {
+    format!("{:x<bytes$}", marker.to_string())
+}
+
+/// The markers in what has arrived, in order.
+#[derive(Debug)]
+pub struct Markers<'a>(&'a [u8]);
+
+impl<'a> Markers<'a> {
+    /// Searches these bytes.
+    pub fn new(bytes: &'a [u8]) -> Self {
+        Self(bytes)
+    }
+}
+
+impl Iterator for Markers<'_> {
+    type Item = Marker;
+
+    #[inline]
+    fn next(&mut self) -> Option<Marker> {
+        loop {
+            let start = memchr(b'@', self.0)?;
+            self.0 = &self.0[start + 1..];
+            if let Some((marker, taken)) = read(self.0) {
+                self.0 = &self.0[taken..];
+                return Some(marker);
+            }
+        }
+    }
+}
+
+/// Reads a marker after its first `@`, and says how many bytes it has.
+#[inline]
+fn read(bytes: &[u8]) -> Option<(Marker, usize)> {
+    let mut rest = bytes;
+    let time = number(&mut rest, b',')?;
+    let organisation = u32::try_from(number(&mut rest, b',')?).ok()?;
+    let sequence = number(&mut rest, b'@')?;
+    let marker = Marker {
+        time,
+        organisation,
+        sequence,
+    };
+    Some((marker, bytes.len() - rest.len()))
+}
+
+/// Takes digits and the byte after them.
+#[inline]
+fn number(bytes: &mut &[u8], end: u8) -> Option<u64> {
+    let mut value = 0u64;
+    for (place, &byte) in bytes.iter().enumerate() {
+        let digit = byte.wrapping_sub(b'0');
+        if digit > 9 {
+            if byte != end || place == 0 {
+                return None;
+            }
+            *bytes = &bytes[place + 1..];
+            return Some(value);
+        }
+        value = value.checked_mul(10)?.checked_add(u64::from(digit))?;
+    }
+    None
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{Marker, Markers, text_with};
+
+    fn found(text: &str) -> Vec<Marker> {
+        Markers::new(text.as_bytes()).collect()
+    }
+
+    fn marker(time: u64, organisation: u32, sequence: u64) -> Marker {
+        Marker {
+            time,
+            organisation,
+            sequence,
+        }
+    }
+
+    #[test]
+    fn what_is_written_is_found() {
+        for expected in [marker(0, 0, 0), marker(u64::MAX, u32::MAX, u64::MAX)] {
+            let text = format!("data: {{\"title\":\"{expected}xxx\"}}\n\n");
+            assert_eq!(found(&text), [expected]);
+        }
+    }
+
+    #[test]
+    fn several_are_found_in_order() {
+        let (first, second) = (marker(1, 2, 3), marker(4, 5, 6));
+        assert_eq!(
+            found(&format!("[\"{first}\",\"{second}\"]")),
+            [first, second]
+        );
+        assert_eq!(found(&format!("{first}{second}")), [first, second]);
+    }
+
+    #[test]
+    fn what_only_resembles_one_is_passed_over() {
+        assert_eq!(found("someone@example.org"), []);
+        assert_eq!(found("@1,2@ @1,2,@ @,2,3@ @1,2,3"), []);
+        assert_eq!(found("@1,2,3;@4,5,6@"), [marker(4, 5, 6)]);
+        // One more than any number has room for.
+        assert_eq!(found("@18446744073709551616,1,1@ @1,4294967296,1@"), []);
+    }
+
+    #[test]
+    fn a_text_is_filled_to_its_length() {
+        let expected = marker(123, 4, 5);
+        let text = text_with(expected, 200);
+        assert_eq!(text.len(), 200);
+        assert_eq!(found(&text), [expected]);
+        assert_eq!(text_with(expected, 3), "@123,4,5@");
+    }
+}
