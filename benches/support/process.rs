@@ -137,7 +137,7 @@ impl Server {
     /// Has one event sent to every stream; returns when the server has taken it.
     pub(crate) fn publish(&self, event: &[u8]) {
         let mut request = format!(
-            "POST /publish HTTP/1.1\r\nhost: {}\r\ncontent-length: {}\r\n\r\n",
+            "POST /publish HTTP/1.1\r\nhost: {}\r\nconnection: close\r\ncontent-length: {}\r\n\r\n",
             self.address(),
             event.len(),
         )
