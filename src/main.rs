@@ -3,13 +3,15 @@
 //!
 //! The rooms: `cli` is the command line, `config` what an operator decides, `node` the start and the
 //! end of a node, `control` the thread that may wait, `replication_thread` the one that reads
-//! PostgreSQL. What streams is `engine`, over `driver`. Beside the node, `catalog` reads what a database
-//! holds, `check` judges it, `init` sets it up, `retention` and `slots` say what nodes leave behind.
+//! PostgreSQL, `capacity` what a machine can hold. What streams is `engine`, over `driver`. Beside the
+//! node, `catalog` reads what a database holds, `check` judges it, `init` sets it up, `retention` and
+//! `slots` say what nodes leave behind.
 
 #![forbid(unsafe_code)]
 #![deny(missing_docs)]
 
 mod audience;
+mod capacity;
 mod catalog;
 mod check;
 mod cli;

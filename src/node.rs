@@ -14,6 +14,7 @@ use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 use tokio::signal::unix::{Signal, SignalKind, signal};
 use wire::{CloseReason, Keys};
 
+use crate::capacity::{self, Capacity, Machine, Plan};
 use crate::config::{Config, Drain};
 use crate::control::{self, Shared};
 use crate::preflight;
@@ -34,9 +35,6 @@ const LOOK_EVERY: Duration = Duration::from_millis(50);
 
 /// After this time the counters of an engine say what was so when it began.
 const COUNTERS_AGE: Duration = Duration::from_millis(200);
-
-/// The fewest descriptors with which a start is worth no warning.
-const DESCRIPTORS_FEW: u64 = 4096;
 
 /// A running node.
 pub(crate) struct Node {
@@ -103,7 +101,8 @@ pub(crate) fn start(mut config: Config, pages: Router) -> Result<Node, BootError
         replication_thread::spawn(replication_config(&config, &keys), ports.clone(), answers);
     let (feed, replication) =
         feed.map_err(|error| boot_error("the replication thread cannot be started", &error))?;
-    let shared = Arc::new(Shared::new(feed.clone(), ports, engines.kind()));
+    let capacity = say_capacity(&config, &engines);
+    let shared = Arc::new(Shared::new(feed.clone(), ports, engines.kind(), capacity));
     let control = control::spawn(control::Parts {
         config: Arc::clone(&config),
         keys,
@@ -355,13 +354,21 @@ fn raise_descriptor_limit() {
             tracing::warn!("the limit of descriptors cannot be raised: {error}");
         }
     }
-    let descriptors = getrlimit(Resource::Nofile).current.unwrap_or(u64::MAX);
-    if descriptors < DESCRIPTORS_FEW {
-        tracing::warn!(
-            descriptors,
-            "every stream is a descriptor, and there are few: raise `ulimit -n` or LimitNOFILE"
-        );
+}
+
+/// Says how many streams the node can hold, and what keeps it from more.
+fn say_capacity(config: &Config, engines: &Engines) -> Capacity {
+    let machine = Machine::read();
+    let plan = Plan::of(config, engines.kind(), engines.ports().len() as u64);
+    let capacity = Capacity::of(&machine, &plan);
+    match capacity.streams() < capacity::FEW {
+        true => tracing::warn!("{capacity}"),
+        false => tracing::info!("{capacity}"),
     }
+    if let Some(short) = machine.short_backlog() {
+        tracing::warn!("{short}; {}", capacity::BACKLOG_MEND);
+    }
+    capacity
 }
 
 fn milliseconds(duration: Duration) -> u64 {

@@ -392,7 +392,7 @@ fn a_server_that_is_not_there() {
     assert_eq!(said.status, 2);
     assert!(said.out.contains("fail  connection"), "{}", said.out);
     // What needs no server is looked at all the same.
-    assert!(said.out.contains("descriptors"), "{}", said.out);
+    assert!(said.out.contains("capacity"), "{}", said.out);
 }
 
 #[test]

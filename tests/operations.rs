@@ -2,7 +2,10 @@
 
 use std::time::Duration;
 
+use crate::support::commands;
 use crate::support::config::SERVICE_KEY;
+use crate::support::directory::Directory;
+use crate::support::process::Program;
 use crate::support::{Config, Database, Driver, Node, Request, World};
 use crate::support::{on_both_drivers, session, wait_until};
 
@@ -10,6 +13,7 @@ on_both_drivers!(
     the_driver_is_the_one_that_was_asked_for,
     a_node_is_alive_before_it_is_ready,
     metrics_count_what_happens,
+    the_start_says_what_the_node_can_hold,
     the_log_tells_who_came_and_went,
     the_log_says_what_is_wrong_with_the_configuration,
     without_a_publication_it_prints_the_statement_that_makes_one,
@@ -120,6 +124,37 @@ fn metrics_count_what_happens(driver: Driver) {
     for name in metrics.names() {
         assert!(!name.contains("acme") && !name.contains("alice"), "{name}");
     }
+}
+
+fn the_start_says_what_the_node_can_hold(driver: Driver) {
+    const DESCRIPTORS: u32 = 600;
+    // Two engines; the rest is the node's own.
+    const STREAMS: u32 = DESCRIPTORS - 64 - 2 * 4;
+    let database = Database::new();
+    let mut config = Config::new(&database, driver);
+    config.descriptors = Some(DESCRIPTORS);
+    let node = Node::start(&config);
+    let says = format!("capacity {STREAMS}: limited by RLIMIT_NOFILE; ");
+    let log = node.log();
+    let line = log.lines().find(|line| line.contains(&says));
+    let line = line.unwrap_or_else(|| panic!("{says:?} is not in: {log}"));
+    assert!(line.contains("WARN"), "{line}");
+    for mend in ["raise LimitNOFILE to ", "--ulimit nofile=", "ulimit -Hn "] {
+        assert!(line.contains(mend), "{mend} is not in: {line}");
+    }
+    let metric = "tailrace_capacity_streams{limit=\"RLIMIT_NOFILE\"}";
+    assert_eq!(node.metrics().value(metric), f64::from(STREAMS));
+
+    // `check` looks with the same eyes.
+    let directory = Directory::new();
+    let file = directory.join("tailrace.toml");
+    std::fs::write(&file, config.render()).expect("the directory of a test can be written");
+    let check = Program::new(env!("CARGO_BIN_EXE_tailrace"))
+        .args(["check", "--json", "--config", &file])
+        .descriptors(DESCRIPTORS);
+    let said = commands::said(&check).out;
+    let says = format!("{STREAMS} streams: limited by RLIMIT_NOFILE (600 descriptors)");
+    assert!(said.contains(&says), "{says:?} is not in: {said}");
 }
 
 fn the_log_tells_who_came_and_went(driver: Driver) {

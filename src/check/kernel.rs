@@ -1,40 +1,33 @@
-//! The machine: whether it has io_uring, and room for as many streams as are hoped for.
+//! The machine: whether it has io_uring, and for how many streams it has room. What is counted is in
+//! `capacity`, as for a node's start.
 
-use std::fs;
-
-use driver::Choice;
-use rustix::process::{Resource, getrlimit};
+use driver::{Choice, Kind};
 
 use super::Finding;
-use crate::config::units::human_bytes;
+use crate::capacity::{self, Bound, Capacity, Machine, Plan, grouped};
+use crate::config::Config;
 
-/// What one machine is built for.
-const STREAMS: u64 = 1_000_000;
-
-/// Beside the streams: listeners, rings, logs, the database.
-const DESCRIPTORS_OTHER: u64 = 1_000;
-
-/// With fewer descriptors than this a node is not worth starting.
-const DESCRIPTORS_FEW: u64 = 4_096;
-
-/// A backlog shorter than this drops connections when everybody comes back at once.
-const BACKLOG_FEW: u64 = 1_024;
-
-/// Bytes on their way for each of a million streams, with which a burst still goes well.
-const UNSENT_BYTES: u64 = 1_024;
-
-/// Looks at the machine.
-pub(super) fn findings(choice: Choice) -> Vec<Finding> {
-    let mut findings = vec![ring(choice, driver::try_uring())];
-    let limit = getrlimit(Resource::Nofile);
-    findings.push(descriptors(limit.current, limit.maximum));
-    if let Some(backlog) = number("/proc/sys/net/core/somaxconn") {
-        findings.push(somaxconn(backlog));
-    }
-    if let Some(pages) = tcp_pages() {
-        findings.push(tcp_memory(pages, rustix::param::page_size() as u64));
-    }
-    findings
+/// Looks at the machine, for a node of this configuration, where there is one.
+pub(super) fn findings(config: Option<&Config>) -> Vec<Finding> {
+    let choice = config.map_or(Choice::Auto, |config| config.driver);
+    let offer = driver::try_uring();
+    let kind = match (&offer, choice) {
+        (Ok(_), Choice::Auto | Choice::Uring) => Kind::Uring,
+        _ => Kind::Epoll,
+    };
+    let machine = Machine::read();
+    let plan = config.map_or_else(Plan::default, |config| {
+        let engines = match config.engine_threads {
+            0 => std::thread::available_parallelism().map_or(1, |count| count.get() as u64),
+            threads => threads.into(),
+        };
+        Plan::of(config, kind, engines)
+    });
+    vec![
+        ring(choice, offer),
+        capacity(&Capacity::of(&machine, &plan)),
+        backlog(&machine),
+    ]
 }
 
 fn ring(choice: Choice, ring: Result<String, String>) -> Finding {
@@ -49,61 +42,55 @@ fn ring(choice: Choice, ring: Result<String, String>) -> Finding {
     }
 }
 
-fn descriptors(current: Option<u64>, maximum: Option<u64>) -> Finding {
-    // A node takes what it may have by itself.
-    let most = maximum.unwrap_or(u64::MAX);
-    let streams = most.saturating_sub(DESCRIPTORS_OTHER);
-    let about = "descriptors";
-    if most >= STREAMS + DESCRIPTORS_OTHER {
-        return Finding::ok(about, "room for a million streams");
-    }
-    let now = current.map_or_else(|| "unlimited".to_owned(), |number| number.to_string());
-    let says = format!("at most {most} (now {now}), which is room for some {streams} streams");
-    let how = "For more: ulimit -Hn, LimitNOFILE= of systemd, --ulimit nofile= of Docker.";
-    match most < DESCRIPTORS_FEW {
-        true => Finding::warn(about, says).because(how),
-        false => Finding::note(about, says).because(how),
+/// How many streams there is room for, what keeps it from more, and what would after that.
+fn capacity(capacity: &Capacity) -> Finding {
+    let about = "capacity";
+    let (Some(binding), Some(mend)) = (capacity.binding(), capacity.mend()) else {
+        return Finding::note(about, capacity.to_string());
+    };
+    let says = |bound: &Bound| {
+        format!(
+            "{} streams: limited by {} ({})",
+            grouped(bound.streams),
+            bound.name,
+            bound.has
+        )
+    };
+    let finding = match capacity.streams() {
+        0..capacity::FEW => Finding::warn(about, says(binding)),
+        capacity::FEW..capacity::GOAL => Finding::note(about, says(binding)),
+        _ => return Finding::ok(about, says(binding)),
+    };
+    let next = capacity.others().iter();
+    let next = next.take_while(|bound| bound.streams < capacity::GOAL);
+    let next = next.map(|bound| format!("{}: {}", bound.name, grouped(bound.streams)));
+    let next: Vec<_> = next.collect();
+    let finding = finding.because(format!("For more: {mend}."));
+    match next.is_empty() {
+        true => finding,
+        false => finding.because(format!("After that, {}.", next.join("; "))),
     }
 }
 
-fn somaxconn(backlog: u64) -> Finding {
+fn backlog(machine: &Machine) -> Finding {
     let about = "somaxconn";
-    match backlog < BACKLOG_FEW {
-        false => Finding::ok(
-            about,
-            format!("{backlog} connections may wait to be accepted"),
-        ),
-        true => Finding::warn(
-            about,
-            format!("only {backlog} connections may wait to be accepted"),
-        )
-        .because(
-            "When everybody comes back at once, some are dropped and try again a second later.",
-        )
-        .because("As root: sysctl -w net.core.somaxconn=4096"),
+    if let Some(short) = machine.short_backlog() {
+        return Finding::warn(about, short)
+            .because(
+                "When everybody comes back at once, some are dropped and try again a second later.",
+            )
+            .because(capacity::BACKLOG_MEND);
     }
-}
-
-fn tcp_memory(pages: u64, page_bytes: u64) -> Finding {
-    let bytes = pages.saturating_mul(page_bytes);
-    let says = format!("the kernel gives TCP at most {}", human_bytes(bytes));
-    match bytes < STREAMS * UNSENT_BYTES {
-        false => Finding::ok("tcp_mem", says),
-        true => Finding::note("tcp_mem", says).because(
-            "Beyond that the kernel drops packets of every connection: net.ipv4.tcp_mem has the \
-             bounds, in pages.",
+    match machine.backlog {
+        Some(count) => Finding::ok(
+            about,
+            format!("{} connections may wait to be accepted", grouped(count)),
+        ),
+        None => Finding::note(
+            about,
+            "the kernel does not say how many connections may wait",
         ),
     }
-}
-
-fn number(path: &str) -> Option<u64> {
-    fs::read_to_string(path).ok()?.trim().parse().ok()
-}
-
-/// The last of the three numbers is the bound.
-fn tcp_pages() -> Option<u64> {
-    let text = fs::read_to_string("/proc/sys/net/ipv4/tcp_mem").ok()?;
-    text.split_whitespace().last()?.parse().ok()
 }
 
 #[cfg(test)]
@@ -120,16 +107,37 @@ mod tests {
         assert_eq!(ring(Choice::Auto, Ok("a ring".into())).level, Level::Ok);
     }
 
+    /// What is found with so many descriptors, and so many pages for TCP.
+    fn found(descriptors: u64, tcp_pages: u64) -> Finding {
+        let machine = Machine {
+            descriptors: Some(descriptors),
+            tcp_pages: Some(tcp_pages),
+            ..Machine::default()
+        };
+        capacity(&Capacity::of(&machine, &Plan::default()))
+    }
+
     #[test]
     fn limits_are_counted_in_streams() {
-        assert_eq!(descriptors(Some(1_024), None).level, Level::Ok);
-        let some = descriptors(Some(1_024), Some(20_000));
+        assert_eq!(found(2_000_000, 2_000_000).level, Level::Ok);
+        let some = found(20_000, 600_000);
         assert_eq!(some.level, Level::Note);
-        assert!(some.says.contains("some 19000 streams"), "{}", some.says);
-        assert_eq!(descriptors(Some(1_024), Some(1_024)).level, Level::Warn);
-        assert_eq!(somaxconn(128).level, Level::Warn);
-        assert_eq!(somaxconn(4_096).level, Level::Ok);
-        assert_eq!(tcp_memory(1_000, 4_096).level, Level::Note);
-        assert_eq!(tcp_memory(575_796, 4_096).level, Level::Ok);
+        assert!(some.says.starts_with("19,000 streams"), "{}", some.says);
+        let because = some.because.join(" ");
+        assert!(because.contains("LimitNOFILE to 601000"), "{because}");
+        assert!(because.contains("tcp_mem: 600,000"), "{because}");
+        assert_eq!(found(1_024, 600_000).level, Level::Warn);
+    }
+
+    #[test]
+    fn a_short_queue_is_worth_a_warning() {
+        let of = |count| {
+            let machine = Machine {
+                backlog: Some(count),
+                ..Machine::default()
+            };
+            backlog(&machine).level
+        };
+        assert_eq!((of(128), of(4_096)), (Level::Warn, Level::Ok));
     }
 }

@@ -76,10 +76,8 @@ fn look(arguments: &Arguments) -> Result<Report, String> {
         arguments.config.as_deref(),
         arguments.database_url.as_deref(),
     );
-    let choice = subject
-        .as_ref()
-        .map_or(driver::Choice::Auto, |subject| subject.config.driver);
-    report.add("Machine", kernel::findings(choice));
+    let config = subject.as_ref().ok().map(|subject| &subject.config);
+    report.add("Machine", kernel::findings(config));
     let subject = match subject {
         Ok(subject) => subject,
         Err(error) => {

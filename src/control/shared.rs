@@ -7,6 +7,7 @@ use driver::{Kind, Port};
 use engine::Counters;
 use wire::http::RefusalCode;
 
+use crate::capacity::Capacity;
 use crate::logs;
 use crate::metrics::{self, IdentityCounts, Snapshot};
 use crate::replication_thread::Feed;
@@ -19,6 +20,7 @@ pub(crate) struct Shared {
     pub(crate) feed: Feed,
     pub(crate) ports: Vec<Port>,
     pub(crate) kind: Kind,
+    capacity: Capacity,
     is_draining: AtomicBool,
     /// Why nobody can be told who they are, if so.
     trouble: Mutex<Option<String>>,
@@ -29,11 +31,12 @@ pub(crate) struct Shared {
 }
 
 impl Shared {
-    pub(crate) fn new(feed: Feed, ports: Vec<Port>, kind: Kind) -> Self {
+    pub(crate) fn new(feed: Feed, ports: Vec<Port>, kind: Kind, capacity: Capacity) -> Self {
         Self {
             feed,
             ports,
             kind,
+            capacity,
             is_draining: AtomicBool::new(false),
             trouble: Mutex::new(None),
             identity: IdentityCounts::default(),
@@ -100,6 +103,7 @@ impl Shared {
             refusals: &refusals,
             is_ready: self.readiness().is_ok(),
             driver: self.kind.as_str(),
+            capacity: &self.capacity,
             log_span_ms: self.log_span_ms.load(Ordering::Relaxed),
             log_lines_skipped: self.lines_skipped.load(Ordering::Relaxed),
             log_lines_lost: logs::lines_lost(),

@@ -10,6 +10,7 @@ use engine::{Counters, ResetReason};
 use wire::CloseReason;
 use wire::http::RefusalCode;
 
+use crate::capacity::Capacity;
 use crate::replication_thread::FeedStatus;
 pub(crate) use identity::{IdentityCounts, Verified, VerifiedBy};
 pub(crate) use log_span::LogSpan;
@@ -24,6 +25,7 @@ pub(crate) struct Snapshot<'a> {
     pub(crate) refusals: &'a [u64; RefusalCode::ALL.len()],
     pub(crate) is_ready: bool,
     pub(crate) driver: &'a str,
+    pub(crate) capacity: &'a Capacity,
     /// How long ago the oldest event that is still in the log was taken, in milliseconds.
     pub(crate) log_span_ms: u64,
     /// Lines about connections that were skipped, and lines that nobody read.
@@ -49,6 +51,14 @@ fn node(page: &mut Page, snapshot: &Snapshot<'_>) {
         "Whether the node takes new streams.",
     );
     page.sample(&[("driver", snapshot.driver)], u64::from(snapshot.is_ready));
+    if let Some(binding) = snapshot.capacity.binding() {
+        page.family(
+            "tailrace_capacity_streams",
+            "gauge",
+            "Streams that the node can hold, by the limit that binds first.",
+        );
+        page.sample(&[("limit", binding.name)], binding.streams);
+    }
     page.family("tailrace_refusals_total", "counter", "Requests refused.");
     for code in RefusalCode::ALL {
         let by_engines = snapshot
@@ -219,6 +229,7 @@ fn seconds(ms: u64) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::capacity::{Machine, Plan};
 
     #[test]
     fn the_page_has_one_line_a_sample_and_cumulative_buckets() {
@@ -250,12 +261,20 @@ mod tests {
             refusals: &refusals,
             is_ready: true,
             driver: "io_uring",
+            capacity: &Capacity::of(
+                &Machine {
+                    descriptors: Some(20_000),
+                    ..Machine::default()
+                },
+                &Plan::default(),
+            ),
             log_span_ms: 61_005,
             log_lines_skipped: 8,
             log_lines_lost: 9,
         });
         for line in [
             "tailrace_ready{driver=\"io_uring\"} 1",
+            "tailrace_capacity_streams{limit=\"RLIMIT_NOFILE\"} 19000",
             "tailrace_streams 7",
             "tailrace_events_total 10",
             "tailrace_streams_closed_total{reason=\"too_slow\"} 4",
