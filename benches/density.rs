@@ -9,7 +9,9 @@
 //! only) grow by, in the median of the steps, less what they grow by for the bare loop, which keeps
 //! nothing in the kernel for an open stream but its socket. The caches are the whole machine's: this
 //! column wants one that does nothing else. All of it takes some twenty minutes, most of them for the
-//! burst; `-- --events 0 --rest-seconds 0` leaves that out.
+//! burst; `-- --events 0 --rest-seconds 0` leaves that out, and `-- --columns "whole node;bare"` measures only
+//! the servers in whose names one of these occurs (without the bare loop the kernel's column is not less
+//! anything).
 //!
 //! The servers are those of `fanout`; Tailrace on io_uring stands there again with mimalloc, as it
 //! comes and tuned, built from `density_mimalloc.rs`, and as the whole node (`density/node.rs`),
@@ -45,11 +47,12 @@ fn main() {
         events: support::option("--events", 1_000),
         rest: Duration::from_secs(support::option("--rest-seconds", 60) as u64),
     };
+    let wanted = Wanted::asked();
     let mut columns: Vec<(Server, Filled)> = Vec::new();
     for Entry {
         contestant,
         streams_per_organisation,
-    } in entries()
+    } in entries(&wanted)
     {
         let server = contestant.start();
         let requests = Requests {
@@ -62,10 +65,31 @@ fn main() {
     for (server, filled) in &mut columns {
         plan.burst(server, filled);
     }
-    let (node, whole) = plan.fill_node();
+    let node = wanted.has(WHOLE_NODE).then(|| plan.fill_node());
     std::thread::sleep(plan.rest);
     let columns = columns.iter().map(|(server, filled)| (server, filled));
-    report(&plan, columns.chain([(&node.server, &whole)]));
+    let node = node.as_ref().map(|(node, filled)| (&node.server, filled));
+    report(&plan, columns.chain(node));
+}
+
+/// The name of the whole node in the table.
+const WHOLE_NODE: &str = "the whole node, io_uring";
+
+/// Which servers are measured.
+struct Wanted(Option<Vec<String>>);
+
+impl Wanted {
+    /// What the command line names; everything where it names nothing.
+    fn asked() -> Self {
+        let names = support::command_line::text_option("--columns");
+        Self(names.map(|names| names.split(';').map(str::to_owned).collect()))
+    }
+
+    /// Whether a server of this name is measured.
+    fn has(&self, name: &str) -> bool {
+        let names = self.0.as_ref();
+        names.is_none_or(|names| names.iter().any(|part| name.contains(part.as_str())))
+    }
 }
 
 /// One line of the table before it is measured.
@@ -74,31 +98,33 @@ struct Entry {
     streams_per_organisation: usize,
 }
 
-/// Every server once, and Tailrace in further variants.
-fn entries() -> Vec<Entry> {
+/// Every server once, and Tailrace in further variants. What is not wanted is not built either.
+fn entries(wanted: &Wanted) -> Vec<Entry> {
     let [uring, epoll] = support::tailrace();
-    let [monoio, tokio_uring] = support::references();
-    let [plain, tuned] = with_mimalloc(&uring);
-    let alone = named("… one stream per organisation", &uring);
-    let contestants = [
-        support::bare_loop(),
-        monoio,
-        tokio_uring,
-        epoll,
-        uring,
-        plain,
-        tuned,
-    ];
-    let many = |contestant| Entry {
+    let mut contestants = vec![support::bare_loop()];
+    if wanted.has("plain, monoio") || wanted.has("plain, tokio-uring") {
+        contestants.extend(support::references());
+    }
+    let alone = named(ALONE, &uring);
+    contestants.extend([epoll, uring.clone()]);
+    if wanted.has("… with mimalloc as it comes") || wanted.has("… with mimalloc, tuned") {
+        contestants.extend(with_mimalloc(&uring));
+    }
+    contestants.push(alone);
+    contestants.retain(|contestant| wanted.has(&contestant.name));
+    let entry = |contestant: Contestant| Entry {
+        streams_per_organisation: if contestant.name == ALONE {
+            1
+        } else {
+            ORGANISATION
+        },
         contestant,
-        streams_per_organisation: ORGANISATION,
     };
-    let one = Entry {
-        contestant: alone,
-        streams_per_organisation: 1,
-    };
-    contestants.into_iter().map(many).chain([one]).collect()
+    contestants.into_iter().map(entry).collect()
 }
+
+/// The name of Tailrace with one stream per organisation.
+const ALONE: &str = "… one stream per organisation";
 
 /// Tailrace with mimalloc: as it comes, and tuned for little memory by mimalloc's own variables
 /// (its `src/options.c`).
@@ -195,7 +221,7 @@ impl Plan {
             streams_per_organisation: ORGANISATION,
             session,
         };
-        let mut filled = self.fill("the whole node, io_uring", &node.server, requests);
+        let mut filled = self.fill(WHOLE_NODE, &node.server, requests);
         filled.readers.tell("drain 5000");
         node.publish(self.events, self.streams().div_ceil(ORGANISATION));
         filled.readers.wait();

@@ -8,15 +8,20 @@ pub(crate) fn is_asked_to_measure() -> bool {
 
 /// The number after `name` on the command line (`cargo bench --bench fanout -- --rounds 5`).
 pub(crate) fn option(name: &str, default: usize) -> usize {
-    let mut arguments = std::env::args()
-        .skip_while(|argument| argument != name)
-        .skip(1);
-    match arguments.next() {
+    match text_option(name) {
         None => default,
         Some(value) => value
             .parse()
             .unwrap_or_else(|_| panic!("{name} takes a number, not {value:?}")),
     }
+}
+
+/// The word after `name` on the command line.
+pub(crate) fn text_option(name: &str) -> Option<String> {
+    let mut arguments = std::env::args()
+        .skip_while(|argument| argument != name)
+        .skip(1);
+    arguments.next()
 }
 
 /// How many cores there are, and the kernel: for the line above every table.

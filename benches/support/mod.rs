@@ -6,7 +6,7 @@
 
 mod bare;
 pub(crate) mod build;
-mod command_line;
+pub(crate) mod command_line;
 mod contestants;
 mod in_process;
 mod process;
