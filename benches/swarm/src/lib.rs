@@ -31,18 +31,30 @@
 
 #![forbid(unsafe_code)]
 
+mod blocks;
+mod body;
+mod chunked;
 mod clock;
+mod connection;
+mod head;
 mod latencies;
 mod layout;
 mod marker;
 mod order;
+mod place;
+mod pool;
+mod program;
 mod report;
+mod stream;
+mod tally;
 mod target;
+mod work;
 
 pub use clock::monotonic_nanoseconds;
 pub use latencies::Latencies;
 pub use layout::Layout;
 pub use marker::{Marker, Markers, text_with};
 pub use order::{Answer, Opened, Order, Reconnected, Until};
+pub use program::run;
 pub use report::{Group, Report};
 pub use target::{Resume, Session, Target, sources};
