@@ -99,6 +99,15 @@ impl Class {
         self.members.len() - self.vacant as usize
     }
 
+    /// To how many members the running sweep, or else the next one, has yet to be offered; those that
+    /// left a running one are counted.
+    pub(crate) fn remaining(&self) -> usize {
+        match &self.sweep {
+            Some(sweep) => self.members.len() - sweep.next as usize,
+            None => self.live(),
+        }
+    }
+
     /// Up to where a connection that is behind may be sent: never ahead of its class.
     pub(crate) fn boundary(&self, head: u64) -> u64 {
         match &self.sweep {

@@ -15,6 +15,7 @@ use crate::behind::Behind;
 use crate::class::Class;
 use crate::log::{Log, Reading};
 use crate::pacing::Pace;
+use crate::queues::Queues;
 use crate::request::Input;
 use crate::session::Quiet;
 use crate::table::Table;
@@ -37,10 +38,10 @@ pub struct Engine {
     /// Classes that belong to no organisation's topic.
     pub(crate) unrooted: Vec<u32>,
     pub(crate) source: Option<Source>,
-    /// Dirty classes whose members fit one group.
-    pub(crate) small: VecDeque<u32>,
-    /// Dirty classes that are swept a group at a time, round robin.
-    pub(crate) large: VecDeque<u32>,
+    /// Dirty classes.
+    pub(crate) queues: Queues,
+    /// No class can be too far behind before so many bytes, in all, have been appended to the log.
+    pub(crate) intake_open_until: u64,
     /// Slots of connections that are behind and may be sent to.
     pub(crate) ready: VecDeque<u32>,
     /// Streams that wait for a position this engine has not reached, by position and slot.
@@ -101,8 +102,8 @@ impl Engine {
             classes: Slab::new(),
             unrooted: Vec::new(),
             source: None,
-            small: VecDeque::new(),
-            large: VecDeque::new(),
+            queues: Queues::default(),
+            intake_open_until: 0,
             ready: VecDeque::new(),
             held: BTreeMap::new(),
             held_for: BTreeMap::new(),
@@ -161,7 +162,7 @@ impl Engine {
     /// Whether the engine takes another batch now; ask before each. Load becomes lag in the channel,
     /// and lag becomes WAL kept by PostgreSQL, so that no healthy reader is ever left without its
     /// frames.
-    pub fn wants_batch(&self) -> bool {
+    pub fn wants_batch(&mut self) -> bool {
         self.is_intake_open()
     }
 
@@ -201,23 +202,27 @@ impl Engine {
         }
     }
 
-    /// Does a bounded piece of what is pending: small classes first, then a group of a large one,
-    /// then those that are behind, then what time asks for.
+    /// Does a bounded piece of what is pending: a group of small classes, while there are any of this
+    /// round; else a group of a large one, then those that are behind, then what time asks for.
     pub fn turn(&mut self, now: Now, driver: &mut dyn Driver) -> Next {
         self.observe_ended_sweeps(now);
-        self.sweep_small(now, driver);
-        self.sweep_large(now, driver);
-        self.catch_up(now, driver);
-        self.advance_pace(now);
-        self.scan_deadlines(now, driver);
+        if !self.sweep_small(now, driver) {
+            self.sweep_large(now, driver);
+            self.catch_up(now, driver);
+            self.advance_pace(now);
+            self.scan_deadlines(now, driver);
+        }
         self.notices
             .drain(..)
             .for_each(|notice| driver.notify(notice));
-        let is_idle = self.small.is_empty()
-            && self.large.is_empty()
+        let is_idle = self.queues.is_empty()
             && self.ready.is_empty()
             && self.ended_sweeps.is_empty()
             && self.scan.at.is_none();
+        if is_idle {
+            // Nobody is left whose turn it would be after this round.
+            self.queues.end_round();
+        }
         match (is_idle, &self.pace) {
             (false, _) => Next::Now,
             (true, None) => Next::At(self.scan.next_ms),

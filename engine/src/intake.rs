@@ -10,23 +10,38 @@ use crate::{Driver, Engine, Now, ResetReason};
 impl Engine {
     /// Whether every dirty class is less than half of what the log may hold for it behind, so that
     /// no eviction can reach a frame a class has not been offered yet.
-    pub(crate) fn is_intake_open(&self) -> bool {
-        let share = self.log.share_bytes_max() as u64;
-        let whole = self.log.bytes_max() as u64;
-        self.small.iter().chain(&self.large).all(|slot| {
-            let class = &self.classes[*slot as usize];
+    ///
+    /// The classes are walked through once for as many bytes as were left to the worst of them: sweeps
+    /// only make that more.
+    pub(crate) fn is_intake_open(&mut self) -> bool {
+        let appended_bytes = self.log.appended_bytes(None).0;
+        if appended_bytes >= self.intake_open_until {
+            self.intake_open_until = appended_bytes + self.intake_room();
+        }
+        appended_bytes < self.intake_open_until
+    }
+
+    /// How many bytes may be appended, of whatever topics, before a class could be too far behind.
+    fn intake_room(&self) -> u64 {
+        let half_share = (self.log.share_bytes_max() as u64).div_ceil(2);
+        let half_whole = (self.log.bytes_max() as u64).div_ceil(2);
+        let rooms = self.queues.iter().map(|slot| {
+            let class = &self.classes[slot as usize];
             let topic = (class.topic != NONE).then_some(class.topic);
             let appended = self.log.appended_bytes(topic);
             let of_log = appended.0 - class.appended_bytes.0;
             match class.key.scope {
                 // It is behind in the share of each organisation, and has no topic of its own.
-                Scope::Everything => 2 * of_log < share,
+                Scope::Everything => half_share.saturating_sub(of_log),
                 Scope::Nothing | Scope::Organisation(_) => {
                     let of_topic = appended.1 - class.appended_bytes.1;
-                    2 * of_log < whole && 2 * of_topic < share
+                    let of_share = half_share.saturating_sub(of_topic);
+                    half_whole.saturating_sub(of_log).min(of_share)
                 }
             }
-        })
+        });
+        // A class that becomes dirty later has this much left then.
+        rooms.min().unwrap_or(half_share).min(half_share)
     }
 
     /// Takes a batch.
@@ -181,8 +196,7 @@ impl Engine {
         for class in classes {
             self.abandon_sweep(class);
         }
-        self.small.clear();
-        self.large.clear();
+        self.queues.clear();
         self.log.clear();
         let spread_ms = self.config.reset_spread_ms;
         self.pace_resets(now, spread_ms);

@@ -23,7 +23,7 @@
 //! `engine` is the face and the order of work; each verb has a file: `request`, `admit`, `intake`,
 //! `sweep`, `catch_up`, `step`, `session`, `subscription`, `deadlines`, `pacing`, `closing`,
 //! `page`, `control_events`. What they work
-//! on: `table` and `record` (connections), `users`, `log`, `class`, `behind`.
+//! on: `table` and `record` (connections), `users`, `log`, `class`, `queues`, `behind`.
 
 #![forbid(unsafe_code)]
 #![deny(missing_docs)]
@@ -46,6 +46,7 @@ pub mod limits;
 mod log;
 mod pacing;
 mod page;
+mod queues;
 mod record;
 mod request;
 mod session;

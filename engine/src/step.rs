@@ -180,8 +180,7 @@ impl Engine {
     fn drop_class(&mut self, slot: u32) {
         let class = self.classes.remove(slot as usize);
         if class.is_queued {
-            self.small.retain(|queued| *queued != slot);
-            self.large.retain(|queued| *queued != slot);
+            self.queues.remove(slot);
         }
         if class.topic == NONE {
             self.unrooted.retain(|other| *other != slot);

@@ -29,44 +29,49 @@ impl Engine {
         self.enqueue(slot);
     }
 
-    /// Sweeps every small class that is dirty by now, one slice each.
-    pub(crate) fn sweep_small(&mut self, now: Now, driver: &mut dyn Driver) {
+    /// Offers their slices to all that is left of the next small classes, as many as fit one group.
+    /// Whether there were any in this round.
+    pub(crate) fn sweep_small(&mut self, now: Now, driver: &mut dyn Driver) -> bool {
         let mut members = ArrayVec::<Member, GROUP_MAX>::new();
         let mut classes = ArrayVec::<u32, GROUP_MAX>::new();
-        for _ in 0..self.small.len() {
-            // A send may have found the last member of a queued class broken.
-            let Some(slot) = self.small.pop_front() else {
+        while let Some(slot) = self.queues.first_small() {
+            let remaining = self.classes[slot as usize].remaining();
+            let fits = members.len() + remaining <= GROUP_MAX && !classes.is_full();
+            if !fits && !classes.is_empty() {
                 break;
-            };
+            }
+            self.queues.pop_small();
             self.classes[slot as usize].is_queued = false;
-            let live = self.classes[slot as usize].live();
-            if live > GROUP_MAX {
+            if !fits {
                 // It has grown since it was queued.
                 self.enqueue(slot);
                 continue;
             }
-            if members.len() + live > GROUP_MAX || classes.is_full() {
-                self.sweep_group(now, &members, driver);
-                classes
-                    .drain(..)
-                    .for_each(|class| self.end_sweep(now, class));
-                members.clear();
+            if self.classes[slot as usize].sweep.is_none() {
+                self.begin_sweep(slot);
             }
-            self.begin_sweep(slot);
             let class = &mut self.classes[slot as usize];
-            class.sweep.as_mut().expect("it has begun").next = class.members.len() as u32;
-            members.extend(class.members.iter().map(|member| (*member, slot)));
+            let sweep = class.sweep.as_mut().expect("it has begun");
+            let rest = &class.members[sweep.next as usize..];
+            let rest = rest.iter().filter(|member| **member != NONE);
+            members.extend(rest.map(|member| (*member, slot)));
+            sweep.next = class.members.len() as u32;
             classes.push(slot);
         }
+        if classes.is_empty() {
+            self.queues.end_round();
+            return false;
+        }
         self.sweep_group(now, &members, driver);
-        classes
-            .drain(..)
-            .for_each(|class| self.end_sweep(now, class));
+        for class in classes {
+            self.end_sweep(now, class);
+        }
+        true
     }
 
     /// Offers the slice of the next large class to the next group of its members.
     pub(crate) fn sweep_large(&mut self, now: Now, driver: &mut dyn Driver) {
-        let Some(slot) = self.large.pop_front() else {
+        let Some(slot) = self.queues.pop_large() else {
             return;
         };
         self.classes[slot as usize].is_queued = false;
@@ -106,18 +111,14 @@ impl Engine {
         }
     }
 
-    /// Puts a dirty class into the queue of its size.
+    /// Puts a dirty class into the queue for what is left of it.
     fn enqueue(&mut self, slot: u32) {
         let class = &mut self.classes[slot as usize];
         if class.is_queued {
             return;
         }
         class.is_queued = true;
-        if class.sweep.is_none() && class.live() <= GROUP_MAX {
-            self.small.push_back(slot);
-        } else {
-            self.large.push_back(slot);
-        }
+        self.queues.push(slot, class.remaining());
     }
 
     /// Fixes the slice and the end of a sweep, and puts the members in order.
@@ -180,13 +181,12 @@ impl Engine {
         let class = &mut self.classes[slot as usize];
         class.appended_bytes = appended_bytes;
         let slice = single.unwrap_or_else(|| Bytes::from(bytes));
-        let taken_ms = taken_ms.unwrap_or_default();
         class.sweep = Some(Box::new(Sweep {
             to: place,
             slice,
             ends,
             next: 0,
-            taken_ms,
+            taken_ms: taken_ms.unwrap_or_default(),
         }));
         self.wake_waiting(slot);
     }

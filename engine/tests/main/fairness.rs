@@ -1,10 +1,12 @@
-//! A small organisation waits for one group of a large one, and load becomes lag.
+//! A small organisation waits for one group of a large one, and load becomes lag. How long it waits is
+//! in `delays`.
 
-use wire::Batch;
+use wire::{Batch, Frame};
 
 use crate::world::{World, commit, frame, grant, organisation, position};
 
-fn open(world: &mut World, descriptor: i32, organisation: &str) {
+/// Opens a stream of an organisation.
+pub(crate) fn open(world: &mut World, descriptor: i32, organisation: &str) {
     world.accept(descriptor);
     world.bytes(descriptor, b"GET /stream HTTP/1.1\r\nhost: a\r\n\r\n");
     let grant = grant(
@@ -34,8 +36,91 @@ fn a_small_class_is_swept_between_two_groups_of_a_large_one() {
         vec![frame(organisation("small"), "c", position(20, 1), 10)],
     ));
     world.turn();
+    world.turn();
     assert_eq!(world.kernel.groups[0], [5000]);
     assert_eq!(world.kernel.groups[1].len(), engine::limits::GROUP_MAX);
+}
+
+#[test]
+fn small_classes_share_groups_and_a_large_one_waits_for_all_that_were_there() {
+    let mut world = World::new(1 << 24);
+    for descriptor in 0..600 {
+        open(&mut world, descriptor, "large");
+    }
+    for descriptor in 1000..1300 {
+        open(&mut world, descriptor, &descriptor.to_string());
+    }
+    world.kernel.groups.clear();
+    world.batch(event(10, "large"));
+    let all = (1000..1300).map(|name| frame_of(20, &name.to_string()));
+    world.batch(commit(20, all.collect()));
+    world.turn();
+    assert_eq!(
+        world.kernel.groups,
+        [(1000..1256).collect::<Vec<i32>>()],
+        "a turn is one group"
+    );
+    // It has begun its round without them, and the large one does not wait for ever.
+    world.batch(event(30, "1000"));
+    for _ in 0..3 {
+        world.turn();
+    }
+    assert_eq!(
+        world.kernel.groups[1..],
+        [
+            (1256..1300).collect::<Vec<i32>>(),
+            (0..256).collect(),
+            vec![1000]
+        ]
+    );
+}
+
+#[test]
+fn what_is_left_of_a_large_class_goes_with_the_small_ones() {
+    let mut world = World::new(1 << 24);
+    for descriptor in 0..600 {
+        open(&mut world, descriptor, "larger");
+    }
+    for descriptor in 1000..1300 {
+        open(&mut world, descriptor, "large");
+    }
+    open(&mut world, 5000, "small");
+    world.kernel.groups.clear();
+    world.batch(event(10, "large"));
+    world.turn();
+    world.batch(event(20, "larger"));
+    world.batch(event(30, "small"));
+    world.settle();
+    assert_eq!(
+        world.kernel.groups,
+        [
+            (1000..1256).collect::<Vec<i32>>(),
+            (1256..1300).chain([5000]).collect(),
+            (0..256).collect(),
+            (256..512).collect(),
+            (512..600).collect(),
+        ]
+    );
+    assert_eq!(world.engine.counters().deliveries, 300 + 600 + 1);
+}
+
+#[test]
+fn two_large_classes_are_swept_a_group_each_in_turn() {
+    let mut world = World::new(1 << 24);
+    for descriptor in 0..1024 {
+        let name = if descriptor < 512 { "one" } else { "other" };
+        open(&mut world, descriptor, name);
+    }
+    world.kernel.groups.clear();
+    world.batch(event(10, "one"));
+    world.batch(event(20, "other"));
+    world.settle();
+    let firsts: Vec<i32> = world.kernel.groups.iter().map(|group| group[0]).collect();
+    assert_eq!(
+        firsts,
+        [0, 256, 512, 768],
+        "the last of them are few, and go first"
+    );
 }
 
 #[test]
@@ -70,14 +155,7 @@ fn the_intake_closes_before_the_log_could_lose_what_a_class_has_not_been_offered
     for descriptor in 0..1000 {
         open(&mut world, descriptor, "large");
     }
-    let mut taken = 0;
-    while world.engine.wants_batch() {
-        taken += 1;
-        let frame = frame(organisation("large"), "c", position(taken, 1), 1000);
-        world
-            .engine
-            .handle_batch(world.now, commit(taken, vec![frame]), &mut world.kernel);
-    }
+    let taken = take_while_wanted(&mut world, 1);
     assert!(
         (50..200).contains(&taken),
         "{taken} frames are half of a quarter of the log"
@@ -85,4 +163,53 @@ fn the_intake_closes_before_the_log_could_lose_what_a_class_has_not_been_offered
     world.settle();
     assert!(world.engine.wants_batch());
     assert_eq!(world.engine.counters().deliveries, 1000 * taken);
+    assert_eq!(take_while_wanted(&mut world, 1000), taken, "the same again");
+}
+
+#[test]
+fn the_intake_opens_again_as_soon_as_the_last_of_many_classes_has_moved_on() {
+    let mut world = World::new(1 << 20);
+    for descriptor in 0..1000 {
+        open(&mut world, descriptor, "large");
+    }
+    for descriptor in 1000..1100 {
+        open(&mut world, descriptor, &descriptor.to_string());
+    }
+    let taken = take_while_wanted(&mut world, 1);
+    let all = (1000..1100).map(|name| frame_of(500, &name.to_string()));
+    world
+        .engine
+        .handle_batch(world.now, commit(500, all.collect()), &mut world.kernel);
+    // The small ones are swept at once, and the large one once: a slice of 32 KiB.
+    while world.engine.counters().deliveries < 100 + 1000 {
+        assert!(!world.engine.wants_batch());
+        world.turn();
+    }
+    world.turn();
+    assert!(world.engine.wants_batch());
+    let more = take_while_wanted(&mut world, 1000);
+    assert!((1..taken).contains(&more), "{more} after {taken}");
+}
+
+/// Events of the large organisation until the intake closes. Returns how many.
+fn take_while_wanted(world: &mut World, first_lsn: u64) -> u64 {
+    let mut taken = 0;
+    while world.engine.wants_batch() {
+        let lsn = first_lsn + taken;
+        let frame = frame(organisation("large"), "c", position(lsn, 1), 1000);
+        world
+            .engine
+            .handle_batch(world.now, commit(lsn, vec![frame]), &mut world.kernel);
+        taken += 1;
+    }
+    taken
+}
+
+/// One event of an organisation.
+pub(crate) fn event(lsn: u64, name: &str) -> Batch {
+    commit(lsn, vec![frame_of(lsn, name)])
+}
+
+fn frame_of(lsn: u64, name: &str) -> Frame {
+    frame(organisation(name), "c", position(lsn, 1), 10)
 }

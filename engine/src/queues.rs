@@ -1,0 +1,110 @@
+//! Which dirty class is swept next: those whose remaining members fit one group go first, then the
+//! large ones round robin, a group each. What is sent to them is in `sweep`.
+
+use std::collections::VecDeque;
+
+use crate::limits::GROUP_MAX;
+
+/// Dirty classes, by slot, each in one queue at most.
+#[derive(Debug, Default)]
+pub(crate) struct Queues {
+    /// Those whose remaining members fit one group.
+    small: VecDeque<u32>,
+    /// Those that are swept a group at a time.
+    large: VecDeque<u32>,
+    /// How many of the small ones are left of this round, which takes those that are dirty when it
+    /// begins, and is followed by a group of a large one. `None` between two rounds.
+    left: Option<usize>,
+}
+
+impl Queues {
+    /// Puts a class in the queue for as many members as it has yet to be offered to.
+    pub(crate) fn push(&mut self, class: u32, remaining: usize) {
+        match remaining {
+            0..=GROUP_MAX => self.small.push_back(class),
+            _ => self.large.push_back(class),
+        }
+    }
+
+    /// The next small class of this round, or of a new one.
+    pub(crate) fn first_small(&mut self) -> Option<u32> {
+        match self.left.get_or_insert(self.small.len()) {
+            0 => None,
+            _ => self.small.front().copied(),
+        }
+    }
+
+    /// Removes the class that is the first small one.
+    pub(crate) fn pop_small(&mut self) {
+        self.small.pop_front().expect("there is a first one");
+        let left = self.left.as_mut().expect("a round is under way");
+        *left -= 1;
+    }
+
+    /// The small classes of the round are swept: a new one begins when it is next asked for.
+    pub(crate) fn end_round(&mut self) {
+        self.left = None;
+    }
+
+    /// Removes the large class whose turn it is.
+    pub(crate) fn pop_large(&mut self) -> Option<u32> {
+        self.large.pop_front()
+    }
+
+    /// Removes a class that is no more.
+    pub(crate) fn remove(&mut self, class: u32) {
+        self.small.retain(|queued| *queued != class);
+        self.large.retain(|queued| *queued != class);
+    }
+
+    /// Removes them all.
+    pub(crate) fn clear(&mut self) {
+        *self = Self::default();
+    }
+
+    /// Every dirty class.
+    pub(crate) fn iter(&self) -> impl Iterator<Item = u32> {
+        self.small.iter().chain(&self.large).copied()
+    }
+
+    pub(crate) fn is_empty(&self) -> bool {
+        self.small.is_empty() && self.large.is_empty()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn who_comes_during_a_round_waits_for_the_next() {
+        let mut queues = Queues::default();
+        queues.push(1, 1);
+        queues.push(2, GROUP_MAX);
+        queues.push(3, GROUP_MAX + 1);
+        assert_eq!(queues.first_small(), Some(1));
+        queues.pop_small();
+        queues.push(4, 0);
+        queues.push(1, 1);
+        assert_eq!(queues.first_small(), Some(2));
+        queues.pop_small();
+        assert_eq!(queues.first_small(), None, "a large one is next");
+        queues.end_round();
+        assert_eq!(queues.pop_large(), Some(3));
+        assert_eq!(queues.first_small(), Some(4));
+        queues.pop_small();
+        assert_eq!(queues.first_small(), Some(1));
+    }
+
+    #[test]
+    fn a_class_that_is_gone_ends_its_round_early() {
+        let mut queues = Queues::default();
+        queues.push(1, 1);
+        queues.push(2, 1);
+        assert_eq!(queues.first_small(), Some(1));
+        queues.pop_small();
+        queues.remove(2);
+        assert_eq!(queues.first_small(), None);
+        assert!(queues.is_empty());
+    }
+}
