@@ -118,8 +118,9 @@ fn metrics_count_what_happens(driver: Driver) {
     assert!(metrics.value("tailrace_log_bytes") > 0.0);
     assert!(metrics.value("tailrace_log_span_seconds") < 60.0);
     assert!(metrics.has("tailrace_delivery_seconds", "histogram"));
-    // Events that arrive together are one sweep.
-    assert!(metrics.value("tailrace_delivery_seconds_count") >= 1.0);
+    let small = "tailrace_delivery_seconds_count{class=\"small\"}";
+    assert_eq!(metrics.value(small), 3.0, "every event has one class here");
+    assert_eq!(metrics.value(&small.replace("small", "large")), 0.0);
     // No tenant's or person's name, and nothing of a payload.
     for name in metrics.names() {
         assert!(!name.contains("acme") && !name.contains("alice"), "{name}");

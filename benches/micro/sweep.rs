@@ -17,6 +17,7 @@ const LOG_BYTES_MAX: usize = 1024 * 1024;
 
 const NOW: Now = Now {
     monotonic_ms: 1_000,
+    micros: 0,
     wall_ms: 1_700_000_000_000,
 };
 

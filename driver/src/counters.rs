@@ -63,8 +63,8 @@ fn for_each_figure(counters: &mut Counters, mut visit: impl FnMut(&mut u64)) {
         log_frames,
         evicted,
         behind,
-        sweep_ms,
-        sweep_ms_sum,
+        delays_small,
+        delays_large,
         applied_lsn,
     } = counters;
     [
@@ -83,13 +83,15 @@ fn for_each_figure(counters: &mut Counters, mut visit: impl FnMut(&mut u64)) {
         log_frames,
         evicted,
         behind,
-        sweep_ms_sum,
+        &mut delays_small.sum_us,
+        &mut delays_large.sum_us,
         applied_lsn,
     ])
     .chain(closed)
     .chain(refusals)
     .chain(resets)
-    .chain(sweep_ms)
+    .chain(&mut delays_small.counts)
+    .chain(&mut delays_large.counts)
     .for_each(&mut visit);
 }
 

@@ -46,13 +46,14 @@ impl Clock {
     }
 
     fn now(&self) -> Now {
-        let monotonic_ms = milliseconds(self.start.elapsed());
+        let elapsed = self.start.elapsed();
         // A clock before 1970 is a machine without one; sessions then last longer, never shorter.
         let wall_ms = SystemTime::now()
             .duration_since(UNIX_EPOCH)
             .map_or(0, milliseconds);
         Now {
-            monotonic_ms,
+            monotonic_ms: milliseconds(elapsed),
+            micros: (elapsed.subsec_micros() % 1_000) as u16,
             wall_ms,
         }
     }
@@ -91,6 +92,7 @@ impl<P: Poller> EngineThread<P> {
             self.take_batches();
             let now = self.clock.now();
             let next = self.engine.turn(now, &mut self.world);
+            self.engine.handle_sent(self.clock.now());
             self.tend_listener();
             self.sleep(next);
             self.release();

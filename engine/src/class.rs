@@ -61,8 +61,10 @@ pub(crate) struct Sweep {
     pub(crate) ends: Vec<(u64, u32)>,
     /// The next member that is offered the slice.
     pub(crate) next: u32,
-    /// When the oldest of its frames was taken from the channel, as `Entry::taken_ms`.
-    pub(crate) taken_ms: u32,
+    /// When the oldest of its frames was taken from the channel, as `Entry::taken_us`.
+    pub(crate) taken_us: u64,
+    /// The members did not fit one group when it began.
+    pub(crate) is_large: bool,
 }
 
 impl Class {

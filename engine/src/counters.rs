@@ -3,6 +3,8 @@
 use wire::CloseReason;
 use wire::http::RefusalCode;
 
+use crate::Delays;
+
 /// What an engine counted since its start, and what it holds now.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Counters {
@@ -36,24 +38,12 @@ pub struct Counters {
     pub evicted: u64,
     /// Connections that are behind.
     pub behind: u64,
-    /// From a batch taken to its last send returned: counts of at most 1, 2, 4 … 2^14 ms, and
-    /// above.
-    pub sweep_ms: [u64; 16],
-    /// Sum of the same, in milliseconds.
-    pub sweep_ms_sum: u64,
+    /// How long events took whose class fits one group.
+    pub delays_small: Delays,
+    /// How long events took whose class does not.
+    pub delays_large: Delays,
     /// The LSN of the applied position.
     pub applied_lsn: u64,
-}
-
-impl Counters {
-    pub(crate) fn observe_sweep(&mut self, ms: u64) {
-        let bucket = match ms {
-            0 | 1 => 0,
-            _ => 64 - (ms - 1).leading_zeros() as usize,
-        };
-        self.sweep_ms[bucket.min(15)] += 1;
-        self.sweep_ms_sum += ms;
-    }
 }
 
 /// Why a stream was told that something may be missing.
@@ -111,23 +101,6 @@ impl From<wire::GapReason> for ResetReason {
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn a_sweep_falls_into_the_bucket_of_its_upper_bound() {
-        let bucket = |ms| {
-            let mut counters = Counters::default();
-            counters.observe_sweep(ms);
-            counters
-                .sweep_ms
-                .iter()
-                .position(|count| *count == 1)
-                .unwrap()
-        };
-        assert_eq!(
-            [0, 1, 2, 3, 4, 5, 16_384, 16_385, 1 << 40].map(bucket),
-            [0, 0, 1, 2, 2, 3, 14, 15, 15]
-        );
-    }
 
     #[test]
     fn the_index_of_a_reason_is_its_place_in_the_list() {

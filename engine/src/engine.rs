@@ -18,6 +18,7 @@ use crate::pacing::Pace;
 use crate::queues::Queues;
 use crate::request::Input;
 use crate::session::Quiet;
+use crate::sweep::EndedSweep;
 use crate::table::Table;
 use crate::users::Users;
 use crate::{Command, Config, Counters, Driver, Handle, Next, Notice, Now, limits};
@@ -53,9 +54,8 @@ pub struct Engine {
     pub(crate) pace: Option<Pace>,
     pub(crate) quiet: Quiet,
     pub(crate) scan: Scan,
-    /// Sweeps that ended in the last turn, by the time their oldest frame was taken: observed at the
-    /// next turn, whose clock was read after their last send.
-    pub(crate) ended_sweeps: Vec<u32>,
+    /// Sweeps that ended in the last turn: counted when the clock has been read after their last send.
+    pub(crate) ended_sweeps: Vec<EndedSweep>,
     /// Where what is sent to connections that are behind is put together.
     pub(crate) scratch: Vec<u8>,
     /// What was last answered to a page that waited.
@@ -228,6 +228,12 @@ impl Engine {
             (true, None) => Next::At(self.scan.next_ms),
             (true, Some(pace)) => Next::At(self.scan.next_ms.min(pace.next_ms(now))),
         }
+    }
+
+    /// The turn has returned: this is when the last of its sends did. Without it, that is taken to be
+    /// the time of the next turn.
+    pub fn handle_sent(&mut self, now: Now) {
+        self.observe_ended_sweeps(now);
     }
 
     /// What was counted, and what is held now.

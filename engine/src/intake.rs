@@ -97,14 +97,14 @@ impl Engine {
         let topic = frame.audience().topic;
         if let Topic::User(user) = topic {
             self.pull_user(user, &frame);
-            self.log.append(frame, now.monotonic_ms as u32);
+            self.log.append(frame, now.monotonic_us());
             return;
         }
         // Where a class stands is taken before the frame is there.
         let of_log = self.log.appended_bytes(None).0;
         let slot = self.log.open_topic(topic);
         let of_topic = self.log.appended_bytes(Some(slot)).1;
-        self.log.append(frame.clone(), now.monotonic_ms as u32);
+        self.log.append(frame.clone(), now.monotonic_us());
         for class in self.classes_of(topic, slot) {
             let key = &self.classes[class as usize].key;
             if is_admitted(key, &frame) {

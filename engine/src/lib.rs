@@ -10,7 +10,8 @@
 //! 1. [`Engine::handle_command`] for what the control thread said.
 //! 2. While [`Engine::wants_batch`]: [`Engine::handle_batch`] for what the replication thread handed
 //!    over, in its order.
-//! 3. [`Engine::turn`], which says how long the next step may take.
+//! 3. [`Engine::turn`], which says how long the next step may take; then [`Engine::handle_sent`], for
+//!    delays to be counted up to the send and no further.
 //! 4. Wait for events until then, and tell each: [`Engine::handle_accept`],
 //!    [`Engine::handle_bytes`], [`Engine::handle_hangup`], [`Engine::handle_writable`],
 //!    [`Engine::handle_released`].
@@ -39,6 +40,7 @@ mod config;
 mod control_events;
 mod counters;
 mod deadlines;
+mod delay;
 mod driver;
 mod engine;
 mod intake;
@@ -62,6 +64,7 @@ mod users;
 pub use command::{Command, SubscriptionChange};
 pub use config::{Config, StreamPath};
 pub use counters::{Counters, ResetReason};
+pub use delay::{DELAY_BOUNDS_US, Delays};
 pub use driver::{
     Close, Driver, Handle, Notice, Outcome, Overloaded, TicketOutcome, Transmit, Verdict, Watch,
 };

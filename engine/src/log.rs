@@ -71,8 +71,8 @@ pub(crate) struct Entry {
     pub(crate) frame: Frame,
     /// Cumulative costs of everything appended up to and with it: to the log, and to its topic.
     pub(crate) appended_bytes: (u64, u64),
-    /// When it was taken from the channel, in milliseconds of the monotonic clock, modulo 2³².
-    pub(crate) taken_ms: u32,
+    /// When it was taken from the channel, in microseconds of the monotonic clock.
+    pub(crate) taken_us: u64,
 }
 
 /// The topics a connection or a class reads from.
@@ -106,7 +106,7 @@ impl Log {
     }
 
     /// Appends a frame, and evicts what no longer fits. Returns the slot of its topic.
-    pub(crate) fn append(&mut self, frame: Frame, taken_ms: u32) -> u32 {
+    pub(crate) fn append(&mut self, frame: Frame, taken_us: u64) -> u32 {
         let slot = self.open_topic(frame.audience().topic);
         let cost = frame.cost_bytes();
         self.head += 1;
@@ -129,7 +129,7 @@ impl Log {
             sequence: self.head,
             frame,
             appended_bytes,
-            taken_ms,
+            taken_us,
         });
         self.evict(slot);
         slot

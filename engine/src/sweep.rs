@@ -16,6 +16,14 @@ use crate::{Driver, Engine, Now};
 /// A send of a group: to whom, and of which class.
 type Member = (u32, u32);
 
+/// A sweep whose last send has been made: what is counted of it when the clock has been read again.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct EndedSweep {
+    taken_us: u64,
+    events: u64,
+    is_large: bool,
+}
+
 impl Engine {
     /// Says that a class has frames after its place, which is where it stood before them.
     pub(crate) fn mark_dirty(&mut self, slot: u32, place: u64, appended_bytes: (u64, u64)) {
@@ -105,9 +113,13 @@ impl Engine {
 
     /// Counts the sweeps of the last turn, now that the clock has been read again.
     pub(crate) fn observe_ended_sweeps(&mut self, now: Now) {
-        for taken_ms in self.ended_sweeps.drain(..) {
-            let elapsed_ms = (now.monotonic_ms as u32).wrapping_sub(taken_ms);
-            self.counters.observe_sweep(u64::from(elapsed_ms));
+        for ended in self.ended_sweeps.drain(..) {
+            let delays = match ended.is_large {
+                false => &mut self.counters.delays_small,
+                true => &mut self.counters.delays_large,
+            };
+            let elapsed_us = now.monotonic_us().saturating_sub(ended.taken_us);
+            delays.observe(elapsed_us, ended.events);
         }
     }
 
@@ -134,7 +146,7 @@ impl Engine {
         }
         let class = &self.classes[slot as usize];
         let (mut place, mut appended_bytes) = (class.position, class.appended_bytes);
-        let mut taken_ms = None;
+        let mut taken_us = None;
         let mut ends = Vec::new();
         let mut single: Option<Bytes> = None;
         let mut bytes = Vec::new();
@@ -164,7 +176,7 @@ impl Engine {
                 }
                 let end = bytes.len() + single.as_ref().map_or(0, Bytes::len);
                 ends.push((entry.sequence, end as u32));
-                taken_ms.get_or_insert(entry.taken_ms);
+                taken_us.get_or_insert(entry.taken_us);
             }
             place = entry.sequence;
             appended_bytes.0 = entry.appended_bytes.0;
@@ -186,7 +198,8 @@ impl Engine {
             slice,
             ends,
             next: 0,
-            taken_ms: taken_ms.unwrap_or_default(),
+            taken_us: taken_us.unwrap_or_default(),
+            is_large: class.members.len() > GROUP_MAX,
         }));
         self.wake_waiting(slot);
     }
@@ -343,7 +356,11 @@ impl Engine {
         class.events = class.events.wrapping_add(sweep.ends.len() as u32);
         if !sweep.ends.is_empty() {
             class.swept_ms = now.monotonic_ms;
-            self.ended_sweeps.push(sweep.taken_ms);
+            self.ended_sweeps.push(EndedSweep {
+                taken_us: sweep.taken_us,
+                events: sweep.ends.len() as u64,
+                is_large: sweep.is_large,
+            });
         }
         let reading = class.reading();
         class.is_dirty = self.log.next(reading, class.position).is_some();

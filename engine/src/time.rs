@@ -5,8 +5,18 @@
 pub struct Now {
     /// Milliseconds of a monotonic clock since some start.
     pub monotonic_ms: u64,
+    /// Microseconds of the same clock since the last whole millisecond: only delays are measured so
+    /// finely.
+    pub micros: u16,
     /// Milliseconds since 1970.
     pub wall_ms: u64,
+}
+
+impl Now {
+    /// Microseconds of the monotonic clock since the same start.
+    pub(crate) fn monotonic_us(self) -> u64 {
+        self.monotonic_ms * 1_000 + u64::from(self.micros)
+    }
 }
 
 /// When `turn` wants to be called again if nothing happens before.

@@ -13,6 +13,7 @@ use wire::{
 
 const NOW: Now = Now {
     monotonic_ms: 1_000,
+    micros: 0,
     wall_ms: 1_700_000_000_000,
 };
 

@@ -6,7 +6,7 @@ mod identity;
 mod log_span;
 mod page;
 
-use engine::{Counters, ResetReason};
+use engine::{Counters, DELAY_BOUNDS_US, Delays, ResetReason};
 use wire::CloseReason;
 use wire::http::RefusalCode;
 
@@ -192,38 +192,35 @@ fn events(page: &mut Page, snapshot: &Snapshot<'_>) {
     page.family(
         "tailrace_delivery_seconds",
         "histogram",
-        "From a batch taken to its last send.",
+        "From an event taken to its last send, by whether its streams fit one group of 256.",
     );
-    delivery_histogram(page, engines);
+    delays(page, "small", engines.iter().map(|it| &it.delays_small));
+    delays(page, "large", engines.iter().map(|it| &it.delays_large));
 }
 
-/// The engines count by powers of two of milliseconds, each bucket for itself; Prometheus wants them
-/// cumulative and in seconds.
-fn delivery_histogram(page: &mut Page, engines: &[Counters]) {
+/// The engines count each bucket for itself, in microseconds; Prometheus wants them cumulative and in
+/// seconds.
+fn delays<'a>(page: &mut Page, class: &str, engines: impl Iterator<Item = &'a Delays> + Clone) {
     let mut cumulative = 0;
-    let buckets = engines.first().map_or(0, |engine| engine.sweep_ms.len());
-    for bucket in 0..buckets {
-        cumulative += engines
-            .iter()
-            .map(|engine| engine.sweep_ms[bucket])
-            .sum::<u64>();
-        let bound = match bucket + 1 == buckets {
-            true => "+Inf".to_owned(),
-            false => seconds(1 << bucket),
-        };
-        page.suffixed("_bucket", &[("le", &bound)], cumulative);
+    let bounds = DELAY_BOUNDS_US.map(seconds_of_us);
+    let bounds = bounds.iter().map(String::as_str).chain(["+Inf"]);
+    for (bucket, bound) in bounds.enumerate() {
+        cumulative += engines.clone().map(|it| it.counts[bucket]).sum::<u64>();
+        page.suffixed("_bucket", &[("class", class), ("le", bound)], cumulative);
     }
-    page.suffixed(
-        "_sum",
-        &[],
-        seconds(engines.iter().map(|engine| engine.sweep_ms_sum).sum()),
-    );
-    page.suffixed("_count", &[], cumulative);
+    let sum_us = engines.map(|it| it.sum_us).sum();
+    page.suffixed("_sum", &[("class", class)], seconds_of_us(sum_us));
+    page.suffixed("_count", &[("class", class)], cumulative);
 }
 
 /// Milliseconds as seconds, without a detour over floating point.
 fn seconds(ms: u64) -> String {
     format!("{}.{:03}", ms / 1_000, ms % 1_000)
+}
+
+/// The same of microseconds.
+fn seconds_of_us(us: u64) -> String {
+    format!("{}.{:06}", us / 1_000_000, us % 1_000_000)
 }
 
 #[cfg(test)]
@@ -236,11 +233,12 @@ mod tests {
         let mut one = Counters {
             streams: 3,
             events: 10,
-            sweep_ms_sum: 1_234,
             ..Counters::default()
         };
-        one.sweep_ms[0] = 5;
-        one.sweep_ms[2] = 1;
+        one.delays_small.counts[0] = 5;
+        one.delays_small.counts[7] = 1;
+        one.delays_small.sum_us = 1_234;
+        one.delays_large.counts[DELAY_BOUNDS_US.len()] = 3;
         one.closed[CloseReason::TooSlow.index()] = 2;
         let two = Counters {
             streams: 4,
@@ -279,11 +277,15 @@ mod tests {
             "tailrace_events_total 10",
             "tailrace_streams_closed_total{reason=\"too_slow\"} 4",
             "tailrace_refusals_total{code=\"not_a_member\"} 7",
-            "tailrace_delivery_seconds_bucket{le=\"0.001\"} 10",
-            "tailrace_delivery_seconds_bucket{le=\"0.004\"} 12",
-            "tailrace_delivery_seconds_bucket{le=\"+Inf\"} 12",
-            "tailrace_delivery_seconds_sum 2.468",
-            "tailrace_delivery_seconds_count 12",
+            "tailrace_delivery_seconds_bucket{class=\"small\",le=\"0.000100\"} 10",
+            "tailrace_delivery_seconds_bucket{class=\"small\",le=\"0.004000\"} 10",
+            "tailrace_delivery_seconds_bucket{class=\"small\",le=\"0.005000\"} 12",
+            "tailrace_delivery_seconds_bucket{class=\"small\",le=\"+Inf\"} 12",
+            "tailrace_delivery_seconds_sum{class=\"small\"} 0.002468",
+            "tailrace_delivery_seconds_count{class=\"small\"} 12",
+            "tailrace_delivery_seconds_bucket{class=\"large\",le=\"10.000000\"} 0",
+            "tailrace_delivery_seconds_bucket{class=\"large\",le=\"+Inf\"} 6",
+            "tailrace_delivery_seconds_count{class=\"large\"} 6",
             "tailrace_log_span_seconds 61.005",
             "tailrace_unroutable_total{table=\"public.\\\"odd\\\"\"} 2",
             "tailrace_withheld_columns{table=\"User\",columns=\"passwordHash\"} 1",

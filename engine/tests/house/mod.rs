@@ -118,6 +118,7 @@ impl House {
         };
         let now = Now {
             monotonic_ms: 1_000,
+            micros: 0,
             wall_ms: 1_700_000_000_000,
         };
         let mut house = Self {

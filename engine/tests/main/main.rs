@@ -13,6 +13,7 @@ mod world;
 
 mod bounds;
 mod deadlines;
+mod delays;
 mod fairness;
 mod pages;
 mod requests;

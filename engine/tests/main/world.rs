@@ -33,6 +33,10 @@ pub(crate) struct Kernel {
     pub(crate) groups: Vec<Vec<i32>>,
     /// The most bytes that one send ever had.
     pub(crate) largest_send: usize,
+    /// How long one send takes, in microseconds.
+    pub(crate) send_us: u64,
+    /// How long those of this turn took.
+    elapsed_us: u64,
 }
 
 /// One client's side.
@@ -55,6 +59,7 @@ pub(crate) struct Socket {
 impl Driver for Kernel {
     fn send(&mut self, group: &mut [Transmit<'_>]) {
         assert!(group.len() <= engine::limits::GROUP_MAX);
+        self.elapsed_us += self.send_us * group.len() as u64;
         self.groups.push(
             group
                 .iter()
@@ -158,6 +163,7 @@ impl World {
         };
         let now = Now {
             monotonic_ms: 1_000,
+            micros: 0,
             wall_ms: 1_700_000_000_000,
         };
         let lineage = Lineage::new(0xe, Vec::new(), 1);
@@ -243,6 +249,9 @@ impl World {
     /// One turn, then whatever was closed is released.
     pub(crate) fn turn(&mut self) -> Next {
         let next = self.engine.turn(self.now, &mut self.kernel);
+        let elapsed_us = std::mem::take(&mut self.kernel.elapsed_us);
+        self.pass_us(elapsed_us);
+        self.engine.handle_sent(self.now);
         for socket in self.kernel.sockets.values_mut() {
             if socket.closed.is_some() && !std::mem::replace(&mut socket.is_released, true) {
                 self.engine.handle_released(socket.handle.unwrap());
@@ -259,6 +268,14 @@ impl World {
             }
         }
         panic!("the engine does not come to rest");
+    }
+
+    /// Lets a little time pass, in which nothing happens.
+    pub(crate) fn pass_us(&mut self, us: u64) {
+        let us = us + u64::from(self.now.micros);
+        self.now.micros = u16::try_from(us % 1_000).unwrap();
+        self.now.monotonic_ms += us / 1_000;
+        self.now.wall_ms += us / 1_000;
     }
 
     /// Lets time pass, a second at a time.
