@@ -1,0 +1,246 @@
+//! 1: what an idle stream costs in memory, and what is left of a burst.
+
+use std::thread::sleep;
+use std::time::{Duration, Instant};
+
+use anyhow::Result;
+use swarm::Layout;
+
+use super::Experiment;
+use crate::bench::Bench;
+use crate::cell::{Cell, Figures};
+use crate::measure::Kernel;
+use crate::plan::{Ask, Field, Plan, Size};
+use crate::report::{Bar, Budget, Column, Plot};
+use crate::stage::Stage;
+use crate::statistics::{median_slope, slope};
+
+/// What is beyond this one's kernel memory is not the socket's.
+const FLOOR: &str = "floor-send";
+
+const MANY: &str = "100 streams per organisation";
+const ALONE: &str = "one stream per organisation";
+
+/// How many events a stream may be behind during the burst: it comes as fast as streams take it, and
+/// nobody loses events because the readers share a core with the load.
+const BEHIND_MAX: u64 = 50;
+
+pub(super) struct Memory;
+
+/// How much is opened and sent.
+struct Amounts {
+    step: u32,
+    steps: u32,
+    /// How long a server may tidy up before its memory is read.
+    settle: Duration,
+    /// How many events every stream gets, and how long that may take.
+    burst: u64,
+    burst_within: Duration,
+    rest: Duration,
+}
+
+impl Amounts {
+    fn of(plan: &Plan) -> Self {
+        let (steps, settle_ms, burst, within, rest) = match plan.size {
+            Size::Smoke => (3, 100, 20, 2, 0),
+            Size::Quick => (6, 1_000, 1_000, 20, 15),
+            Size::Full => (7, 1_000, 1_000, 400, 60),
+        };
+        Self {
+            step: plan.streams(2_500),
+            steps,
+            settle: Duration::from_millis(settle_ms),
+            burst,
+            burst_within: Duration::from_secs(within),
+            rest: Duration::from_secs(rest),
+        }
+    }
+}
+
+impl Experiment for Memory {
+    fn number(&self) -> u32 {
+        1
+    }
+
+    fn name(&self) -> &'static str {
+        "memory"
+    }
+
+    fn title(&self) -> &'static str {
+        "Memory per idle stream"
+    }
+
+    fn about(&self) -> &'static str {
+        "Streams of distinct users are opened in steps of 2,500 up to 17,500 (quick: 15,000) and left \
+         idle. User memory is the least-squares slope of the server's RSS over the steps. Kernel \
+         memory is the median step of the slab caches that sockets, watches and operations in flight \
+         are taken from (the whole machine's, so it wants a machine that does nothing else), and \
+         beyond the floor: less than that of a bare loop, which has nothing in the kernel but the \
+         sockets. Then every stream is sent 1,000 events, as fast as the streams take them (quick: \
+         for at most 20 s), and after a minute's rest (quick: 15 s) RSS is read again: what it grew \
+         by since the last step, per stream."
+    }
+
+    fn cells(&self, plan: &Plan) -> Vec<Ask> {
+        let amounts = Amounts::of(plan);
+        let burst = match plan.size {
+            Size::Full => Duration::from_secs(60),
+            Size::Quick | Size::Smoke => amounts.burst_within.mul_f64(0.8),
+        };
+        let step = amounts.settle + Duration::from_millis(500);
+        let estimate = step * amounts.steps + burst + amounts.rest + Duration::from_secs(2);
+        let mut asks = Vec::new();
+        for entrant in plan.entrants(Field::WithPeers, &[FLOOR]) {
+            asks.push(Ask::of(entrant, MANY, estimate));
+            if entrant.is_ours() {
+                asks.push(Ask::of(entrant, ALONE, estimate));
+            }
+        }
+        asks
+    }
+
+    fn measure(&self, bench: &Bench<'_>) -> Result<Figures> {
+        let amounts = Amounts::of(bench.plan);
+        let streams_per_organisation = if bench.ask.variant == ALONE { 1 } else { 100 };
+        let streams = amounts.step * amounts.steps;
+        let layout = Layout::Equal {
+            streams_per_organisation,
+        };
+        let mut stage = bench.start(streams, layout)?;
+        let mut figures = Figures::default();
+        let filled = fill(&mut stage, &amounts, &mut figures)?;
+        burst(&mut stage, &amounts, streams, &mut figures)?;
+        sleep(amounts.rest);
+        let grown = stage.sample().rss as f64 - filled;
+        figures.set("grown_bytes", grown / f64::from(streams));
+        stage.running.check()?;
+        Ok(figures)
+    }
+
+    fn derive(&self, cells: &mut [Cell]) {
+        let kernel = |cell: &Cell| cell.figure("kernel_bytes");
+        // The floor has no organisations, and one variant.
+        let floor = cells
+            .iter()
+            .find(|cell| cell.key.contestant == FLOOR)
+            .and_then(kernel);
+        let Some(floor) = floor else { return };
+        for cell in cells {
+            let beyond = kernel(cell).map(|bytes| bytes - floor);
+            cell.add("kernel_beyond_bytes", beyond);
+        }
+    }
+
+    fn columns(&self) -> Vec<Column> {
+        vec![
+            Column::new("user, B", "user_bytes", 0),
+            Column::new("more after the burst, B", "grown_bytes", 0),
+            Column::new("kernel, B", "kernel_bytes", 0),
+            Column::new("kernel beyond the floor, B", "kernel_beyond_bytes", 0),
+            Column::new("RSS at the last step, MB", "rss_bytes", 1).scaled(1e-6),
+            Column::new("events in the burst", "burst_events", 0),
+        ]
+    }
+
+    fn plot(&self) -> Plot {
+        Plot::bars("user memory, bytes per stream", "user_bytes", 1.0)
+    }
+
+    fn budgets(&self) -> Vec<Budget> {
+        let budget = |title, figure, bound| Budget {
+            title,
+            variant: MANY.to_owned(),
+            figure,
+            bar: Bar::Most(bound),
+            unit: "B",
+        };
+        vec![
+            budget("user memory per idle stream", "user_bytes", 160.0),
+            budget("… more after a burst", "grown_bytes", 64.0),
+            budget(
+                "kernel memory beyond the socket",
+                "kernel_beyond_bytes",
+                256.0,
+            ),
+        ]
+    }
+}
+
+/// Opens the streams step by step, and says the RSS when all are open.
+fn fill(stage: &mut Stage, amounts: &Amounts, figures: &mut Figures) -> Result<f64> {
+    let (mut user, mut kernel) = (Vec::new(), Vec::new());
+    let mut rss = 0.0;
+    for step in 0..amounts.steps {
+        stage.open(step * amounts.step, amounts.step)?;
+        sleep(amounts.settle);
+        rss = stage.sample().rss as f64;
+        let streams = f64::from((step + 1) * amounts.step);
+        user.push((streams, rss));
+        let slab = Kernel::now().slab;
+        kernel.extend(slab.map(|bytes| (streams, bytes as f64)));
+    }
+    figures.set("user_bytes", slope(&user));
+    figures.set("rss_bytes", rss);
+    figures.set_some("kernel_bytes", median_slope(&kernel));
+    if kernel.is_empty() {
+        figures.note("only root may read the kernel's slab caches");
+    }
+    figures.curves.insert("rss".to_owned(), user);
+    Ok(rss)
+}
+
+/// Sends every stream its events.
+fn burst(stage: &mut Stage, amounts: &Amounts, streams: u32, figures: &mut Figures) -> Result<()> {
+    const CHECKED_EVERY: u64 = 10;
+    let organisations: Vec<u32> = (0..stage.setting.layout.organisations(streams)).collect();
+    stage.readers.record()?;
+    let began = Instant::now();
+    let mut sent = 0;
+    while sent < amounts.burst && began.elapsed() < amounts.burst_within {
+        stage.publish(&organisations)?;
+        sent += 1;
+        if sent.is_multiple_of(CHECKED_EVERY) {
+            let expected = sent.saturating_sub(BEHIND_MAX) * u64::from(streams);
+            while stage.readers.report()?.events < expected
+                && began.elapsed() < amounts.burst_within
+            {
+                sleep(Duration::from_millis(2));
+            }
+        }
+    }
+    stage.running.publisher.settle()?;
+    let (report, is_complete) = stage.drain()?;
+    figures.set("burst_events", sent as f64);
+    if sent < amounts.burst {
+        figures.note(format!(
+            "the burst ended after {sent} events, when its time was over"
+        ));
+    }
+    if !is_complete || report.gaps > 0 {
+        let expected = sent * u64::from(streams);
+        let missing = expected.saturating_sub(report.events);
+        figures.note(format!(
+            "of {expected} deliveries in the burst {missing} did not come"
+        ));
+    }
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::report::test_cell as cell;
+
+    #[test]
+    fn kernel_memory_is_beyond_the_floors() {
+        let mut cells = [
+            cell("ours", MANY, 1, &[("kernel_bytes", 3_000.0)]),
+            cell("ours", ALONE, 1, &[("kernel_bytes", 3_010.0)]),
+            cell("other", MANY, 1, &[]),
+            cell(FLOOR, MANY, 1, &[("kernel_bytes", 2_800.0)]),
+        ];
+        Memory.derive(&mut cells);
+        let beyond = cells.map(|cell| cell.figure("kernel_beyond_bytes"));
+        assert_eq!(beyond, [Some(200.0), Some(210.0), None, Some(0.0)]);
+    }
+}

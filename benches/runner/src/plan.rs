@@ -1,0 +1,327 @@
+//! What is measured: how large, how long, how often, of whom. The cells themselves are named by the
+//! experiments.
+
+use std::path::PathBuf;
+use std::time::Duration;
+
+use crate::cell::Key;
+use crate::contestant::{Contestant, Driver, Kind};
+use crate::experiments::Experiment;
+
+/// How much of everything.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Size {
+    /// Few streams for seconds: shows that the harness works, and measures nothing.
+    Smoke,
+    /// About half an hour.
+    Quick,
+    /// Hours.
+    Full,
+}
+
+/// The plan of a run.
+#[derive(Clone, Debug)]
+pub(crate) struct Plan {
+    pub(crate) size: Size,
+    /// How long a load lasts before it is measured, and how long it is.
+    pub(crate) warm_up: Duration,
+    pub(crate) measured: Duration,
+    pub(crate) repetitions: u32,
+    /// The numbers of the experiments; empty: all.
+    pub(crate) only: Vec<u32>,
+    /// The names of the contestants; empty: all that the size has.
+    pub(crate) contestants: Vec<String>,
+    /// Where the peers are installed.
+    pub(crate) peers: PathBuf,
+}
+
+/// Who takes part in an experiment.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Field {
+    /// In the quick run the peers that are in it.
+    WithPeers,
+    /// In the quick run ours and the floor alone.
+    OursAndFloor,
+}
+
+/// A contestant, on the driver that it is asked to run on where it has the choice.
+#[derive(Clone, Copy)]
+pub(crate) struct Entrant {
+    pub(crate) contestant: &'static dyn Contestant,
+    pub(crate) driver: Option<Driver>,
+}
+
+impl Entrant {
+    /// Its name in tables: `tailrace-batches, epoll`.
+    pub(crate) fn label(&self) -> String {
+        let name = self.contestant.name();
+        self.driver
+            .map_or_else(|| name.to_owned(), |driver| format!("{name}, {driver}"))
+    }
+
+    /// Whether it is Tailrace.
+    pub(crate) fn is_ours(&self) -> bool {
+        self.contestant.kind() == Kind::Ours
+    }
+}
+
+/// A cell that an experiment wants.
+#[derive(Clone)]
+pub(crate) struct Ask {
+    /// Who is measured; none where it is something beside the contestants, which has a name only.
+    pub(crate) entrant: Option<Entrant>,
+    pub(crate) label: String,
+    /// Which of the experiment's cells this is.
+    pub(crate) variant: String,
+    /// How long it will take, about.
+    pub(crate) estimate: Duration,
+}
+
+impl Ask {
+    /// A cell of a contestant.
+    pub(crate) fn of(entrant: Entrant, variant: impl Into<String>, estimate: Duration) -> Self {
+        Self {
+            entrant: Some(entrant),
+            label: entrant.label(),
+            variant: variant.into(),
+            estimate,
+        }
+    }
+
+    /// A cell of something else, such as a tool that stands for the floor.
+    pub(crate) fn of_other(
+        label: impl Into<String>,
+        variant: impl Into<String>,
+        estimate: Duration,
+    ) -> Self {
+        Self {
+            entrant: None,
+            label: label.into(),
+            variant: variant.into(),
+            estimate,
+        }
+    }
+}
+
+impl Plan {
+    /// How many streams stand for so many: the smoke run has a fiftieth.
+    pub(crate) fn streams(&self, streams: u32) -> u32 {
+        match self.size {
+            Size::Smoke => (streams / 50).max(10),
+            Size::Quick | Size::Full => streams,
+        }
+    }
+
+    /// Who takes part, of the contestants there are; of the floors only those that are named, as
+    /// each is the floor of something else.
+    pub(crate) fn entrants(&self, field: Field, floors: &[&str]) -> Vec<Entrant> {
+        self.select(crate::contestants::ALL, field, floors)
+    }
+
+    fn select(
+        &self,
+        all: &[&'static dyn Contestant],
+        field: Field,
+        floors: &[&str],
+    ) -> Vec<Entrant> {
+        let takes_part = |contestant: &dyn Contestant| {
+            let name = contestant.name();
+            let is_named = self.contestants.iter().any(|wanted| wanted == name);
+            let is_of_the_size = match contestant.kind() {
+                Kind::Ours | Kind::Floor => true,
+                Kind::Peer | Kind::Reference => {
+                    self.size == Size::Full
+                        || is_named
+                        || (field == Field::WithPeers && contestant.is_quick())
+                }
+            };
+            let is_wanted = self.contestants.is_empty() || is_named;
+            let is_its_floor = contestant.kind() != Kind::Floor || floors.contains(&name);
+            is_of_the_size && is_wanted && is_its_floor
+        };
+        let mut entrants = Vec::new();
+        for &contestant in all.iter().filter(|contestant| takes_part(**contestant)) {
+            let drivers = match self.size {
+                Size::Full => contestant.drivers(),
+                Size::Quick | Size::Smoke => contestant.quick_drivers(),
+            };
+            if drivers.is_empty() {
+                entrants.push(Entrant {
+                    contestant,
+                    driver: None,
+                });
+            }
+            let with = |driver: &Driver| Entrant {
+                contestant,
+                driver: Some(*driver),
+            };
+            entrants.extend(drivers.iter().map(with));
+        }
+        entrants
+    }
+
+    /// Every cell in the order of measuring: each repetition goes through all of them, so that what
+    /// is compared within a repetition was measured in the same hour.
+    pub(crate) fn cells(
+        &self,
+        experiments: &[&'static dyn Experiment],
+    ) -> Vec<(&'static dyn Experiment, Ask, Key)> {
+        let wanted = |experiment: &&&'static dyn Experiment| {
+            self.only.is_empty() || self.only.contains(&experiment.number())
+        };
+        let mut cells = Vec::new();
+        for repetition in 1..=self.repetitions {
+            for experiment in experiments.iter().filter(wanted) {
+                for ask in experiment.cells(self) {
+                    let key = Key {
+                        experiment: experiment.name().to_owned(),
+                        contestant: ask.label.clone(),
+                        variant: ask.variant.clone(),
+                        repetition,
+                    };
+                    cells.push((*experiment, ask, key));
+                }
+            }
+        }
+        cells
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::contestant::{Running, Setting};
+
+    struct Server(&'static str, Kind, bool);
+
+    impl Contestant for Server {
+        fn name(&self) -> &'static str {
+            self.0
+        }
+
+        fn kind(&self) -> Kind {
+            self.1
+        }
+
+        fn drivers(&self) -> &'static [Driver] {
+            if self.1 == Kind::Ours {
+                Driver::BOTH
+            } else {
+                &[]
+            }
+        }
+
+        fn is_quick(&self) -> bool {
+            self.2
+        }
+
+        fn start(&self, _: &Setting) -> anyhow::Result<Running> {
+            anyhow::bail!("only its name is used here")
+        }
+    }
+
+    const SERVERS: &[&dyn Contestant] = &[
+        &Server("ours", Kind::Ours, true),
+        &Server("floor-send", Kind::Floor, true),
+        &Server("floor-other", Kind::Floor, true),
+        &Server("quick-peer", Kind::Peer, true),
+        &Server("slow-peer", Kind::Peer, false),
+    ];
+
+    fn plan(size: Size) -> Plan {
+        Plan {
+            size,
+            warm_up: Duration::from_secs(5),
+            measured: Duration::from_secs(10),
+            repetitions: 1,
+            only: Vec::new(),
+            contestants: Vec::new(),
+            peers: PathBuf::new(),
+        }
+    }
+
+    fn labels(plan: &Plan, field: Field) -> Vec<String> {
+        plan.select(SERVERS, field, &["floor-send"])
+            .iter()
+            .map(Entrant::label)
+            .collect()
+    }
+
+    #[test]
+    fn the_quick_run_has_its_peers_only_where_they_are_wanted() {
+        let quick = plan(Size::Quick);
+        let ours = ["ours, uring", "ours, epoll", "floor-send"];
+        assert_eq!(labels(&quick, Field::OursAndFloor), ours);
+        assert_eq!(
+            labels(&quick, Field::WithPeers),
+            [&ours[..], &["quick-peer"]].concat()
+        );
+    }
+
+    #[test]
+    fn the_full_run_has_everyone() {
+        let all = [
+            "ours, uring",
+            "ours, epoll",
+            "floor-send",
+            "quick-peer",
+            "slow-peer",
+        ];
+        assert_eq!(labels(&plan(Size::Full), Field::OursAndFloor), all);
+    }
+
+    #[test]
+    fn who_is_named_takes_part_and_nobody_else() {
+        let mut quick = plan(Size::Quick);
+        quick.contestants = vec!["slow-peer".to_owned(), "floor-other".to_owned()];
+        assert_eq!(labels(&quick, Field::OursAndFloor), ["slow-peer"]);
+    }
+
+    #[test]
+    fn every_repetition_goes_through_all_cells() {
+        struct Two;
+        impl Experiment for Two {
+            fn number(&self) -> u32 {
+                4
+            }
+            fn name(&self) -> &'static str {
+                "two"
+            }
+            fn title(&self) -> &'static str {
+                "Two"
+            }
+            fn about(&self) -> &'static str {
+                ""
+            }
+            fn cells(&self, _: &Plan) -> Vec<Ask> {
+                ["a", "b"]
+                    .map(|name| Ask::of_other(name, "", Duration::ZERO))
+                    .into()
+            }
+            fn measure(&self, _: &crate::bench::Bench<'_>) -> anyhow::Result<crate::cell::Figures> {
+                anyhow::bail!("only its cells are used here")
+            }
+            fn columns(&self) -> Vec<crate::report::Column> {
+                Vec::new()
+            }
+            fn plot(&self) -> crate::report::Plot {
+                crate::report::Plot::bars("", "", 1.0)
+            }
+        }
+        let mut plan = plan(Size::Full);
+        plan.repetitions = 2;
+        let names = |plan: &Plan| -> Vec<(String, u32)> {
+            let cells = plan.cells(&[&Two]).into_iter();
+            cells
+                .map(|(_, _, key)| (key.contestant, key.repetition))
+                .collect()
+        };
+        let expected = [("a", 1), ("b", 1), ("a", 2), ("b", 2)];
+        assert_eq!(
+            names(&plan),
+            expected.map(|(name, number)| (name.to_owned(), number))
+        );
+        plan.only = vec![3];
+        assert_eq!(names(&plan), []);
+    }
+}
