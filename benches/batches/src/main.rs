@@ -6,11 +6,12 @@
 //! memberships and decoding are not in it.
 //!
 //! Publishers have an address of their own, since the engine closes a connection after each answer,
-//! and since replication hands its batches over on a thread of its own, too. Both addresses are printed:
-//! `listening 127.0.0.1:… publishing 127.0.0.1:…`.
+//! and since replication hands its batches over on a thread of its own, too; `GET /metrics` is answered
+//! there (`metrics`). Both addresses are printed: `listening 127.0.0.1:… publishing 127.0.0.1:…`.
 
 mod admission;
 mod commits;
+mod metrics;
 mod publishing;
 
 use std::io::Write as _;

@@ -44,12 +44,17 @@ fn serve(
         input.extend_from_slice(&buffer[..taken]);
         let mut done = 0;
         let mut responses = Vec::new();
-        while let Some((organisation, body, len)) = parse(&input[done..])? {
-            let mut commits = commits.lock().expect("no publisher's thread panics");
-            for batch in commits.commit(organisation, texts(body)) {
-                crate::hand_over(ports, &batch);
+        while let Some((request, len)) = parse(&input[done..])? {
+            match request {
+                Request::Metrics => responses.extend(crate::metrics::response(ports)),
+                Request::Publish(organisation, body) => {
+                    let mut commits = commits.lock().expect("no publisher's thread panics");
+                    for batch in commits.commit(organisation, texts(body)) {
+                        crate::hand_over(ports, &batch);
+                    }
+                    responses.extend_from_slice(PUBLISHED);
+                }
             }
-            responses.extend_from_slice(PUBLISHED);
             done += len;
         }
         input.drain(..done);
@@ -57,10 +62,16 @@ fn serve(
     }
 }
 
-/// A request that is there as a whole: the organisation, the body and the length.
-type Publish<'a> = (Option<&'a str>, &'a [u8], usize);
+/// What is asked for.
+#[derive(Debug, PartialEq, Eq)]
+enum Request<'a> {
+    Metrics,
+    /// The organisation, where one is named, and the body.
+    Publish(Option<&'a str>, &'a [u8]),
+}
 
-fn parse(bytes: &[u8]) -> std::io::Result<Option<Publish<'_>>> {
+/// The request at the beginning and its length, where it is there as a whole.
+fn parse(bytes: &[u8]) -> std::io::Result<Option<(Request<'_>, usize)>> {
     let unknown = || std::io::Error::other("no request of a publisher");
     let mut fields = [httparse::EMPTY_HEADER; 32];
     let mut head = httparse::Request::new(&mut fields);
@@ -68,6 +79,9 @@ fn parse(bytes: &[u8]) -> std::io::Result<Option<Publish<'_>>> {
     let httparse::Status::Complete(head_bytes) = status else {
         return Ok(None);
     };
+    if head.method == Some("GET") && head.path == Some("/metrics") {
+        return Ok(Some((Request::Metrics, head_bytes)));
+    }
     let length = head
         .headers
         .iter()
@@ -81,7 +95,7 @@ fn parse(bytes: &[u8]) -> std::io::Result<Option<Publish<'_>>> {
         pairs.find_map(|pair| pair.strip_prefix("organizationId="))
     });
     let body = bytes.get(head_bytes..end);
-    Ok(body.map(|body| (organisation, body, end)))
+    Ok(body.map(|body| (Request::Publish(organisation, body), end)))
 }
 
 /// The data of each SSE block of a body.
@@ -106,11 +120,17 @@ mod tests {
     fn a_request_is_taken_when_it_is_whole_and_its_blocks_are_events() {
         let request = b"POST /publish?organizationId=o3 HTTP/1.1\r\nContent-Length: 18\r\n\r\n\
                         data: 1\n\ndata: 2\n\nPOST";
-        let (organisation, body, len) = parse(request).unwrap().unwrap();
-        assert_eq!(organisation, Some("o3"));
+        let (publish, len) = parse(request).unwrap().unwrap();
+        let Request::Publish(Some("o3"), body) = publish else {
+            panic!("{publish:?}")
+        };
         assert_eq!(&request[len..], b"POST");
         assert!(parse(&request[..len - 1]).unwrap().is_none());
         let blocks: Vec<&[u8]> = texts(body).collect();
         assert_eq!(blocks, [b"1", b"2"]);
+
+        let request = b"GET /metrics HTTP/1.1\r\nHost: a\r\n\r\n";
+        let expected = (Request::Metrics, request.len());
+        assert_eq!(parse(request).unwrap(), Some(expected));
     }
 }
