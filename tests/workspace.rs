@@ -76,6 +76,29 @@ fn unsafe_code_is_in_the_driver_alone() {
 }
 
 #[test]
+fn what_measures_is_held_to_the_same_rules() {
+    let workspace = fs::read_to_string(rooted("benches/Cargo.toml"));
+    let workspace = workspace.expect("the benches' workspace has a manifest");
+    for rule in ["unsafe_code = \"forbid\"", "missing_docs = \"deny\""] {
+        assert!(workspace.contains(rule), "benches/Cargo.toml: {rule}");
+    }
+    let (_, members) = workspace
+        .split_once("\nmembers = [\n")
+        .expect("it has members");
+    let (members, _) = members.split_once("\n]").expect("their list ends");
+    for member in members.lines() {
+        let folder = member.trim().trim_matches(['"', ',']);
+        let manifest = fs::read_to_string(rooted(&format!("benches/{folder}/Cargo.toml")));
+        let manifest = manifest.unwrap_or_else(|error| panic!("{folder}: {error}"));
+        let inherits = manifest.contains("[lints]\nworkspace = true");
+        assert!(
+            inherits,
+            "benches/{folder}/Cargo.toml does not inherit the lints"
+        );
+    }
+}
+
+#[test]
 fn every_crate_is_documented() {
     let workspace = fs::read_to_string(rooted("Cargo.toml")).expect("the manifest is there");
     assert!(workspace.contains("missing_docs = \"deny\""));
