@@ -22,6 +22,7 @@ mod generator;
 mod http;
 mod machine;
 mod measure;
+mod metrics;
 mod plan;
 mod process;
 mod readers;

@@ -1,9 +1,13 @@
 //! What is measured: one file for each experiment. An experiment names its cells, measures one of
 //! them at a time, and says how its table and its plot look; everything else is the runner's.
 
+mod course;
 mod delivery;
 mod drivers;
 mod memory;
+mod neighbour;
+mod organisations;
+mod slow;
 mod sustained;
 
 use anyhow::Result;
@@ -18,6 +22,9 @@ pub(crate) const ALL: &[&dyn Experiment] = &[
     &memory::Memory,
     &delivery::Delivery,
     &sustained::Sustained,
+    &organisations::Organisations,
+    &neighbour::Neighbour,
+    &slow::Slow,
     &drivers::Drivers,
 ];
 

@@ -6,4 +6,4 @@ mod kernel;
 mod process;
 
 pub(crate) use kernel::Kernel;
-pub(crate) use process::{Sample, Used};
+pub(crate) use process::{Sample, Used, open_files};

@@ -121,6 +121,18 @@ impl Sample {
     }
 }
 
+/// How many descriptors these processes and all that they started have open.
+pub(crate) fn open_files(roots: &[u32]) -> u64 {
+    let count = |process| {
+        let files = fs::read_dir(format!("/proc/{process}/fd"));
+        files.map_or(0, |files| files.count() as u64)
+    };
+    with_children(roots, &[], &parents())
+        .into_iter()
+        .map(count)
+        .sum()
+}
+
 impl Thread {
     fn read(process: u32, thread: u32) -> Option<Self> {
         let directory = format!("/proc/{process}/task/{thread}");
@@ -238,6 +250,19 @@ mod tests {
         ]);
         let found = with_children(&[10], &[20], &parents);
         assert_eq!(found, BTreeSet::from([10, 11, 12]));
+    }
+
+    #[test]
+    fn a_file_that_is_open_is_counted() {
+        let own = [std::process::id()];
+        let least = open_files(&own);
+        let files: Vec<fs::File> = (0..500)
+            .map(|_| fs::File::open("/proc/self/stat").unwrap())
+            .collect();
+        // Other tests open and close some meanwhile.
+        assert!(open_files(&own) >= least + 400);
+        drop(files);
+        assert!(open_files(&own) <= least + 100);
     }
 
     #[test]

@@ -1,0 +1,440 @@
+//! A search for the highest rate of events that a server sustains: rates are tried until one holds
+//! and another, not far above it, does not. Whose streams they are is the experiment's matter.
+
+use std::ops::Range;
+use std::time::Duration;
+
+use anyhow::{Context as _, Result, bail};
+use swarm::Layout;
+
+use crate::bench::Bench;
+use crate::cell::Figures;
+use crate::generator::Flow;
+use crate::plan::{Plan, Size};
+use crate::stage::{Loaded, Stage};
+
+/// The bound on the 99th percentile.
+pub(super) const P99_MAX_MS: f64 = 250.0;
+
+/// Which part of the deliveries that were due within the measured time must have come in it.
+const DELIVERED_MIN: f64 = 0.97;
+
+/// Whose streams are open, and whose events are published.
+#[derive(Clone, Debug)]
+pub(super) struct Crowd {
+    pub(super) streams: u32,
+    pub(super) layout: Layout,
+    /// The organisations that have an event in turn.
+    pub(super) organisations: Range<u32>,
+}
+
+impl Crowd {
+    /// So many streams of one organisation.
+    pub(super) fn of_one(streams: u32) -> Self {
+        let layout = Layout::Equal {
+            streams_per_organisation: streams,
+        };
+        Self {
+            streams,
+            layout,
+            organisations: 0..1,
+        }
+    }
+
+    /// How many streams an event is for, in the mean.
+    fn readers(&self) -> f64 {
+        let sizes = self.organisations.clone().map(|it| self.layout.size(it));
+        f64::from(sizes.sum::<u32>()) / self.organisations.len() as f64
+    }
+
+    /// So many events a second.
+    pub(super) fn flow(&self, per_second: f64) -> Flow {
+        Flow {
+            per_second,
+            organisations: self.organisations.clone().collect(),
+        }
+    }
+}
+
+/// How long a search takes, about.
+pub(super) fn estimate(plan: &Plan) -> Duration {
+    let step = plan.warm_up + plan.measured + Duration::from_millis(600);
+    estimate_of_probes(plan) + step.mul_f64(4.5)
+}
+
+/// How long its probes take, about.
+pub(super) fn estimate_of_probes(plan: &Plan) -> Duration {
+    match plan.size {
+        Size::Smoke => Duration::from_secs(4),
+        Size::Quick | Size::Full => Duration::from_secs(30),
+    }
+}
+
+/// What is tried: a short probe that only finds the neighbourhood, or a whole step.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Kind {
+    Probe,
+    Step,
+}
+
+/// How rates are chosen.
+pub(super) struct Rates {
+    /// Where probes begin, and below which nothing is tried.
+    first: f64,
+    lowest: f64,
+    /// Beyond which nothing is tried.
+    highest: f64,
+    /// By what probes grow, and how near to each other their last two are.
+    growth: f64,
+    near: f64,
+    /// By what steps grow and shrink.
+    step: f64,
+}
+
+impl Rates {
+    /// Those for an organisation of thousands of streams.
+    pub(super) fn of(size: Size) -> Self {
+        let rates = Self {
+            first: 4.0,
+            lowest: 0.5,
+            highest: 20_000.0,
+            growth: 3.0,
+            near: 1.2,
+            step: 1.1,
+        };
+        match size {
+            // Two steps are enough to see that searching works.
+            Size::Smoke => Self {
+                first: 20.0,
+                highest: 40.0,
+                near: 3.0,
+                ..rates
+            },
+            Size::Quick | Size::Full => rates,
+        }
+    }
+
+    /// So many times as high.
+    pub(super) fn times(self, factor: f64) -> Self {
+        Self {
+            first: self.first * factor,
+            lowest: self.lowest * factor,
+            highest: self.highest * factor,
+            ..self
+        }
+    }
+
+    /// A rate whose probe held, not far below one whose probe did not; the first one where none held.
+    fn probe(&self, holds: &mut impl FnMut(f64, Kind) -> Result<bool>) -> Result<f64> {
+        let (mut low, mut high) = (self.first, self.first);
+        while high < self.highest && holds(high, Kind::Probe)? {
+            low = high;
+            high *= self.growth;
+        }
+        let mut high = high.min(self.highest);
+        while high / low > self.near {
+            let between = (low * high).sqrt();
+            if holds(between, Kind::Probe)? {
+                low = between;
+            } else {
+                high = between;
+            }
+        }
+        Ok(low)
+    }
+
+    /// The highest rate whose step held, while that of one not far above did not. None if none held.
+    fn search(&self, mut holds: impl FnMut(f64, Kind) -> Result<bool>) -> Result<Option<f64>> {
+        let mut rate = self.probe(&mut holds)?;
+        let (mut held, mut failed) = (None, None);
+        while held.is_none() || failed.is_none() {
+            if holds(rate, Kind::Step)? {
+                held = Some(rate);
+                rate *= self.step;
+                if rate > self.highest {
+                    return Ok(held);
+                }
+            } else {
+                failed = Some(rate);
+                rate /= self.step;
+                if rate < self.lowest {
+                    return Ok(None);
+                }
+            }
+        }
+        let between = held
+            .zip(failed)
+            .map(|(held, failed)| (held * failed).sqrt());
+        if let Some(between) = between
+            && holds(between, Kind::Step)?
+        {
+            held = Some(between);
+        }
+        Ok(held)
+    }
+}
+
+/// A server under rising load.
+pub(super) struct Course<'a> {
+    bench: &'a Bench<'a>,
+    threads: usize,
+    crowd: Crowd,
+    /// A server that is not in trouble; none where one has to be started.
+    stage: Option<Stage>,
+    /// The whole steps, with their rates.
+    steps: Vec<(f64, Loaded)>,
+}
+
+impl<'a> Course<'a> {
+    /// A course of the bench's contestant on so many threads.
+    pub(super) fn new(bench: &'a Bench<'a>, threads: usize, crowd: Crowd) -> Self {
+        Self {
+            bench,
+            threads,
+            crowd,
+            stage: None,
+            steps: Vec::new(),
+        }
+    }
+
+    /// Searches the highest rate, and measures at an eighth of it beside.
+    pub(super) fn run(mut self, rates: &Rates) -> Result<Figures> {
+        let highest = rates.search(|rate, kind| self.holds(rate, kind))?;
+        let Some(highest) = highest else {
+            bail!(
+                "not even {} events a second hold: {}",
+                rates.lowest,
+                self.last_in_words()
+            );
+        };
+        self.holds(highest / 8.0, Kind::Step)?;
+        self.figures(highest)
+    }
+
+    /// About the highest rate, by probes alone; and the server, not in trouble.
+    pub(super) fn neighbourhood(mut self, rates: &Rates) -> Result<(f64, Stage)> {
+        let rate = rates.probe(&mut |rate, kind| self.holds(rate, kind))?;
+        let stage = self.stage.take();
+        Ok((rate, stage.map_or_else(|| self.fresh(), Ok)?))
+    }
+
+    /// Whether this rate holds.
+    fn holds(&mut self, rate: f64, kind: Kind) -> Result<bool> {
+        let plan = self.bench.plan;
+        let (warm_up, measured) = match kind {
+            Kind::Step => (plan.warm_up, plan.measured),
+            Kind::Probe => {
+                let short = Duration::from_secs(2);
+                (plan.warm_up.min(short / 2), plan.measured.min(short))
+            }
+        };
+        let mut stage = match self.stage.take() {
+            Some(stage) => stage,
+            None => self.fresh()?,
+        };
+        let loaded = stage.load(&[self.crowd.flow(rate)], warm_up, measured)?;
+        let holds = does_hold(rate * self.crowd.readers(), &loaded);
+        // What a server has not delivered by now would be in the way of the next rate.
+        if loaded.is_complete {
+            self.stage = Some(stage);
+        }
+        if kind == Kind::Step {
+            self.steps.push((rate, loaded));
+        }
+        Ok(holds)
+    }
+
+    fn fresh(&self) -> Result<Stage> {
+        let Crowd {
+            streams, layout, ..
+        } = self.crowd;
+        let threads = self.threads;
+        let mut stage = self
+            .bench
+            .start_with(streams, layout, |setting| setting.threads = threads)?;
+        stage.open(0, streams)?;
+        Ok(stage)
+    }
+
+    fn last_in_words(&self) -> String {
+        let words = |(_, loaded): &(f64, Loaded)| {
+            let (p99, gaps) = (loaded.latency_ms(99.0), loaded.drained.gaps);
+            format!("p99 {p99:.0} ms, {gaps} events missed")
+        };
+        self.steps.last().map(words).unwrap_or_default()
+    }
+
+    /// The figures of the step with this rate, and the curves of all.
+    fn figures(mut self, highest: f64) -> Result<Figures> {
+        let streams = f64::from(self.crowd.streams);
+        self.steps.sort_by(|left, right| left.0.total_cmp(&right.0));
+        let place = self.steps.iter().rposition(|(rate, _)| *rate == highest);
+        let place = place.context("the highest rate was a step")?;
+        let (rate, best) = &self.steps[place];
+        let lowest = &self.steps[0].1;
+        let mut figures = Figures::default();
+        figures.set("events_per_second", *rate);
+        figures.set("deliveries_per_second", best.deliveries_per_second());
+        figures.set(
+            "deliveries_per_cpu_second",
+            best.report.events as f64 / best.server.cpu,
+        );
+        figures.set("cpu_us", best.cpu_us());
+        figures.set("p50_ms", best.latency_ms(50.0));
+        figures.set("p99_ms", best.latency_ms(99.0));
+        figures.set("rss_per_stream_bytes", best.rss as f64 / streams);
+        figures.set(
+            "rss_grown_bytes",
+            (best.rss as f64 - lowest.rss as f64) / streams,
+        );
+        figures.set("server_cores", best.server.cores());
+        figures.set("swarm_cores", best.swarm.cores());
+        if best.beside.cpu > 0.0 {
+            figures.set("beside_cores", best.beside.cores());
+        }
+        figures.set("late_ms", best.generated.late.percentile_milliseconds(99.0));
+        figures.set("block_bytes", best.block_bytes());
+        figures.set(
+            "coalesced",
+            best.report.events as f64 / best.report.reads as f64,
+        );
+        figures.note(format!(
+            "busiest threads, in cores: {}",
+            best.server.threads_in_words()
+        ));
+        if let Some((_, above)) = self.steps.get(place + 1) {
+            figures
+                .notes
+                .extend(limited_by_the_swarm(above, self.threads));
+        } else {
+            figures.note("no higher rate was tried");
+        }
+        let lost: u64 = self
+            .steps
+            .iter()
+            .map(|(_, loaded)| loaded.drained.gaps)
+            .sum();
+        if lost > 0 {
+            figures.note(format!("{lost} deliveries were lost over all steps"));
+        }
+        let foreign: u64 = self
+            .steps
+            .iter()
+            .map(|(_, loaded)| loaded.drained.foreign)
+            .sum();
+        if foreign > 0 {
+            bail!("{foreign} events reached streams of other organisations");
+        }
+        let curve = |value: fn(&Loaded) -> f64| {
+            let point =
+                |(_, loaded): &(f64, Loaded)| (loaded.deliveries_per_second(), value(loaded));
+            self.steps.iter().map(point).collect()
+        };
+        figures
+            .curves
+            .insert("p99".to_owned(), curve(|loaded| loaded.latency_ms(99.0)));
+        figures
+            .curves
+            .insert("p50".to_owned(), curve(|loaded| loaded.latency_ms(50.0)));
+        figures
+            .curves
+            .insert("rss".to_owned(), curve(|loaded| loaded.rss as f64));
+        Ok(figures)
+    }
+}
+
+/// Whether so many deliveries a second came in time.
+fn does_hold(due: f64, loaded: &Loaded) -> bool {
+    loaded.latency_ms(99.0) <= P99_MAX_MS
+        && loaded.deliveries_per_second() >= DELIVERED_MIN * due
+        && loaded.is_complete
+        && loaded.drained.gaps == 0
+}
+
+/// What is to be said where a rate failed because the readers had no time left, not the server.
+fn limited_by_the_swarm(failed: &Loaded, threads: usize) -> Option<String> {
+    const FULL: f64 = 0.9;
+    let (server, swarm) = (failed.server.cores(), failed.swarm.cores());
+    let is_limit = swarm + failed.beside.cores() >= FULL && server < FULL * threads as f64;
+    is_limit.then(|| {
+        format!(
+            "limited by the load's core: at the rate that failed the server used {server:.2} cores, \
+             the swarm {swarm:.2} and what is beside the server {:.2}",
+            failed.beside.cores()
+        )
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_event_is_for_the_mean_of_the_sizes() {
+        assert_eq!(Crowd::of_one(10_000).readers(), 10_000.0);
+        let spread = Crowd {
+            streams: 110,
+            layout: Layout::Spread { organisations: 20 },
+            organisations: 0..20,
+        };
+        assert_eq!(spread.readers(), 5.5);
+        assert_eq!(spread.flow(7.0).organisations.len(), 20);
+    }
+
+    /// Searches for a capacity, and says what was found and what was tried.
+    fn search(capacity: f64, probe_capacity: f64) -> (Option<f64>, Vec<(f64, Kind)>) {
+        let mut tried = Vec::new();
+        let found = Rates::of(Size::Quick).search(|rate, kind| {
+            tried.push((rate, kind));
+            Ok(rate
+                <= if kind == Kind::Probe {
+                    probe_capacity
+                } else {
+                    capacity
+                })
+        });
+        (found.unwrap(), tried)
+    }
+
+    #[test]
+    fn the_highest_rate_is_found_to_a_twentieth() {
+        for capacity in [5.0, 6.1, 47.0, 290.0, 300.0, 3_000.0] {
+            let (found, tried) = search(capacity, capacity);
+            let found = found.unwrap();
+            assert!(
+                found <= capacity && capacity / found < 1.05,
+                "{found} of {capacity}"
+            );
+            let steps = tried.iter().filter(|(_, kind)| *kind == Kind::Step).count();
+            assert!(steps <= 5, "{steps} steps for {capacity}");
+            assert!(tried.len() - steps <= 11, "{tried:?}");
+        }
+    }
+
+    #[test]
+    fn probes_that_mislead_cost_steps_and_no_truth() {
+        for probe_capacity in [60.0, 170.0] {
+            let found = search(100.0, probe_capacity).0.unwrap();
+            assert!(found <= 100.0 && 100.0 / found < 1.05, "{found}");
+        }
+    }
+
+    #[test]
+    fn a_server_below_the_first_probe_is_measured_too() {
+        let found = search(1.0, 1.0).0.unwrap();
+        assert!(found <= 1.0 && 1.0 / found < 1.05, "{found}");
+        assert_eq!(search(0.1, 0.1).0, None);
+    }
+
+    #[test]
+    fn what_no_rate_breaks_ends_at_the_highest() {
+        let (found, _) = search(1e9, 1e9);
+        assert!(found.unwrap() > 15_000.0);
+    }
+
+    #[test]
+    fn an_error_ends_the_search() {
+        let result = Rates::of(Size::Quick).search(|_, _| bail!("it ended"));
+        assert!(result.is_err());
+    }
+}
