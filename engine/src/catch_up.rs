@@ -19,6 +19,43 @@ use crate::step::{is_admitted, slack_bytes};
 use crate::time::Tick;
 use crate::{Driver, Engine, Now};
 
+/// Where what is sent to connections that are behind is put together. It is kept for the next group.
+#[derive(Debug, Default)]
+pub(crate) struct Scratch {
+    pub(crate) bytes: Vec<u8>,
+    parts: Vec<Part>,
+}
+
+impl Scratch {
+    /// Puts a frame from a place in it on, at most as much as a slice: what a frame of any size costs is
+    /// then what of it is taken. Returns whether it was cut.
+    fn put(&mut self, entry: &Entry, format: Format, sent: u32) -> bool {
+        let (before, sent) = (self.bytes.len(), sent as usize);
+        if format == Format::Event {
+            let rest = &entry.frame.bytes()[sent..];
+            let rest = &rest[..rest.len().min(SLICE_BYTES_MAX + 1)];
+            self.bytes.extend_from_slice(rest);
+        } else {
+            entry.frame.write(format, &mut self.bytes);
+            self.bytes.drain(before..before + sent);
+        }
+        let is_cut = self.bytes.len() - before > SLICE_BYTES_MAX;
+        self.bytes.truncate(before + SLICE_BYTES_MAX);
+        self.parts.push(Part {
+            sequence: entry.sequence,
+            len: (self.bytes.len() - before) as u32,
+            is_cut,
+        });
+        is_cut
+    }
+
+    fn clear(&mut self) {
+        self.bytes.clear();
+        self.parts.clear();
+        self.bytes.shrink_to(SCRATCH_BYTES_MAX);
+    }
+}
+
 /// What one connection is sent: a range of the scratch buffer, and what lies in it.
 #[derive(Debug)]
 struct Parcel {
@@ -52,13 +89,11 @@ impl Engine {
             return;
         }
         let mut scratch = std::mem::take(&mut self.scratch);
-        scratch.clear();
-        let mut parts = Vec::new();
         let mut parcels = ArrayVec::<Parcel, GROUP_MAX>::new();
         let (mut pages, mut page_bytes) = (0, 0);
         while !parcels.is_full()
             && pages < GROUP_MAX
-            && scratch.len() + page_bytes < SCRATCH_BYTES_MAX
+            && scratch.bytes.len() + page_bytes < SCRATCH_BYTES_MAX
         {
             let Some(slot) = self.ready.pop_front() else {
                 break;
@@ -78,7 +113,7 @@ impl Engine {
                 continue;
             }
             self.render_due(now, slot);
-            match self.fill(slot, &mut scratch, &mut parts) {
+            match self.fill(slot, &mut scratch) {
                 // What was put together for it by then is in nobody's range.
                 Err(TooSlow) => self.close(now, slot, CloseReason::TooSlow, Close::Reset, driver),
                 Ok(parcel) if parcel.bytes.is_empty() => {
@@ -87,8 +122,8 @@ impl Engine {
                 Ok(parcel) => parcels.push(parcel),
             }
         }
-        self.send_parcels(now, &parcels, &scratch, &parts, driver);
-        scratch.shrink_to(SCRATCH_BYTES_MAX);
+        self.send_parcels(now, &parcels, &scratch, driver);
+        scratch.clear();
         self.scratch = scratch;
     }
 
@@ -114,21 +149,16 @@ impl Engine {
 
     /// Puts together what a connection is sent next: what is pending, what is left of a frame, and
     /// frames up to the boundary of its class.
-    fn fill(
-        &self,
-        slot: u32,
-        scratch: &mut Vec<u8>,
-        parts: &mut Vec<Part>,
-    ) -> Result<Parcel, TooSlow> {
+    fn fill(&self, slot: u32, scratch: &mut Scratch) -> Result<Parcel, TooSlow> {
         let record = &self.table[slot];
         let behind = &self.behind[record.side as usize];
-        let (start, first) = (scratch.len(), parts.len());
+        let (start, first) = (scratch.bytes.len(), scratch.parts.len());
         // However large a response is, what is copied for a try is what a socket may take.
         let pending = behind.pending.len().min(SLICE_BYTES_MAX);
-        scratch.extend_from_slice(&behind.pending[..pending]);
+        scratch.bytes.extend_from_slice(&behind.pending[..pending]);
         let mut parcel = Parcel {
             slot,
-            bytes: start..scratch.len(),
+            bytes: start..scratch.bytes.len(),
             pending,
             parts: first..first,
             reaches: behind.cursor,
@@ -144,11 +174,9 @@ impl Engine {
             let entry = entry
                 .filter(|entry| entry.sequence == partial.sequence)
                 .ok_or(TooSlow)?;
-            let part = write_piece(entry, class.key.format, partial.sent, scratch);
-            parts.push(part);
-            if part.is_cut {
-                parcel.bytes.end = scratch.len();
-                parcel.parts.end = parts.len();
+            if scratch.put(entry, class.key.format, partial.sent) {
+                parcel.bytes.end = scratch.bytes.len();
+                parcel.parts.end = scratch.parts.len();
                 return Ok(parcel);
             }
             place = partial.sequence;
@@ -162,10 +190,10 @@ impl Engine {
             if self.log.has_lost(reading, place) {
                 return Err(TooSlow);
             }
-            place = self.fill_frames(reading, class, place, start, scratch, parts);
+            place = self.fill_frames(reading, class, place, start, scratch);
         }
-        parcel.bytes.end = scratch.len();
-        parcel.parts.end = parts.len();
+        parcel.bytes.end = scratch.bytes.len();
+        parcel.parts.end = scratch.parts.len();
         parcel.reaches = place;
         Ok(parcel)
     }
@@ -178,24 +206,21 @@ impl Engine {
         class: &Class,
         mut place: u64,
         start: usize,
-        scratch: &mut Vec<u8>,
-        parts: &mut Vec<Part>,
+        scratch: &mut Scratch,
     ) -> u64 {
         let boundary = class.boundary(self.log.head());
         let format = class.key.format;
-        while let Some(entry) = self.log.next(reading, place) {
+        for entry in self.log.after(reading, place) {
             if entry.sequence > boundary {
                 break;
             }
             if is_admitted(&class.key, &entry.frame) {
-                let len = scratch.len() - start;
+                let len = scratch.bytes.len() - start;
                 let frame_len = entry.frame.bytes().len() + slack_bytes(format);
                 if len != 0 && len + frame_len > SLICE_BYTES_MAX {
                     return place;
                 }
-                let part = write_piece(entry, format, 0, scratch);
-                parts.push(part);
-                if part.is_cut {
+                if scratch.put(entry, format, 0) {
                     return place;
                 }
             }
@@ -208,8 +233,7 @@ impl Engine {
         &mut self,
         now: Now,
         parcels: &[Parcel],
-        scratch: &[u8],
-        parts: &[Part],
+        scratch: &Scratch,
         driver: &mut dyn Driver,
     ) {
         if parcels.is_empty() {
@@ -217,13 +241,14 @@ impl Engine {
         }
         let transmit = |parcel: &Parcel| Transmit {
             connection: self.table.handle(parcel.slot),
-            bytes: &scratch[parcel.bytes.clone()],
+            bytes: &scratch.bytes[parcel.bytes.clone()],
             outcome: Outcome::Pending,
         };
         let mut group: ArrayVec<Transmit<'_>, GROUP_MAX> = parcels.iter().map(transmit).collect();
         driver.send(&mut group);
-        for (parcel, send) in parcels.iter().zip(group) {
-            let parts = &parts[parcel.parts.clone()];
+        // By reference: a group is 12 KiB, which nobody needs to move.
+        for (parcel, send) in parcels.iter().zip(&group) {
+            let parts = &scratch.parts[parcel.parts.clone()];
             self.settle_parcel(now, parcel, parts, send.outcome, driver);
         }
     }
@@ -307,26 +332,5 @@ impl Engine {
         self.table.set_deadline(slot, Tick::after(now, LINGER_MS));
         driver.finish(self.table.handle(slot));
         driver.watch(self.table.handle(slot), Watch::Readable);
-    }
-}
-
-/// Writes a frame from a place in it on, at most as much as a slice: what a frame of any size costs
-/// is then what of it is taken.
-fn write_piece(entry: &Entry, format: Format, sent: u32, scratch: &mut Vec<u8>) -> Part {
-    let before = scratch.len();
-    let sent = sent as usize;
-    if format == Format::Event {
-        let rest = &entry.frame.bytes()[sent..];
-        scratch.extend_from_slice(&rest[..rest.len().min(SLICE_BYTES_MAX + 1)]);
-    } else {
-        entry.frame.write(format, scratch);
-        scratch.drain(before..before + sent);
-    }
-    let is_cut = scratch.len() - before > SLICE_BYTES_MAX;
-    scratch.truncate(before + SLICE_BYTES_MAX);
-    Part {
-        sequence: entry.sequence,
-        len: (scratch.len() - before) as u32,
-        is_cut,
     }
 }

@@ -2,12 +2,12 @@
 //!
 //! Sweeping them is in `sweep`; joining and leaving a class mid-way is in `step`.
 
-use bytes::Bytes;
 use wire::{Filter, Format, Scope};
 
 use crate::log::Reading;
 use crate::page::PageTerms;
 use crate::record::NONE;
+use crate::slice::Slice;
 
 /// What connections must have in common to be of one class.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -51,14 +51,12 @@ pub(crate) struct Class {
     pub(crate) swept_ms: u64,
 }
 
-/// One pass over a class: the same slice of log to every member.
-#[derive(Debug)]
+/// One pass over a class: the same slice of log to every member. It is used again when it has ended.
+#[derive(Debug, Default)]
 pub(crate) struct Sweep {
     /// The sequence at which the class stands when the pass has ended.
     pub(crate) to: u64,
-    pub(crate) slice: Bytes,
-    /// The sequence of each frame in the slice, and where it ends.
-    pub(crate) ends: Vec<(u64, u32)>,
+    pub(crate) slice: Slice,
     /// The next member that is offered the slice.
     pub(crate) next: u32,
     /// When the oldest of its frames was taken from the channel, as `Entry::taken_us`.
@@ -94,6 +92,11 @@ impl Class {
             scope: self.key.scope,
             user: None,
         }
+    }
+
+    /// The sweep, while it runs.
+    pub(crate) fn running(&self) -> &Sweep {
+        self.sweep.as_ref().expect("it is being swept")
     }
 
     /// Members in step.
@@ -132,7 +135,7 @@ impl Class {
     /// How many frames a member has been offered, on the class's own count.
     pub(crate) fn events_of(&self, member: u32) -> u32 {
         match &self.sweep {
-            Some(sweep) if member < sweep.next => self.events.wrapping_add(sweep.ends.len() as u32),
+            Some(sweep) if member < sweep.next => self.events.wrapping_add(sweep.slice.frames()),
             _ => self.events,
         }
     }

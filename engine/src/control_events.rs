@@ -1,5 +1,8 @@
 //! Control events: what a stream is told about itself, rendered at a frame boundary.
 
+use std::fmt::Write as _;
+
+use arrayvec::ArrayString;
 use bytes::Bytes;
 use wire::{CloseReason, EventId, Grant, sse};
 
@@ -88,7 +91,9 @@ impl Engine {
 
     /// `heartbeat`, for a connection that has everything up to the applied position.
     pub(crate) fn write_heartbeat(&self, now: Now, out: &mut Vec<u8>) {
-        let data = format!("{{\"timestamp\":{}}}", now.wall_ms);
+        // Written for every group of silent streams: nothing is allocated for it.
+        let mut data = ArrayString::<40>::new();
+        write!(data, "{{\"timestamp\":{}}}", now.wall_ms).expect("a number has at most 20 digits");
         sse::event(out, Some("heartbeat"), Some(self.applied()), &data);
     }
 

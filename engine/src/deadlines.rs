@@ -9,6 +9,7 @@ use bytes::Bytes;
 use wire::CloseReason;
 use wire::http::{Refusal, RefusalCode};
 
+use crate::catch_up::Scratch;
 use crate::driver::{Close, Outcome, Transmit};
 use crate::limits::{GROUP_MAX, SCAN_MS};
 use crate::record::{Bits, NONE, State};
@@ -52,10 +53,12 @@ impl Engine {
     /// What a burst or a storm of requests needed is given back when it is over.
     fn give_memory_back(&mut self) {
         self.shared_answer = None;
+        self.spare_sweeps = Vec::new();
+        self.concerned = Vec::new();
         if self.behind.is_empty() {
             self.behind.shrink_to_fit();
             self.ready.shrink_to_fit();
-            self.scratch = Vec::new();
+            self.scratch = Scratch::default();
         }
         if self.inputs.is_empty() {
             self.inputs.shrink_to_fit();
@@ -95,16 +98,18 @@ impl Engine {
         if slots.is_empty() {
             return;
         }
-        let mut text = Vec::new();
-        self.write_heartbeat(now, &mut text);
+        let mut scratch = std::mem::take(&mut self.scratch);
+        let text = &mut scratch.bytes;
+        text.clear();
+        self.write_heartbeat(now, text);
         let transmit = |slot: &u32| Transmit {
             connection: self.table.handle(*slot),
-            bytes: &text,
+            bytes: text,
             outcome: Outcome::Pending,
         };
         let mut group: ArrayVec<Transmit<'_>, GROUP_MAX> = slots.iter().map(transmit).collect();
         driver.send(&mut group);
-        for send in group {
+        for send in &group {
             let slot = send.connection.slot;
             match send.outcome {
                 Outcome::Pending => panic!("the driver left a send without an outcome"),
@@ -121,6 +126,8 @@ impl Engine {
                 }
             }
         }
+        drop(group);
+        self.scratch = scratch;
     }
 
     /// Whether a stream has taken nothing for too long.

@@ -12,7 +12,8 @@ use wire::{Batch, EventId, Lineage};
 use crate::admit::HeldStream;
 use crate::answers::SharedAnswer;
 use crate::behind::Behind;
-use crate::class::Class;
+use crate::catch_up::Scratch;
+use crate::class::{Class, Sweep};
 use crate::log::{Log, Reading};
 use crate::pacing::Pace;
 use crate::queues::Queues;
@@ -56,8 +57,16 @@ pub struct Engine {
     pub(crate) scan: Scan,
     /// Sweeps that ended in the last turn: counted when the clock has been read after their last send.
     pub(crate) ended_sweeps: Vec<EndedSweep>,
+    /// Room for the classes that a frame concerns.
+    pub(crate) concerned: Vec<u32>,
+    /// Sweeps that ended, to be used again.
+    #[expect(
+        clippy::vec_box,
+        reason = "one goes into its class and back without a copy and without another allocation"
+    )]
+    pub(crate) spare_sweeps: Vec<Box<Sweep>>,
     /// Where what is sent to connections that are behind is put together.
-    pub(crate) scratch: Vec<u8>,
+    pub(crate) scratch: Scratch,
     /// What was last answered to a page that waited.
     pub(crate) shared_answer: Option<SharedAnswer>,
     /// What the control thread is told at the end of the turn.
@@ -115,7 +124,9 @@ impl Engine {
                 next_ms: now.monotonic_ms + limits::SCAN_MS,
             },
             ended_sweeps: Vec::new(),
-            scratch: Vec::new(),
+            concerned: Vec::new(),
+            spare_sweeps: Vec::new(),
+            scratch: Scratch::default(),
             shared_answer: None,
             notices: Vec::new(),
             counters: Counters::default(),

@@ -104,8 +104,10 @@ impl Engine {
         let of_log = self.log.appended_bytes(None).0;
         let slot = self.log.open_topic(topic);
         let of_topic = self.log.appended_bytes(Some(slot)).1;
-        self.log.append(frame.clone(), now.monotonic_us());
-        for class in self.classes_of(topic, slot) {
+        self.log.append_to(slot, frame.clone(), now.monotonic_us());
+        let mut classes = std::mem::take(&mut self.concerned);
+        self.find_concerned(topic, slot, &mut classes);
+        for class in classes.drain(..) {
             let key = &self.classes[class as usize].key;
             if is_admitted(key, &frame) {
                 let of_topic = match topic {
@@ -115,24 +117,20 @@ impl Engine {
                 self.mark_dirty(class, head, (of_log, of_topic));
             }
         }
+        self.concerned = classes;
     }
 
     /// The classes that may receive a frame of an organisation's topic, or of the global one.
-    fn classes_of(&self, topic: Topic, slot: u32) -> Vec<u32> {
-        let is_everything =
-            |class: &u32| self.classes[*class as usize].key.scope == Scope::Everything;
+    fn find_concerned(&self, topic: Topic, slot: u32, classes: &mut Vec<u32>) {
         match topic {
             Topic::Organisation(_) => {
-                let everything = self.unrooted.iter().copied().filter(is_everything);
-                self.log
-                    .classes(slot)
-                    .iter()
-                    .copied()
-                    .chain(everything)
-                    .collect()
+                classes.extend_from_slice(self.log.classes(slot));
+                let is_everything =
+                    |class: &&u32| self.classes[**class as usize].key.scope == Scope::Everything;
+                classes.extend(self.unrooted.iter().filter(is_everything));
             }
-            Topic::Global => self.classes.iter().map(|(class, _)| class as u32).collect(),
-            Topic::User(_) => Vec::new(),
+            Topic::Global => classes.extend(self.classes.iter().map(|(class, _)| class as u32)),
+            Topic::User(_) => {}
         }
     }
 

@@ -24,7 +24,8 @@
 //! `engine` is the face and the order of work; each verb has a file: `request`, `admit`, `intake`,
 //! `sweep`, `catch_up`, `step`, `session`, `subscription`, `deadlines`, `pacing`, `closing`,
 //! `page`, `control_events`. What they work
-//! on: `table` and `record` (connections), `users`, `log`, `class`, `queues`, `behind`.
+//! on: `table` and `record` (connections), `users`, `log`, `class`, `slice`, `queues`,
+//! `behind`.
 
 #![forbid(unsafe_code)]
 #![deny(missing_docs)]
@@ -52,6 +53,7 @@ mod queues;
 mod record;
 mod request;
 mod session;
+mod slice;
 mod step;
 mod subscription;
 mod sweep;

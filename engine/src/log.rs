@@ -6,6 +6,7 @@
 
 mod kept;
 mod recall;
+mod walk;
 
 use std::collections::VecDeque;
 
@@ -105,9 +106,14 @@ impl Log {
         }
     }
 
-    /// Appends a frame, and evicts what no longer fits. Returns the slot of its topic.
-    pub(crate) fn append(&mut self, frame: Frame, taken_us: u64) -> u32 {
+    /// Appends a frame to its topic, and evicts what no longer fits.
+    pub(crate) fn append(&mut self, frame: Frame, taken_us: u64) {
         let slot = self.open_topic(frame.audience().topic);
+        self.append_to(slot, frame, taken_us);
+    }
+
+    /// The same where the slot of its topic is known.
+    pub(crate) fn append_to(&mut self, slot: u32, frame: Frame, taken_us: u64) {
         let cost = frame.cost_bytes();
         self.head += 1;
         self.frames += 1;
@@ -132,7 +138,6 @@ impl Log {
             taken_us,
         });
         self.evict(slot);
-        slot
     }
 
     /// The sequence of the newest frame, 0 before the first.
@@ -191,19 +196,6 @@ impl Log {
             if topic.frames.is_empty() && topic.classes.is_empty() {
                 self.forgotten = self.forgotten.max(topic.evicted);
                 self.forget(slot);
-            }
-        }
-    }
-
-    /// The first frame after a sequence, among the topics that are read.
-    pub(crate) fn next(&self, reading: Reading, after: u64) -> Option<&Entry> {
-        match reading.scope {
-            Scope::Everything => self.next_shared(after),
-            Scope::Nothing | Scope::Organisation(_) => {
-                let first = self
-                    .readable(reading)
-                    .filter_map(|topic| topic.first_after(after));
-                first.min_by_key(|entry| entry.sequence)
             }
         }
     }
@@ -331,20 +323,6 @@ impl Log {
         self.topics_of(reading).flatten()
     }
 
-    fn next_shared(&self, after: u64) -> Option<&Entry> {
-        let from = self
-            .arrivals
-            .partition_point(|(sequence, _)| *sequence <= after);
-        self.arrivals.range(from..).find_map(|(sequence, slot)| {
-            let topic = &self.topics[*slot as usize];
-            let is_shared = !matches!(topic.topic, Topic::User(_));
-            is_shared
-                .then(|| topic.first_after(sequence - 1))
-                .flatten()
-                .filter(|entry| entry.sequence == *sequence)
-        })
-    }
-
     /// A walk over the topics: an operator's stream of everything resumes seldom.
     fn cursor_of_everything_after(&self, id: EventId) -> Option<u64> {
         let shared = || {
@@ -431,18 +409,6 @@ impl Log {
 }
 
 impl TopicLog {
-    fn first_after(&self, sequence: u64) -> Option<&Entry> {
-        // A live reader asks for the last frame or two.
-        match self.frames.back() {
-            Some(last) if last.sequence > sequence => {}
-            _ => return None,
-        }
-        self.frames.get(
-            self.frames
-                .partition_point(|entry| entry.sequence <= sequence),
-        )
-    }
-
     fn first_after_id(&self, id: EventId) -> Option<&Entry> {
         self.frames
             .get(self.frames.partition_point(|entry| entry.frame.id() <= id))

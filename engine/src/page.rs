@@ -184,14 +184,17 @@ impl Engine {
     /// Events for these waiting pages: each leaves its class where that stood before them, and is
     /// answered in its turn.
     pub(crate) fn wake_pages(&mut self, members: &[(u32, u32)]) {
-        for (slot, class) in members {
-            if self.classes[*class as usize].key.page.is_none() {
+        for members in members.chunk_by(|one, next| one.1 == next.1) {
+            let class = &self.classes[members[0].1 as usize];
+            if class.key.page.is_none() {
                 continue;
             }
-            let position = self.classes[*class as usize].position;
-            self.pull(*slot);
-            self.behind[self.table[*slot].side as usize].cursor = position;
-            self.make_ready(*slot);
+            let position = class.position;
+            for (slot, _) in members {
+                self.pull(*slot);
+                self.behind[self.table[*slot].side as usize].cursor = position;
+                self.make_ready(*slot);
+            }
         }
     }
 

@@ -6,6 +6,7 @@
 use wire::{CloseReason, Key};
 
 use crate::counters::ResetReason;
+use crate::driver::Handle;
 use crate::limits;
 use crate::time::Tick;
 
@@ -143,6 +144,15 @@ impl Record {
             bits: Bits::default(),
             bye: None,
             reset: None,
+        }
+    }
+
+    /// The connection as drivers see it, in its slot.
+    pub(crate) fn handle(&self, slot: u32) -> Handle {
+        Handle {
+            descriptor: self.descriptor,
+            slot,
+            generation: self.generation,
         }
     }
 

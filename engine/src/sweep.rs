@@ -1,13 +1,11 @@
 //! Sweeps: the same slice of log to every member of a class, a bounded group of sends at a time.
 
 use arrayvec::ArrayVec;
-use bytes::Bytes;
-use wire::{CloseReason, Format};
+use wire::CloseReason;
 
 use crate::behind::Partial;
-use crate::class::Sweep;
 use crate::driver::{Close, Outcome, Transmit, Watch};
-use crate::limits::{GROUP_MAX, SLICE_BYTES_MAX, STALL_MS};
+use crate::limits::{GROUP_MAX, STALL_MS};
 use crate::record::{NONE, State};
 use crate::step::is_admitted;
 use crate::time::Tick;
@@ -71,8 +69,8 @@ impl Engine {
             return false;
         }
         self.sweep_group(now, &members, driver);
-        for class in classes {
-            self.end_sweep(now, class);
+        for class in &classes {
+            self.end_sweep(now, *class);
         }
         true
     }
@@ -88,7 +86,7 @@ impl Engine {
         }
         let class = &mut self.classes[slot as usize];
         let sweep = class.sweep.as_mut().expect("it has begun");
-        if sweep.slice.is_empty() && class.key.page.is_none() {
+        if sweep.slice.frames() == 0 && class.key.page.is_none() {
             // Nothing of it is for anybody: nobody needs to be walked through.
             sweep.next = class.members.len() as u32;
         }
@@ -144,63 +142,46 @@ impl Engine {
         if self.log.has_lost(reading, class.position) {
             self.give_up_members(slot);
         }
+        let mut sweep = self.spare_sweeps.pop().unwrap_or_default();
         let class = &self.classes[slot as usize];
-        let (mut place, mut appended_bytes) = (class.position, class.appended_bytes);
-        let mut taken_us = None;
-        let mut ends = Vec::new();
-        let mut single: Option<Bytes> = None;
-        let mut bytes = Vec::new();
+        let mut appended_bytes = class.appended_bytes;
+        sweep.to = class.position;
         // Pages that wait are answered each by itself.
         let is_page = class.key.page.is_some();
-        let reached_head = loop {
-            let Some(entry) = self.log.next(reading, place).filter(|_| !is_page) else {
-                break true;
-            };
-            let len = bytes.len() + single.as_ref().map_or(0, Bytes::len);
-            if is_admitted(&class.key, &entry.frame) {
-                if len != 0 && len + entry.frame.bytes().len() > SLICE_BYTES_MAX {
-                    break false;
-                }
-                match (class.key.format, &mut single) {
-                    // A lone frame is offered as it is, not copied.
-                    (Format::Event, None) if bytes.is_empty() => {
-                        single = Some(entry.frame.bytes().clone());
-                    }
-                    (format, single) => {
-                        single
-                            .take()
-                            .iter()
-                            .for_each(|first| bytes.extend_from_slice(first));
-                        entry.frame.write(format, &mut bytes);
-                    }
-                }
-                let end = bytes.len() + single.as_ref().map_or(0, Bytes::len);
-                ends.push((entry.sequence, end as u32));
-                taken_us.get_or_insert(entry.taken_us);
+        let mut reached_head = true;
+        for entry in self.log.after(reading, class.position) {
+            if is_page {
+                break;
             }
-            place = entry.sequence;
+            if is_admitted(&class.key, &entry.frame) {
+                let is_first = sweep.slice.frames() == 0;
+                if !sweep
+                    .slice
+                    .push(entry.sequence, &entry.frame, class.key.format)
+                {
+                    reached_head = false;
+                    break;
+                }
+                if is_first {
+                    sweep.taken_us = entry.taken_us;
+                }
+            }
+            sweep.to = entry.sequence;
             appended_bytes.0 = entry.appended_bytes.0;
             if matches!(entry.frame.audience().topic, wire::Topic::Organisation(_)) {
                 appended_bytes.1 = entry.appended_bytes.1;
             }
-        };
-        let topic = (class.topic != NONE).then_some(class.topic);
+        }
         if reached_head {
-            place = self.log.head();
+            let topic = (class.topic != NONE).then_some(class.topic);
+            sweep.to = self.log.head();
             appended_bytes = self.log.appended_bytes(topic);
         }
         self.order_members(slot);
         let class = &mut self.classes[slot as usize];
         class.appended_bytes = appended_bytes;
-        let slice = single.unwrap_or_else(|| Bytes::from(bytes));
-        class.sweep = Some(Box::new(Sweep {
-            to: place,
-            slice,
-            ends,
-            next: 0,
-            taken_us: taken_us.unwrap_or_default(),
-            is_large: class.members.len() > GROUP_MAX,
-        }));
+        sweep.is_large = class.members.len() > GROUP_MAX;
+        class.sweep = Some(sweep);
         self.wake_waiting(slot);
     }
 
@@ -242,93 +223,99 @@ impl Engine {
     /// Sends to one group, each member its class's slice, and moves out whoever did not take all.
     fn sweep_group(&mut self, now: Now, members: &[Member], driver: &mut dyn Driver) {
         self.wake_pages(members);
-        let mut expired = ArrayVec::new();
-        let outcomes = self.offer(now, members, &mut expired, driver);
-        for slot in expired {
-            self.expire_swept(now, slot);
+        let mut expired = ArrayVec::<u32, GROUP_MAX>::new();
+        let mut short = ArrayVec::<(u32, Outcome), GROUP_MAX>::new();
+        self.counters.deliveries += self.offer(now, members, &mut expired, &mut short, driver);
+        for slot in &expired {
+            self.expire_swept(now, *slot);
         }
-        for (slot, outcome) in outcomes {
-            self.settle_swept(now, slot, outcome, driver);
+        for (slot, outcome) in &short {
+            self.settle_short(now, *slot, *outcome, driver);
         }
     }
 
     /// One call of the driver: each member is offered its class's slice, but for those whose session
-    /// has ended since it was last looked at.
+    /// has ended since it was last looked at. Returns how many frames were delivered to those who took
+    /// everything; of them nothing else has to be said.
     fn offer(
         &self,
         now: Now,
         members: &[Member],
         expired: &mut ArrayVec<u32, GROUP_MAX>,
+        short: &mut ArrayVec<(u32, Outcome), GROUP_MAX>,
         driver: &mut dyn Driver,
-    ) -> ArrayVec<(u32, Outcome), GROUP_MAX> {
+    ) -> u64 {
+        let tick = Tick::at(now.monotonic_ms);
         let mut group = ArrayVec::<Transmit<'_>, GROUP_MAX>::new();
-        for (slot, class) in members {
-            let sweep = self.classes[*class as usize]
-                .sweep
-                .as_ref()
-                .expect("it is being swept");
-            if self.has_expired(now, *slot) && self.table[*slot].state == State::InStep {
-                expired.push(*slot);
-            } else if !sweep.slice.is_empty() {
-                let connection = self.table.handle(*slot);
-                group.push(Transmit {
-                    connection,
-                    bytes: &sweep.slice,
-                    outcome: Outcome::Pending,
-                });
+        let mut frames = ArrayVec::<u32, GROUP_MAX>::new();
+        for members in members.chunk_by(|one, next| one.1 == next.1) {
+            let slice = &self.classes[members[0].1 as usize].running().slice;
+            let (bytes, count) = (slice.bytes(), slice.frames());
+            for (slot, _) in members {
+                let record = &self.table[*slot];
+                if record.expires <= tick && record.state == State::InStep {
+                    expired.push(*slot);
+                } else if count > 0 {
+                    frames.push(count);
+                    group.push(Transmit {
+                        connection: record.handle(*slot),
+                        bytes,
+                        outcome: Outcome::Pending,
+                    });
+                }
             }
         }
         if !group.is_empty() {
             driver.send(&mut group);
         }
-        group
-            .iter()
-            .map(|send| (send.connection.slot, send.outcome))
-            .collect()
+        let mut deliveries = 0;
+        for (send, frames) in group.iter().zip(&frames) {
+            if send.outcome == Outcome::Taken(send.bytes.len()) {
+                deliveries += u64::from(*frames);
+            } else {
+                short.push((send.connection.slot, send.outcome));
+            }
+        }
+        deliveries
     }
 
     /// A member was passed over, since its session has ended.
     fn expire_swept(&mut self, now: Now, slot: u32) {
         let class = &self.classes[self.table[slot].class as usize];
-        let sweep = class.sweep.as_ref().expect("it is being swept");
-        let offered = sweep.ends.len() as u32;
+        let offered = class.running().slice.frames();
         self.end_stream(now, slot, CloseReason::SessionExpired);
         let record = &mut self.table[slot];
         record.events = record.events.wrapping_sub(offered);
     }
 
-    fn settle_swept(&mut self, now: Now, slot: u32, outcome: Outcome, driver: &mut dyn Driver) {
-        let class = &self.classes[self.table[slot].class as usize];
-        let sweep = class.sweep.as_ref().expect("it is being swept");
-        match outcome {
+    /// A member took less than all of what it was offered.
+    fn settle_short(&mut self, now: Now, slot: u32, outcome: Outcome, driver: &mut dyn Driver) {
+        let taken = match outcome {
             Outcome::Pending => panic!("the driver left a send without an outcome"),
-            Outcome::Taken(taken) if taken == sweep.slice.len() => {
-                self.counters.deliveries += sweep.ends.len() as u64;
-            }
-            Outcome::Taken(taken) => {
-                let whole = sweep
-                    .ends
-                    .partition_point(|(_, end)| *end as usize <= taken);
-                let (cursor, end) = match whole {
-                    0 => (class.position, 0),
-                    _ => sweep.ends[whole - 1],
-                };
-                let (sequence, _) = sweep.ends[whole];
-                let (offered, sent) = (sweep.ends.len() as u32, taken as u32 - end);
-                self.counters.deliveries += whole as u64;
-                self.pull(slot);
-                let record = &mut self.table[slot];
-                record.events = record.events.wrapping_sub(offered - whole as u32);
-                let behind = &mut self.behind[record.side as usize];
-                behind.cursor = cursor;
-                behind.partial = (sent > 0).then_some(Partial { sequence, sent });
-                self.block(now, slot, driver);
-            }
             Outcome::Broken => {
                 self.counters.send_failures += 1;
                 self.close(now, slot, CloseReason::ClientGone, Close::Orderly, driver);
+                return;
             }
-        }
+            Outcome::Taken(taken) => taken,
+        };
+        let class = &self.classes[self.table[slot].class as usize];
+        let ends = class.running().slice.ends();
+        let whole = ends.partition_point(|(_, end)| *end as usize <= taken);
+        let (cursor, end) = match whole {
+            0 => (class.position, 0),
+            _ => ends[whole - 1],
+        };
+        let (sequence, _) = ends[whole];
+        let (offered, sent) = (ends.len() as u32, taken as u32 - end);
+        self.counters.deliveries += whole as u64;
+        self.pull(slot);
+        let record = &mut self.table[slot];
+        record.events = record.events.wrapping_sub(offered - whole as u32);
+        let behind = &mut self.behind[record.side as usize];
+        behind.cursor = cursor;
+        behind.partial = (sent > 0).then_some(Partial { sequence, sent });
+        self.block(now, slot, driver);
     }
 
     /// A socket is full: it is watched, and given a deadline that does not depend on it.
@@ -351,16 +338,22 @@ impl Engine {
         let Some(class) = self.classes.get_mut(slot as usize) else {
             return;
         };
-        let sweep = class.sweep.take().expect("it is being swept");
+        let mut sweep = class.sweep.take().expect("it is being swept");
+        let frames = sweep.slice.frames();
         class.position = sweep.to;
-        class.events = class.events.wrapping_add(sweep.ends.len() as u32);
-        if !sweep.ends.is_empty() {
+        class.events = class.events.wrapping_add(frames);
+        if frames > 0 {
             class.swept_ms = now.monotonic_ms;
             self.ended_sweeps.push(EndedSweep {
                 taken_us: sweep.taken_us,
-                events: sweep.ends.len() as u64,
+                events: u64::from(frames),
                 is_large: sweep.is_large,
             });
+        }
+        if self.spare_sweeps.len() < GROUP_MAX {
+            sweep.slice.clear();
+            sweep.next = 0;
+            self.spare_sweeps.push(sweep);
         }
         let reading = class.reading();
         class.is_dirty = self.log.next(reading, class.position).is_some();

@@ -107,12 +107,7 @@ impl Table {
 
     /// The connection as drivers see it.
     pub(crate) fn handle(&self, slot: u32) -> Handle {
-        let record = &self[slot];
-        Handle {
-            descriptor: record.descriptor,
-            slot,
-            generation: record.generation,
-        }
+        self[slot].handle(slot)
     }
 
     /// The connection's name.

@@ -8,7 +8,7 @@
 use std::ops::Range;
 use std::sync::Arc;
 
-use bytes::Bytes;
+use triomphe::ThinArc;
 
 use crate::{EventId, Format, Key, Name};
 
@@ -64,13 +64,13 @@ impl Source {
     }
 }
 
-/// An event serialised once. Cloning it costs a reference count.
+/// An event serialised once, in one allocation: what is known of it, and behind that its bytes. Cloning it
+/// costs a reference count.
 #[derive(Clone, Debug)]
-pub struct Frame(Arc<Parts>);
+pub struct Frame(ThinArc<Parts, u8>);
 
 #[derive(Debug)]
 struct Parts {
-    bytes: Bytes,
     id: EventId,
     timestamp_ms: i64,
     source: Source,
@@ -114,69 +114,69 @@ impl Span {
 impl Frame {
     /// The position of the event.
     pub fn id(&self) -> EventId {
-        self.0.id
+        self.parts().id
     }
 
     /// When it was committed, in milliseconds since 1970.
     pub fn timestamp_ms(&self) -> i64 {
-        self.0.timestamp_ms
+        self.parts().timestamp_ms
     }
 
     /// Who may receive it.
     pub fn audience(&self) -> &Audience {
-        &self.0.audience
+        &self.parts().audience
     }
 
     /// The type of the event.
     pub fn event_type(&self) -> &str {
-        self.text(self.0.ranges.event_type)
+        self.text(self.parts().ranges.event_type)
     }
 
     /// The channel of the event.
     pub fn channel(&self) -> &str {
-        self.text(self.0.ranges.channel)
+        self.text(self.parts().ranges.channel)
     }
 
     /// The id as it is printed.
     pub fn id_text(&self) -> &[u8] {
-        &self.0.bytes[self.0.ranges.id.range()]
+        &self.bytes()[self.parts().ranges.id.range()]
     }
 
     /// Where the event comes from.
     pub fn source(&self) -> Source {
-        self.0.source
+        self.parts().source
     }
 
     /// The payload of the event, as JSON on one line.
     pub fn payload(&self) -> &[u8] {
-        &self.0.bytes[self.0.ranges.payload.range()]
+        &self.bytes()[self.parts().ranges.payload.range()]
     }
 
     /// The whole event as JSON, on one line.
     pub fn json(&self) -> &[u8] {
         // The blank line ends the block.
-        &self.0.bytes[self.0.ranges.head.range().start..self.0.bytes.len() - 2]
+        &self.bytes()[self.parts().ranges.head.range().start..self.bytes().len() - 2]
     }
 
     /// The SSE event block in the format [`Format::Event`]: `id:`, `data:`, and the blank line.
-    pub fn bytes(&self) -> &Bytes {
-        &self.0.bytes
+    pub fn bytes(&self) -> &[u8] {
+        &self.0.slice
     }
 
     /// What the frame costs to keep: its bytes and the bookkeeping around them.
     pub fn cost_bytes(&self) -> usize {
-        // The frame, the two reference counts and its places in the log's queues.
+        // The frame, its reference count and length, and its places in the log's queues.
         const BOOKKEEPING: usize = size_of::<Parts>() + 2 * size_of::<usize>() + 64;
-        self.0.bytes.len() + BOOKKEEPING
+        self.bytes().len() + BOOKKEEPING
     }
 
     /// Appends the SSE event block in a format; never empty, never more than some 200 bytes longer
     /// than [`Self::bytes`].
     pub fn write(&self, format: Format, out: &mut Vec<u8>) {
-        let part = |span: Span| &self.0.bytes[span.range()];
-        let ranges = &self.0.ranges;
+        let part = |span: Span| &self.bytes()[span.range()];
+        let ranges = &self.parts().ranges;
         match format {
-            Format::Event => out.extend_from_slice(&self.0.bytes),
+            Format::Event => out.extend_from_slice(self.bytes()),
             Format::Data => {
                 for bytes in [b"id: ", part(ranges.id), b"\ndata: ", part(ranges.head)] {
                     out.extend_from_slice(bytes);
@@ -202,7 +202,11 @@ impl Frame {
     }
 
     fn text(&self, span: Span) -> &str {
-        std::str::from_utf8(&self.0.bytes[span.range()]).expect("names are UTF-8")
+        std::str::from_utf8(&self.bytes()[span.range()]).expect("names are UTF-8")
+    }
+
+    fn parts(&self) -> &Parts {
+        &self.0.header.header
     }
 }
 
@@ -325,16 +329,16 @@ impl FrameWriter {
             from += at + 1;
         }
         self.buffer.extend_from_slice(b"\n\n");
-        let bytes = Bytes::copy_from_slice(&self.buffer);
-        self.buffer.clear();
-        Frame(Arc::new(Parts {
-            bytes,
+        let parts = Parts {
             id: self.id,
             timestamp_ms: self.timestamp_ms,
             source: self.source,
             audience,
             ranges: std::mem::take(&mut self.ranges),
-        }))
+        };
+        let frame = Frame(ThinArc::from_header_and_slice(parts, &self.buffer));
+        self.buffer.clear();
+        frame
     }
 
     /// Appends bytes, and says where they are.

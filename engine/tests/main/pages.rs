@@ -418,7 +418,7 @@ fn the_last_events_of_a_channel_outlive_the_log() {
             < a HTTP/1.1 200 OK complete e.1.41.0: quiet e.1.20.1
               a is finished
             page b acme alice after=e.1.20.1 limit=1
-            < b HTTP/1.1 200 OK reset e.1.40.42: loud e.1.40.42
+            < b HTTP/1.1 200 OK reset e.1.40.39: loud e.1.40.39
               b is finished
             page c acme alice after=e.1.40.12b
             < c HTTP/1.1 200 OK complete e.1.41.0: loud e.1.40.12c
