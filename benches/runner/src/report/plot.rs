@@ -5,6 +5,8 @@ use std::path::Path;
 
 use anyhow::{Result, anyhow};
 use plotters::coord::Shift;
+use plotters::coord::ranged1d::{KeyPointHint, NoDefaultFormatting, Ranged, ValueFormatter};
+use plotters::coord::types::RangedCoordf64;
 use plotters::prelude::*;
 
 use super::number;
@@ -91,6 +93,28 @@ impl Axis {
         })
     }
 
+    /// The places of a range that get a label.
+    fn marks(self, range: &Range<f64>) -> Vec<f64> {
+        const LABELS: usize = 10;
+        if !self.is_logarithmic {
+            return RangedCoordf64::from(range.clone()).key_points(LABELS);
+        }
+        // 1, 2 and 5 of each power of ten, or the powers alone where those are enough.
+        let powers = range.start.floor() as i32..=range.end.ceil() as i32;
+        let digits: &[f64] = if range.end - range.start > 4.0 {
+            &[1.0]
+        } else {
+            &[1.0, 2.0, 5.0]
+        };
+        let of_power = |power| {
+            digits
+                .iter()
+                .map(move |digit| digit.log10() + f64::from(power))
+        };
+        let marks = powers.flat_map(of_power);
+        marks.filter(|place| range.contains(place)).collect()
+    }
+
     /// From a little before the first place to a little after the last.
     fn range(self, places: impl Iterator<Item = f64> + Clone) -> Range<f64> {
         let first = places.clone().fold(f64::INFINITY, f64::min);
@@ -108,6 +132,35 @@ impl Axis {
             first
         };
         before..last + margin
+    }
+}
+
+/// An axis on which something is drawn: from where to where.
+struct Scale {
+    axis: Axis,
+    range: Range<f64>,
+}
+
+impl Ranged for Scale {
+    type FormatOption = NoDefaultFormatting;
+    type ValueType = f64;
+
+    fn map(&self, value: &f64, limit: (i32, i32)) -> i32 {
+        RangedCoordf64::from(self.range.clone()).map(value, limit)
+    }
+
+    fn key_points<Hint: KeyPointHint>(&self, _: Hint) -> Vec<f64> {
+        self.axis.marks(&self.range)
+    }
+
+    fn range(&self) -> Range<f64> {
+        self.range.clone()
+    }
+}
+
+impl ValueFormatter<f64> for Scale {
+    fn format(place: &f64) -> String {
+        short(*place)
     }
 }
 
@@ -206,10 +259,16 @@ fn draw_curves(
     }
     let bound = bound.and_then(|bound| y.place(bound));
     let places = || curves.iter().flat_map(|(_, places)| places);
-    let across = x.range(places().map(|place| place.0));
-    let up = y.range(places().map(|place| place.1).chain(bound));
+    let across = Scale {
+        axis: x,
+        range: x.range(places().map(|place| place.0)),
+    };
+    let up = Scale {
+        axis: y,
+        range: y.range(places().map(|place| place.1).chain(bound)),
+    };
     let area = SVGBackend::new(path, (WIDTH, HEIGHT)).into_drawing_area();
-    draw_chart(&area, heading, curves, (x, y), (across, up), bound)
+    draw_chart(&area, heading, curves, (across, up), bound)
         .map_err(|error| anyhow!("the plot cannot be drawn: {error}"))?;
     Ok(true)
 }
@@ -218,17 +277,17 @@ fn draw_chart<DB: DrawingBackend>(
     area: &DrawingArea<DB, Shift>,
     heading: &str,
     curves: &[Curve],
-    (x, y): (Axis, Axis),
-    (across, up): (Range<f64>, Range<f64>),
+    (across, up): (Scale, Scale),
     bound: Option<f64>,
 ) -> Result<(), DrawingAreaErrorKind<DB::ErrorType>> {
     area.fill(&WHITE)?;
+    let (x, y, ends) = (across.axis, up.axis, across.range());
     let mut chart = ChartBuilder::on(area)
         .caption(heading, TextStyle::from((FONT, 18).into_font()).color(&INK))
         .margin(MARGIN)
         .x_label_area_size(45)
         .y_label_area_size(75)
-        .build_cartesian_2d(across.clone(), up)?;
+        .build_cartesian_2d(across, up)?;
     chart
         .configure_mesh()
         .x_desc(x.title)
@@ -240,7 +299,7 @@ fn draw_chart<DB: DrawingBackend>(
         .label_style((FONT, 13))
         .draw()?;
     if let Some(bound) = bound {
-        let ends = [(across.start, bound), (across.end, bound)];
+        let ends = [(ends.start, bound), (ends.end, bound)];
         chart.draw_series(DashedLineSeries::new(ends, 4, 4, INK.stroke_width(1)))?;
     }
     for (number, (name, places)) in curves.iter().enumerate() {
@@ -303,6 +362,11 @@ mod tests {
         assert_eq!(axis.place(0.0), None);
         assert_eq!(axis.place(1000.0), Some(3.0));
         assert_eq!(axis.label(3.0), "1000");
+        let labels = axis
+            .marks(&(0.9..2.4))
+            .into_iter()
+            .map(|place| axis.label(place));
+        assert_eq!(labels.collect::<Vec<_>>(), ["10", "20", "50", "100", "200"]);
         assert_eq!(Axis::linear("ms").range([2.0, 10.0].into_iter()).start, 0.0);
     }
 
