@@ -5,7 +5,7 @@
 
 use std::cell::RefCell;
 use std::future::poll_fn;
-use std::io;
+use std::io::{self, Write as _};
 use std::net::{Ipv4Addr, SocketAddr, TcpStream as StdTcpStream};
 use std::pin::{Pin, pin};
 use std::rc::Rc;
@@ -13,6 +13,7 @@ use std::task::{Context, Poll};
 
 use monoio::net::TcpStream;
 use monoio::net::tcp::stream_poll::TcpStreamPoll;
+use rustix::io::Errno;
 use socket2::{Domain, Socket, Type};
 use tokio::io::{AsyncRead as _, AsyncWrite as _, ReadBuf};
 
@@ -45,14 +46,12 @@ impl Shared {
 
 /// Opens the streams that may be opened now, each in a task of its own.
 pub(crate) fn open_pending(shared: &Rc<Shared>) {
-    loop {
-        let next = shared
-            .pool
-            .borrow_mut()
-            .next_pending(monotonic_nanoseconds());
-        let Some((number, request)) = next else {
-            return;
-        };
+    let mut pool = shared.pool.borrow_mut();
+    if pool.pending.is_empty() {
+        return;
+    }
+    let now = monotonic_nanoseconds();
+    while let Some((number, request)) = pool.next_pending(now) {
         monoio::spawn(hold(Rc::clone(shared), number, request));
     }
 }
@@ -81,22 +80,45 @@ async fn live(shared: &Rc<Shared>, number: u32, request: String) -> End {
         let pool = shared.pool.borrow();
         (pool.target.address, pool.target.source(number))
     };
-    let mut socket = match connect(address, source).await {
+    let mut socket = match ask(address, source, request.as_bytes()).await {
         Ok(socket) => socket,
         Err(error) => return End::Gone(Err(error)),
     };
-    if let Err(error) = write(&mut socket, request.as_bytes()).await {
-        return End::Gone(Err(error));
-    }
     if shared.pool.borrow_mut().stream(number).wish == Wish::Stall {
         let now = monotonic_nanoseconds();
         shared.pool.borrow_mut().on_open(number, now);
     }
-    poll_fn(|context| poll_read(shared, number, &mut socket, context)).await
+    poll_fn(|context| {
+        let read = poll_read(shared, number, &mut socket, context);
+        // What arrived may have been the answer that the next stream waited for.
+        open_pending(shared);
+        read
+    })
+    .await
 }
 
-/// Connects from an address of loopback, so that each has its own range of ports.
-async fn connect(address: SocketAddr, source: Option<Ipv4Addr>) -> io::Result<TcpStreamPoll> {
+/// Connects and sends the request.
+async fn ask(
+    address: SocketAddr,
+    source: Option<Ipv4Addr>,
+    request: &[u8],
+) -> io::Result<TcpStreamPoll> {
+    let mut socket = connect(address, source)?;
+    // On loopback the connection mostly stands by now, and nothing need be waited for.
+    let sent = match socket.write(request) {
+        Ok(sent) => sent,
+        Err(error) if error.kind() == io::ErrorKind::WouldBlock => 0,
+        Err(error) => return Err(error),
+    };
+    let socket = TcpStream::from_std(socket)?;
+    let mut socket = socket.try_into_poll_io().map_err(|(error, _)| error)?;
+    write(&mut socket, &request[sent..]).await?;
+    Ok(socket)
+}
+
+/// Begins to connect, from an address of loopback: each has its own range of ports. Whether the
+/// connection stands is said by the first write.
+fn connect(address: SocketAddr, source: Option<Ipv4Addr>) -> io::Result<StdTcpStream> {
     let socket = Socket::new(
         Domain::for_address(address),
         Type::STREAM.nonblocking(),
@@ -106,17 +128,9 @@ async fn connect(address: SocketAddr, source: Option<Ipv4Addr>) -> io::Result<Tc
         socket.bind(&SocketAddr::from((source, 0)).into())?;
     }
     match socket.connect(&address.into()) {
-        Err(error)
-            if error.raw_os_error() != Some(rustix::io::Errno::INPROGRESS.raw_os_error()) =>
-        {
-            return Err(error);
-        }
-        Ok(()) | Err(_) => {}
+        Err(error) if error.raw_os_error() != Some(Errno::INPROGRESS.raw_os_error()) => Err(error),
+        Ok(()) | Err(_) => Ok(socket.into()),
     }
-    let socket = TcpStream::from_std(StdTcpStream::from(socket))?;
-    // Whether the connection stands is said by the first write.
-    socket.writable(true).await?;
-    socket.try_into_poll_io().map_err(|(error, _)| error)
 }
 
 async fn write(socket: &mut TcpStreamPoll, mut bytes: &[u8]) -> io::Result<()> {
