@@ -7,7 +7,7 @@
 //!
 //! Publishers have an address of their own, since the engine closes a connection after each answer,
 //! and since replication hands its batches over on a thread of its own, too; `GET /metrics` is answered
-//! there (`metrics`). Both addresses are printed: `listening 127.0.0.1:… publishing 127.0.0.1:…`.
+//! there (`metrics`). Both addresses are printed: `publishing 127.0.0.1:…`, then `listening 127.0.0.1:…`.
 
 mod admission;
 mod commits;
@@ -89,11 +89,9 @@ fn main() {
     let publishing = publishers.local_addr();
     let publishing = publishing.expect("a bound socket has an address");
     let listening = engines.local_addr();
-    writeln!(
-        std::io::stdout(),
-        "listening {listening} publishing {publishing}"
-    )
-    .expect("whoever starts it reads");
+    let announcement = format!("publishing {publishing}\nlistening {listening}\n");
+    let announced = std::io::stdout().write_all(announcement.as_bytes());
+    announced.expect("whoever starts it reads");
     {
         let ports = ports.clone();
         std::thread::spawn(move || admission::run(&ports, &requests));
