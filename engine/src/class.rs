@@ -2,12 +2,17 @@
 //!
 //! Sweeping them is in `sweep`; joining and leaving a class mid-way is in `step`.
 
+use smallvec::SmallVec;
 use wire::{Filter, Format, Scope};
 
 use crate::log::Reading;
 use crate::page::PageTerms;
 use crate::record::NONE;
 use crate::slice::Slice;
+
+/// Slots of connections or classes: the first few without an allocation, since an organisation may well
+/// have no more.
+pub(crate) type Slots = SmallVec<[u32; 4]>;
 
 /// What connections must have in common to be of one class.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -16,7 +21,7 @@ pub(crate) struct ClassKey {
     pub(crate) filter: Filter,
     pub(crate) format: Format,
     /// For pages of history that wait: they are answered, not streamed to.
-    pub(crate) page: Option<PageTerms>,
+    pub(crate) page: Option<Box<PageTerms>>,
 }
 
 /// The members of a topic that receive the same bytes.
@@ -29,13 +34,13 @@ pub(crate) struct Class {
     pub(crate) attached: u32,
     /// Slots of the connections in step, sorted while a sweep runs, with `NONE` for each that left
     /// since the last sweep began.
-    pub(crate) members: Vec<u32>,
+    pub(crate) members: Slots,
     /// How many of `members` are `NONE`.
     pub(crate) vacant: u32,
     /// A member joined out of order since the last sweep.
     pub(crate) is_unsorted: bool,
     /// Behind, unblocked, and waiting for the class to move on.
-    pub(crate) waiting: Vec<u32>,
+    pub(crate) waiting: Slots,
     /// There are frames after `position`. A class that is not dirty is at the head by definition.
     pub(crate) is_dirty: bool,
     /// It stands in one of the queues of classes to be swept.
@@ -72,10 +77,10 @@ impl Class {
             key,
             topic,
             attached: 0,
-            members: Vec::new(),
+            members: Slots::new(),
             vacant: 0,
             is_unsorted: false,
-            waiting: Vec::new(),
+            waiting: Slots::new(),
             is_dirty: false,
             is_queued: false,
             position: 0,

@@ -14,6 +14,7 @@ use crate::answers::SharedAnswer;
 use crate::behind::Behind;
 use crate::catch_up::Scratch;
 use crate::class::{Class, Sweep};
+use crate::filters::Filters;
 use crate::log::{Log, Reading};
 use crate::pacing::Pace;
 use crate::queues::Queues;
@@ -37,6 +38,7 @@ pub struct Engine {
     pub(crate) behind: Slab<Behind>,
     pub(crate) log: Log,
     pub(crate) classes: Slab<Class>,
+    pub(crate) filters: Filters,
     /// Classes that belong to no organisation's topic.
     pub(crate) unrooted: Vec<u32>,
     pub(crate) source: Option<Source>,
@@ -109,6 +111,7 @@ impl Engine {
             behind: Slab::new(),
             log: Log::new(config.log_bytes_max),
             classes: Slab::new(),
+            filters: Filters::default(),
             unrooted: Vec::new(),
             source: None,
             queues: Queues::default(),

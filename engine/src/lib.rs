@@ -24,7 +24,7 @@
 //! `engine` is the face and the order of work; each verb has a file: `request`, `admit`, `intake`,
 //! `sweep`, `catch_up`, `step`, `session`, `subscription`, `deadlines`, `pacing`, `closing`,
 //! `page`, `control_events`. What they work
-//! on: `table` and `record` (connections), `users`, `log`, `class`, `slice`, `queues`,
+//! on: `table` and `record` (connections), `users`, `log`, `class`, `filters`, `slice`, `queues`,
 //! `behind`.
 
 #![forbid(unsafe_code)]
@@ -44,6 +44,7 @@ mod deadlines;
 mod delay;
 mod driver;
 mod engine;
+mod filters;
 mod intake;
 pub mod limits;
 mod log;

@@ -14,6 +14,7 @@ use hashbrown::HashTable;
 use slab::Slab;
 use wire::{EventId, Frame, Scope, Topic};
 
+use crate::class::Slots;
 use crate::limits;
 use kept::Kept;
 
@@ -54,7 +55,7 @@ pub(crate) struct TopicLog {
     appended_bytes: u64,
     evicted: Option<Evicted>,
     /// The classes whose organisation it is.
-    pub(crate) classes: Vec<u32>,
+    pub(crate) classes: Slots,
     is_idle: bool,
 }
 
@@ -156,7 +157,7 @@ impl Log {
             bytes: 0,
             appended_bytes: 0,
             evicted: self.forgotten,
-            classes: Vec::new(),
+            classes: Slots::new(),
             is_idle: false,
         }) as u32;
         let topics = &self.topics;

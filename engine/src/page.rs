@@ -89,7 +89,7 @@ impl Engine {
             scope: grant.scope,
             filter: grant.filter.clone(),
             format: grant.format,
-            page: Some(terms),
+            page: Some(Box::new(terms)),
         };
         self.attach(slot, key);
         let mut expires = Self::expiry(now, grant.expires_ms);
@@ -459,7 +459,7 @@ impl Engine {
 
     fn terms_of(&self, slot: u32) -> &PageTerms {
         let key = &self.classes[self.table[slot].class as usize].key;
-        key.page.as_ref().expect("only pages are asked")
+        key.page.as_deref().expect("only pages are asked")
     }
 }
 

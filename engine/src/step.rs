@@ -19,14 +19,14 @@ impl Engine {
                 let topic = self.log.open_topic(wire::Topic::Organisation(organisation));
                 let found = self.find_class(self.log.classes(topic), &key);
                 found.unwrap_or_else(|| {
-                    let class = self.classes.insert(Class::new(key, topic)) as u32;
+                    let class = self.make_class(key, topic);
                     self.log.topic_mut(topic).classes.push(class);
                     class
                 })
             }
             Scope::Nothing | Scope::Everything => {
                 self.find_class(&self.unrooted, &key).unwrap_or_else(|| {
-                    let class = self.classes.insert(Class::new(key, NONE)) as u32;
+                    let class = self.make_class(key, NONE);
                     self.unrooted.push(class);
                     class
                 })
@@ -177,8 +177,14 @@ impl Engine {
             .find(|class| self.classes[*class as usize].key == *key)
     }
 
+    fn make_class(&mut self, mut key: ClassKey, topic: u32) -> u32 {
+        key.filter = self.filters.take(key.filter);
+        self.classes.insert(Class::new(key, topic)) as u32
+    }
+
     fn drop_class(&mut self, slot: u32) {
         let class = self.classes.remove(slot as usize);
+        self.filters.give_back(&class.key.filter);
         if class.is_queued {
             self.queues.remove(slot);
         }

@@ -213,7 +213,7 @@ impl Engine {
         class.vacant = 0;
         class.is_unsorted = false;
         if class.members.len() < class.members.capacity() / 2 {
-            class.members.shrink_to(class.members.len() + 4);
+            class.members.shrink_to_fit();
         }
         for (index, member) in (0..).zip(&class.members) {
             self.table[*member].side = index;

@@ -1,13 +1,20 @@
 //! What of its topics a connection wants, and in which shape.
 
+use std::sync::Arc;
+
 use crate::name::USER_CHANNEL;
 use crate::{Frame, Name};
 
 /// The part of its topics that a connection receives: channels, types, and the roles it has.
 ///
-/// Connections of a topic with equal filters and formats form a class.
+/// Connections of a topic with equal filters and formats form a class. Cloning one costs a reference
+/// count; one that names nothing is nothing.
 #[derive(Clone, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub struct Filter {
+pub struct Filter(Option<Arc<Names>>);
+
+/// What a filter names.
+#[derive(Clone, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
+struct Names {
     channels: Vec<Name>,
     types: Vec<TypePattern>,
     roles: Vec<Name>,
@@ -24,28 +31,30 @@ impl Filter {
         types.dedup();
         roles.sort_unstable();
         roles.dedup();
-        Self {
+        Self::of(Names {
             channels,
             types,
             roles,
             every_role: false,
-        }
+        })
     }
 
     /// The same filter for a service key, which sees what any role sees.
     pub fn with_every_role(self) -> Self {
-        Self {
+        let names = self.0.map(Arc::unwrap_or_clone).unwrap_or_default();
+        Self::of(Names {
             every_role: true,
             roles: Vec::new(),
-            ..self
-        }
+            ..names
+        })
     }
 
     /// The same rights, with other channels and types.
     pub fn with_subscription(&self, channels: Vec<Name>, types: Vec<TypePattern>) -> Self {
-        Self {
-            every_role: self.every_role,
-            ..Self::new(channels, types, self.roles.clone())
+        let same = Self::new(channels, types, self.roles().to_vec());
+        match self.has_every_role() {
+            true => same.with_every_role(),
+            false => same,
         }
     }
 
@@ -59,30 +68,35 @@ impl Filter {
                 old.iter().cloned().chain(new).collect()
             }
         }
-        self.with_subscription(join(&self.channels, channels), join(&self.types, types))
+        self.with_subscription(join(self.channels(), channels), join(self.types(), types))
     }
 
     /// Whether it is held by somebody with just these roles, in whatever order.
     pub fn is_of_roles(&self, roles: &[Name]) -> bool {
         let same = Self::new(Vec::new(), Vec::new(), roles.to_vec());
-        !self.every_role && self.roles == same.roles
+        !self.has_every_role() && self.roles() == same.roles()
     }
 
     /// The channels, sorted; none means all.
     pub fn channels(&self) -> &[Name] {
-        &self.channels
+        self.0.as_ref().map_or(&[], |names| &names.channels)
     }
 
     /// The patterns for types, sorted; none means all.
     pub fn types(&self) -> &[TypePattern] {
-        &self.types
+        self.0.as_ref().map_or(&[], |names| &names.types)
     }
 
     /// Whether the frame passes.
     pub fn admits(&self, frame: &Frame) -> bool {
-        (self.channels.is_empty() || self.has_channel(frame.channel()))
-            && (self.types.is_empty() || self.types.iter().any(|ty| ty.admits(frame.event_type())))
-            && self.has_role(frame.audience().roles.as_deref())
+        let roles = frame.audience().roles.as_deref();
+        let Some(names) = &self.0 else {
+            return roles.is_none();
+        };
+        let types = &names.types;
+        (names.channels.is_empty() || self.has_channel(frame.channel()))
+            && (types.is_empty() || types.iter().any(|ty| ty.admits(frame.event_type())))
+            && self.has_role(roles)
     }
 
     /// Whether a channel is one of those that are named. `user` stands for every `user:<id>`: whose
@@ -91,15 +105,28 @@ impl Filter {
         let of_user = channel
             .split_once(':')
             .is_some_and(|(kind, _)| kind == USER_CHANNEL);
-        let mut names = self.channels.iter().map(Name::as_str);
+        let mut names = self.channels().iter().map(Name::as_str);
         names.any(|name| name == channel || (of_user && name == USER_CHANNEL))
+    }
+
+    /// Equal filters are equal values, so that a filter that names nothing is always the same.
+    fn of(names: Names) -> Self {
+        Self((names != Names::default()).then(|| Arc::new(names)))
+    }
+
+    fn roles(&self) -> &[Name] {
+        self.0.as_ref().map_or(&[], |names| &names.roles)
+    }
+
+    fn has_every_role(&self) -> bool {
+        self.0.as_ref().is_some_and(|names| names.every_role)
     }
 
     fn has_role(&self, roles: Option<&[Name]>) -> bool {
         match roles {
             None => true,
-            Some(_) if self.every_role => true,
-            Some(roles) => roles.iter().any(|role| self.roles.contains(role)),
+            Some(_) if self.has_every_role() => true,
+            Some(roles) => roles.iter().any(|role| self.roles().contains(role)),
         }
     }
 }

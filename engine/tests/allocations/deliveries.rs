@@ -92,7 +92,7 @@ fn classes_that_filter_by_channel_and_type() {
         format: [Format::Event, Format::Data][number / 4 % 2],
         ..terms
     };
-    assert_same("eight classes", &terms, two_events);
+    assert_same("eight classes", terms, two_events);
 }
 
 #[test]
