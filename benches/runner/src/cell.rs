@@ -119,6 +119,7 @@ pub(crate) struct Run {
 /// The file of results, and what it holds.
 pub(crate) struct Results {
     file: File,
+    pub(crate) directory: PathBuf,
     pub(crate) runs: Vec<Run>,
     /// In the order of the file; of several for one key only the last.
     pub(crate) cells: Vec<Cell>,
@@ -145,6 +146,7 @@ impl Results {
             .with_context(|| format!("cannot read {}", path.display()))?;
         let mut results = Self {
             file,
+            directory: directory.to_owned(),
             runs: Vec::new(),
             cells: Vec::new(),
         };

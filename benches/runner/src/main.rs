@@ -20,6 +20,7 @@ mod cores;
 mod experiments;
 mod generator;
 mod http;
+mod interrupt;
 mod machine;
 mod measure;
 mod metrics;

@@ -12,6 +12,8 @@ use anyhow::{Context as _, Result, anyhow, bail};
 use rustix::process::{Pid, Signal, kill_process};
 use rustix::thread::{CpuSet, sched_getaffinity, sched_setaffinity};
 
+use crate::interrupt;
+
 /// How long a process may take to end before it is made to.
 const STOP_WITHIN: Duration = Duration::from_secs(10);
 
@@ -30,10 +32,12 @@ pub(crate) struct Process {
 impl Process {
     /// Starts a command on these cores; its threads and children stay there too.
     pub(crate) fn start(mut command: Command, cores: &[usize]) -> Result<Self> {
+        interrupt::check()?;
         let name = command.get_program().to_string_lossy().into_owned();
         command.stdin(Stdio::piped()).stdout(Stdio::piped());
         let mut child = on_cores(cores, || command.spawn())?
             .with_context(|| format!("cannot start {command:?}"))?;
+        interrupt::add(Pid::from_child(&child));
         let input = child.stdin.take();
         let output = child.stdout.take().expect("the output was asked for");
         let (sender, lines) = channel();
@@ -109,6 +113,7 @@ impl Drop for Process {
         while matches!(self.child.try_wait(), Ok(None)) && Instant::now() < deadline {
             std::thread::sleep(Duration::from_millis(5));
         }
+        interrupt::remove(Pid::from_child(&self.child));
         let _ = self.child.kill();
         let _ = self.child.wait();
     }

@@ -13,6 +13,7 @@ use crate::cell::{Cell, Key, Outcome, Results, Run};
 use crate::command_line::{Command, CommandLine};
 use crate::cores::Cores;
 use crate::experiments::{self, Experiment};
+use crate::interrupt;
 use crate::machine::Machine;
 use crate::plan::{Ask, Plan};
 use crate::report;
@@ -46,6 +47,7 @@ pub(crate) fn obey(line: CommandLine) -> Result<()> {
     if options.plan {
         return Ok(());
     }
+    interrupt::listen()?;
     let mut results = Results::open(&directory)?;
     results.add_run(Run {
         at: now("%Y-%m-%d %H:%M UTC"),
@@ -135,6 +137,10 @@ fn measure(plan: &Plan, todo: Vec<Todo>, results: &mut Results) -> Result<usize>
         println!("[{}/{count}] {name}", place + 1);
         let began = Instant::now();
         let (about, outcome) = measure_one(experiment, plan, &ask);
+        if interrupt::is_interrupted() {
+            let directory = results.directory.display();
+            bail!("interrupted; go on with --resume {directory}");
+        }
         match &outcome {
             Outcome::Measured(figures) => {
                 let figures = figures

@@ -2,7 +2,6 @@
 //! written in.
 
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::thread::sleep;
 use std::time::{Duration, Instant};
 
 use anyhow::{Context as _, Result, anyhow};
@@ -10,6 +9,7 @@ use swarm::{Opened, Report};
 
 use crate::contestant::{Event, Running, Setting};
 use crate::generator::{self, Flow, Generated, Sequences};
+use crate::interrupt::sleep;
 use crate::measure::{Sample, Used};
 use crate::readers::Readers;
 
@@ -137,10 +137,10 @@ impl Stage {
             let load = scope.spawn(|| generator::run(publisher, sequences, flows, &stop));
             // The load ends also where a measurement fails.
             let measurement = (|| {
-                sleep(warm_up);
+                sleep(warm_up)?;
                 readers.record()?;
                 let before = moment(readers);
-                sleep(measured);
+                sleep(measured)?;
                 let report = readers.report()?;
                 Ok::<_, anyhow::Error>((before, report, moment(readers)))
             })();
@@ -172,7 +172,7 @@ impl Stage {
         let deadline = Instant::now() + DRAIN_WITHIN;
         let mut report = self.readers.report()?;
         loop {
-            sleep(QUIET);
+            sleep(QUIET)?;
             let next = self.readers.report()?;
             let is_quiet = next.events == report.events;
             report = next;

@@ -1,6 +1,5 @@
 //! 2: what one event costs, and when its last reader has it.
 
-use std::thread::sleep;
 use std::time::{Duration, Instant};
 
 use anyhow::{Result, bail};
@@ -9,6 +8,7 @@ use swarm::{Layout, Until};
 use super::Experiment;
 use crate::bench::Bench;
 use crate::cell::Figures;
+use crate::interrupt::sleep;
 use crate::measure::Sample;
 use crate::plan::{Ask, Field, Plan};
 use crate::report::{Bar, Budget, Column, Plot, number};
@@ -151,7 +151,7 @@ impl Rounds {
         while began.elapsed() < for_so_long || rounds.cpu_us.len() < LEAST {
             let before = stage.sample();
             rounds.play_one(stage, streams, &before)?;
-            sleep(PAUSE);
+            sleep(PAUSE)?;
         }
         rounds.system_percent = stage.sample().since(&first).system_share * 100.0;
         stage.running.check()?;
@@ -164,7 +164,7 @@ impl Rounds {
         stage.publish(&[0])?;
         // Asking costs the readers time, so they are asked only when the event should have arrived.
         let expected_ms = self.last_ms.last().copied().unwrap_or(0.0);
-        sleep(Duration::from_secs_f64(expected_ms * 1.2 / 1e3));
+        sleep(Duration::from_secs_f64(expected_ms * 1.2 / 1e3))?;
         let report = loop {
             let report = stage.readers.report()?;
             if report.events >= u64::from(streams) {
@@ -174,7 +174,7 @@ impl Rounds {
                 let missing = u64::from(streams) - report.events;
                 bail!("an event did not reach {missing} of {streams} streams in {PATIENCE:?}");
             }
-            sleep(Duration::from_millis(20));
+            sleep(Duration::from_millis(20))?;
         };
         stage.running.publisher.settle()?;
         let used = stage.sample().since(before);

@@ -1,6 +1,5 @@
 //! 1: what an idle stream costs in memory, and what is left of a burst.
 
-use std::thread::sleep;
 use std::time::{Duration, Instant};
 
 use anyhow::Result;
@@ -9,6 +8,7 @@ use swarm::Layout;
 use super::Experiment;
 use crate::bench::Bench;
 use crate::cell::{Cell, Figures};
+use crate::interrupt::sleep;
 use crate::measure::Kernel;
 use crate::plan::{Ask, Field, Plan, Size};
 use crate::report::{Bar, Budget, Column, Plot};
@@ -110,7 +110,7 @@ impl Experiment for Memory {
         let mut figures = Figures::default();
         let filled = fill(&mut stage, &amounts, &mut figures)?;
         burst(&mut stage, &amounts, streams, &mut figures)?;
-        sleep(amounts.rest);
+        sleep(amounts.rest)?;
         let grown = stage.sample().rss as f64 - filled;
         figures.set("grown_bytes", grown / f64::from(streams));
         stage.running.check()?;
@@ -172,7 +172,7 @@ fn fill(stage: &mut Stage, amounts: &Amounts, figures: &mut Figures) -> Result<f
     let mut rss = 0.0;
     for step in 0..amounts.steps {
         stage.open(step * amounts.step, amounts.step)?;
-        sleep(amounts.settle);
+        sleep(amounts.settle)?;
         rss = stage.sample().rss as f64;
         let streams = f64::from((step + 1) * amounts.step);
         user.push((streams, rss));
@@ -204,7 +204,7 @@ fn burst(stage: &mut Stage, amounts: &Amounts, streams: u32, figures: &mut Figur
             while stage.readers.report()?.events < expected
                 && began.elapsed() < amounts.burst_within
             {
-                sleep(Duration::from_millis(2));
+                sleep(Duration::from_millis(2))?;
             }
         }
     }
