@@ -42,7 +42,7 @@ pub enum Order {
         streams: u32,
     },
     /// Drops what is still open of these streams, all at once, and brings all of them back as fast
-    /// as the server answers. Answered by [`Answer::Reconnected`].
+    /// as the server answers, those too that were never open. Answered by [`Answer::Reconnected`].
     Reconnect {
         /// The number of the first.
         first: u32,

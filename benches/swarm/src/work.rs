@@ -176,7 +176,13 @@ impl Pool {
                     until,
                     timeout,
                 };
-                self.begin_drop(first, streams, then)
+                // Who never was here comes as one who has lost its place.
+                match self.make_room(first, streams) {
+                    true => self.begin_drop(first, streams, then),
+                    false => Err(format!(
+                        "stream {first} is before the first of this process"
+                    )),
+                }
             }
             Order::Close => {
                 let all = self.numbers();
