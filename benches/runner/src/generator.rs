@@ -43,6 +43,11 @@ impl Sequences {
             at,
         }
     }
+
+    /// The number of an organisation's newest event; 0 before the first.
+    pub(crate) fn newest(&self, organisation: u32) -> u64 {
+        self.0.get(organisation as usize).copied().unwrap_or(0)
+    }
 }
 
 /// What a generator did.
@@ -145,6 +150,10 @@ mod tests {
         let mut sequences = Sequences::default();
         let numbers = [3, 0, 3].map(|organisation| sequences.event(organisation, 0).sequence);
         assert_eq!(numbers, [1, 1, 2]);
+        assert_eq!(
+            [0, 1, 3, 4].map(|organisation| sequences.newest(organisation)),
+            [1, 0, 2, 0]
+        );
     }
 
     #[test]

@@ -26,6 +26,7 @@ mod measure;
 mod metrics;
 mod plan;
 mod postgres;
+mod probe;
 mod process;
 mod readers;
 mod report;

@@ -39,6 +39,11 @@ impl Readers {
         ))
     }
 
+    /// No swarm at all.
+    pub(crate) fn none() -> Self {
+        Self(Vec::new())
+    }
+
     /// Opens streams, as fast as the server answers where `per_second` is zero. An error unless every
     /// one is open.
     pub(crate) fn open(&mut self, first: u32, streams: u32, per_second: u32) -> Result<Opened> {

@@ -4,10 +4,13 @@
 mod course;
 mod delivery;
 mod drivers;
+mod growth;
+mod latency;
 mod memory;
 mod neighbour;
 mod organisations;
 mod slow;
+mod storm;
 mod sustained;
 
 use anyhow::Result;
@@ -24,8 +27,11 @@ pub(crate) const ALL: &[&dyn Experiment] = &[
     &sustained::Sustained,
     &organisations::Organisations,
     &neighbour::Neighbour,
+    &storm::Storm,
     &slow::Slow,
+    &latency::Latency,
     &drivers::Drivers,
+    &growth::Growth,
 ];
 
 /// An experiment.

@@ -1,0 +1,350 @@
+//! 10: what is not there for somebody costs him nothing: neither the streams of others, nor their
+//! events in the log.
+
+use std::collections::BTreeMap;
+use std::thread::sleep;
+use std::time::{Duration, Instant};
+
+use anyhow::{Context as _, Result, bail};
+use swarm::{Latencies, Layout, Resume, Until};
+
+use super::Experiment;
+use crate::bench::Bench;
+use crate::cell::{Cell, Figures};
+use crate::generator::Flow;
+use crate::plan::{Ask, Field, Plan, Size};
+use crate::readers::Readers;
+use crate::report::{Column, Plot, number};
+use crate::stage::Stage;
+use crate::statistics::median;
+
+/// The one that the quick run measures.
+const WITHOUT_DATABASE: &str = "tailrace-batches";
+
+/// Streams of each organisation, and events that each of them has missed.
+const TEN: u32 = 10;
+
+/// How many others are connected while one organisation gets its events.
+const OTHERS: [u32; 3] = [0, 5_000, 17_000];
+
+/// How many events of others are in the log when organisations come back.
+const FRAMES: [u32; 3] = [0, 100_000, 1_000_000];
+
+/// How many events a second the one organisation gets: few enough that each finds the node asleep.
+const EVENTS_PER_SECOND: f64 = 100.0;
+
+/// How many organisations of ten streams come back at once, so that there is something to measure.
+const RETURNING: u32 = 200;
+
+/// The first of the organisations whose events fill the log, and how many they are: one alone may take
+/// no more than a quarter of it.
+const STRANGERS: (u32, u32) = (10_000, 1_000);
+
+/// Room for a million events.
+const LOG_BYTES: u64 = 1 << 30;
+
+/// How many events are handed over at a time when the log is filled.
+const FILLED_AT_ONCE: usize = 500;
+
+/// How long anything may take.
+const PATIENCE: Duration = Duration::from_secs(120);
+
+pub(super) struct Growth;
+
+fn event_variant(others: u32) -> String {
+    format!("an event, {} other streams", number(others.into(), 0))
+}
+
+fn resume_variant(frames: u32) -> String {
+    format!("a resume, {} events of others", number(frames.into(), 0))
+}
+
+impl Experiment for Growth {
+    fn number(&self) -> u32 {
+        10
+    }
+
+    fn name(&self) -> &'static str {
+        "growth"
+    }
+
+    fn title(&self) -> &'static str {
+        "What others cost"
+    }
+
+    fn about(&self) -> &'static str {
+        "*An event*: 100 a second for one organisation of ten streams, beside others that get nothing; \
+         what the node takes while nothing happens is taken off, and the readers wait in epoll. *A \
+         resume*: 200 organisations of ten streams come back all at once with the id of their last event, \
+         and have missed ten each; the log holds events of 1,000 other organisations, and some of them lie \
+         between. CPU is that of the whole server, for an event with its ten deliveries, or for a stream \
+         that comes back and catches up. Neither may grow."
+    }
+
+    fn cells(&self, plan: &Plan) -> Vec<Ask> {
+        let took = plan.warm_up + plan.measured * 2;
+        let filling = |frames: u32| Duration::from_secs(u64::from(frames) / 20_000);
+        let mut asks = Vec::new();
+        for entrant in plan.entrants(Field::OursAndFloor, &[]) {
+            let (others, frames) = match (entrant.contestant.name(), plan.size) {
+                (_, Size::Full) => (&OTHERS[..], &FRAMES[..]),
+                // The whole way of an event and of a resume is in the other one, and in the full run.
+                (WITHOUT_DATABASE, _) => (&[OTHERS[0], OTHERS[2]][..], &FRAMES[..2]),
+                _ => continue,
+            };
+            asks.extend(
+                others
+                    .iter()
+                    .map(|others| Ask::of(entrant, event_variant(*others), took)),
+            );
+            let resume =
+                |frames: &u32| Ask::of(entrant, resume_variant(*frames), took + filling(*frames));
+            asks.extend(frames.iter().map(resume));
+        }
+        asks
+    }
+
+    fn measure(&self, bench: &Bench<'_>) -> Result<Figures> {
+        let variant = &bench.ask.variant;
+        if let Some(others) = OTHERS
+            .iter()
+            .find(|others| event_variant(**others) == *variant)
+        {
+            return event_beside(bench, bench.plan.streams(*others) * u32::from(*others > 0));
+        }
+        let frames = FRAMES
+            .iter()
+            .find(|frames| resume_variant(**frames) == *variant);
+        let frames = *frames.context("no such variant")?;
+        resume_behind(bench, bench.plan.streams(frames) * u32::from(frames > 0))
+    }
+
+    /// How much it has grown since there was nobody else.
+    fn derive(&self, cells: &mut [Cell]) {
+        for variants in [OTHERS.map(event_variant), FRAMES.map(resume_variant)] {
+            for (figure, times) in [("cpu_us", "times_cpu"), ("p50_ms", "times_p50")] {
+                // By contestant, without anybody else.
+                let is_first = |cell: &&Cell| cell.key.variant == variants[0];
+                let alone: BTreeMap<String, f64> = cells
+                    .iter()
+                    .filter(is_first)
+                    .filter_map(|cell| Some((cell.key.contestant.clone(), cell.figure(figure)?)))
+                    .collect();
+                for cell in cells
+                    .iter_mut()
+                    .filter(|cell| variants.contains(&cell.key.variant))
+                {
+                    let alone = alone.get(&cell.key.contestant);
+                    let ratio = cell.figure(figure).zip(alone).map(|(it, alone)| it / alone);
+                    cell.add(times, ratio);
+                }
+            }
+        }
+    }
+
+    fn columns(&self) -> Vec<Column> {
+        vec![
+            Column::new("CPU, µs", "cpu_us", 1),
+            Column::new("× alone", "times_cpu", 2),
+            Column::new("p50, ms", "p50_ms", 3),
+            Column::new("× alone", "times_p50", 2),
+            Column::new("p99, ms", "p99_ms", 3),
+            Column::new("idle, µs a second", "idle_us", 0),
+        ]
+    }
+
+    fn plot(&self) -> Plot {
+        Plot::bars("CPU, µs for an event or a resume", "cpu_us", 1.0)
+    }
+}
+
+/// The cost of an event for ten, while so many others are connected.
+fn event_beside(bench: &Bench<'_>, others: u32) -> Result<Figures> {
+    let layout = Layout::Equal {
+        streams_per_organisation: TEN,
+    };
+    let mut stage = bench.start(TEN + others, layout)?;
+    // One event at a time wakes its readers.
+    stage.running.target.tick_microseconds = 0;
+    stage.readers = Readers::start(
+        &stage.running.target,
+        TEN + others,
+        &stage.setting.cores.load,
+    )?;
+    stage.open(0, TEN + others)?;
+    sleep(bench.plan.warm_up / 2);
+    let before = stage.sample();
+    sleep(bench.plan.measured / 2);
+    let idle = stage.sample().since(&before).cores();
+    let flows = [Flow {
+        per_second: EVENTS_PER_SECOND,
+        organisations: vec![0],
+    }];
+    let loaded = stage.load(&flows, bench.plan.warm_up, bench.plan.measured)?;
+    if !loaded.is_complete {
+        bail!("not every event arrived");
+    }
+    let events = loaded.report.events as f64 / f64::from(TEN);
+    let cpu = loaded.server.cpu - idle * loaded.server.seconds;
+    let mut figures = Figures::default();
+    figures.set("cpu_us", cpu * 1e6 / events);
+    figures.set("idle_us", idle * 1e6);
+    figures.set("p50_ms", loaded.latency_ms(50.0));
+    figures.set("p99_ms", loaded.latency_ms(99.0));
+    figures.set("events", events);
+    Ok(figures)
+}
+
+/// The cost of coming back to ten missed events, with so many of others in the log.
+fn resume_behind(bench: &Bench<'_>, frames: u32) -> Result<Figures> {
+    let organisations = bench.plan.streams(RETURNING);
+    let streams = organisations * TEN;
+    let layout = Layout::Equal {
+        streams_per_organisation: TEN,
+    };
+    // One organisation more, whose stream stays and sees when the server has read everything.
+    let mut stage = bench.start_with(streams + TEN, layout, |setting| {
+        setting.log_bytes = LOG_BYTES
+    })?;
+    if stage.running.target.resume == Resume::Never {
+        bail!("no resume");
+    }
+    stage.open(0, streams + TEN)?;
+    let mut log = Log {
+        filled: 0,
+        witness: organisations,
+    };
+    log.fill(&mut stage, frames)?;
+    let returning: Vec<u32> = (0..organisations).collect();
+    // An event before the first round, after which its streams know where they are.
+    stage.publish(&returning)?;
+    stage.drain()?;
+    let (warm_up, counted) = match bench.plan.size {
+        Size::Smoke => (1, 2),
+        Size::Quick => (2, 10),
+        Size::Full => (2, 30),
+    };
+    let (mut cpu_us, mut caught_up) = (Vec::new(), Latencies::default());
+    for round in 0..warm_up + counted {
+        stage.readers.drop_streams(0, streams)?;
+        for _ in 0..TEN {
+            stage.publish(&returning)?;
+        }
+        // Some lie between where they were and where the log ends.
+        log.fill(&mut stage, frames / 50)?;
+        let newest = |organisation: &u32| (*organisation, stage.sequences.newest(*organisation));
+        let until: Until = returning.iter().map(newest).collect();
+        let before = stage.sample();
+        let came = stage.readers.reconnect(0, streams, true, &until, 60)?;
+        sleep(Duration::from_millis(50));
+        let used = stage.sample().since(&before);
+        if came.caught_up < came.streams {
+            bail!("{} of {} streams caught up", came.caught_up, came.streams);
+        }
+        if round >= warm_up {
+            cpu_us.push(used.cpu * 1e6 / f64::from(streams));
+            caught_up.merge(&came.caught_up_after);
+        }
+    }
+    stage.running.check()?;
+    let report = stage.readers.report()?;
+    if report.gaps + report.foreign > 0 {
+        bail!(
+            "{} events were lost, {} went to others",
+            report.gaps,
+            report.foreign
+        );
+    }
+    let mut figures = Figures::default();
+    figures.set_some("cpu_us", median(&cpu_us));
+    figures.set("p50_ms", caught_up.percentile_milliseconds(50.0));
+    figures.set("p99_ms", caught_up.percentile_milliseconds(99.0));
+    figures.set("in_log", f64::from(log.filled));
+    Ok(figures)
+}
+
+/// The events of others.
+struct Log {
+    filled: u32,
+    /// The organisation whose stream sees how far the server has read.
+    witness: u32,
+}
+
+impl Log {
+    /// Adds so many, and waits until the server has taken them and all before them.
+    fn fill(&mut self, stage: &mut Stage, frames: u32) -> Result<()> {
+        let (first, count) = STRANGERS;
+        let mut organisations = (self.filled..self.filled + frames).map(|at| first + at % count);
+        loop {
+            let some: Vec<u32> = organisations.by_ref().take(FILLED_AT_ONCE).collect();
+            if some.is_empty() {
+                break;
+            }
+            stage.publish(&some)?;
+        }
+        self.filled += frames;
+        stage.readers.record()?;
+        stage.publish(&[self.witness])?;
+        stage.running.publisher.settle().context("publishing")?;
+        let began = Instant::now();
+        while stage.readers.report()?.events == 0 {
+            if began.elapsed() > PATIENCE {
+                bail!("the server has not read everything after {PATIENCE:?}");
+            }
+            sleep(Duration::from_millis(20));
+        }
+        Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::cell::{Key, Outcome};
+
+    fn cell(variant: String, cpu_us: f64) -> Cell {
+        let mut figures = Figures::default();
+        figures.set("cpu_us", cpu_us);
+        Cell {
+            key: Key {
+                experiment: "growth".to_owned(),
+                contestant: "tailrace-batches".to_owned(),
+                variant,
+                repetition: 1,
+            },
+            at: String::new(),
+            took: 0.0,
+            version: String::new(),
+            configuration: String::new(),
+            outcome: Outcome::Measured(figures),
+        }
+    }
+
+    #[test]
+    fn growth_is_told_by_the_cell_in_which_nobody_else_was() {
+        let mut cells = [
+            cell(event_variant(17_000), 44.0),
+            cell(event_variant(0), 40.0),
+            cell(resume_variant(100_000), 90.0),
+        ];
+        Growth.derive(&mut cells);
+        assert_eq!(cells[0].figure("times_cpu"), Some(1.1));
+        assert_eq!(cells[1].figure("times_cpu"), Some(1.0));
+        assert_eq!(
+            cells[2].figure("times_cpu"),
+            None,
+            "there is nothing to tell it by"
+        );
+    }
+
+    #[test]
+    fn every_variant_is_its_own() {
+        let names: Vec<String> = OTHERS
+            .map(event_variant)
+            .into_iter()
+            .chain(FRAMES.map(resume_variant))
+            .collect();
+        assert_eq!(names[1], "an event, 5,000 other streams");
+        assert_eq!(names[5], "a resume, 1,000,000 events of others");
+    }
+}
