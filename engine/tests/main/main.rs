@@ -12,6 +12,7 @@ mod script;
 mod world;
 
 mod bounds;
+mod coalescing;
 mod deadlines;
 mod delays;
 mod fairness;

@@ -153,6 +153,126 @@ fn a_frame_evicted_half_sent_ends_the_connection_without_another_byte() {
 }
 
 #[test]
+fn whose_place_falls_out_of_the_log_is_closed_without_another_byte() {
+    check_with_log(
+        8192,
+        "
+        stream a acme alice
+        stream b acme bob
+        takes a 0
+        commit 20 acme:one bytes=600
+        commit 30 acme:two bytes=600
+        commit 40 acme:three bytes=600
+        commit 50 acme:four bytes=600
+        takes a all
+        commit 60 acme:five
+        ",
+        expect![[r#"
+            stream a acme alice
+            < a HTTP/1.1 200 OK
+            < a connected live e.1.0.0
+            stream b acme bob
+            < b HTTP/1.1 200 OK
+            < b connected live e.1.0.0
+            takes a 0
+            commit 20 acme:one bytes=600
+            < b one e.1.20.1
+            commit 30 acme:two bytes=600
+            < b two e.1.30.1
+            commit 40 acme:three bytes=600
+            < b three e.1.40.1
+            commit 50 acme:four bytes=600
+            < b four e.1.50.1
+            takes a all
+              a is reset
+              closed: too_slow, 0 events, 0 ms
+            commit 60 acme:five
+            < b five e.1.60.1
+        "#]],
+    );
+}
+
+#[test]
+fn what_others_have_evicts_nothing_of_whoever_is_slow_within_its_share() {
+    check_with_log(
+        16384,
+        "
+        stream a acme alice
+        takes a 100
+        commit 20 acme:one bytes=600
+        commit 30 globex:two bytes=600
+        commit 40 globex:three bytes=600
+        commit 50 globex:four bytes=600
+        commit 60 globex:five bytes=600
+        commit 70 globex:six bytes=600
+        commit 80 globex:seven bytes=600
+        takes a all
+        ",
+        expect![[r#"
+            stream a acme alice
+            < a HTTP/1.1 200 OK
+            < a connected live e.1.0.0
+            takes a 100
+            commit 20 acme:one bytes=600
+            < a … 100 bytes
+            commit 30 globex:two bytes=600
+            < a … 100 bytes
+            commit 40 globex:three bytes=600
+            < a … 100 bytes
+            commit 50 globex:four bytes=600
+            < a … 100 bytes
+            commit 60 globex:five bytes=600
+            < a … 100 bytes
+            commit 70 globex:six bytes=600
+            < a … 100 bytes
+            commit 80 globex:seven bytes=600
+            < a … 100 bytes
+            takes a all
+            < a one e.1.20.1
+        "#]],
+    );
+}
+
+#[test]
+fn a_byte_now_and_then_is_progress_and_none_is_not() {
+    check(
+        "
+        stream a acme alice
+        takes a 10
+        commit 20 acme:one bytes=600
+        tick 20s
+        takes a 10
+        tick 20s
+        takes a 10
+        tick 29s
+        tick 2s
+        ",
+        expect![[r#"
+            stream a acme alice
+            < a HTTP/1.1 200 OK
+            < a connected live e.1.0.0
+            takes a 10
+            commit 20 acme:one bytes=600
+            < a … 10 bytes
+            tick 20s
+            < a … 10 bytes
+            takes a 10
+            < a … 20 bytes
+            tick 20s
+            < a … 20 bytes
+            takes a 10
+            < a … 30 bytes
+            tick 29s
+            < a … 30 bytes
+            tick 2s
+            < a … 30 bytes
+              a is reset
+              closed: too_slow, 0 events, 70000 ms
+        "#]],
+    );
+}
+
+#[test]
 fn a_broken_connection_is_closed_by_the_send_that_finds_it() {
     check(
         "
