@@ -15,7 +15,10 @@
 //!
 //! The servers are those of `fanout`; Tailrace on io_uring stands there again with mimalloc, as it
 //! comes and tuned, built from `density_mimalloc.rs`, and as the whole node (`density/node.rs`),
-//! whose burst is 1,000 committed rows, each for one of the organisations in turn.
+//! whose burst is 1,000 committed rows, each for one of the organisations in turn. The node remembers for
+//! a minute whom it has verified, within bounds of its own: an idle stream is what is there when that is
+//! forgotten. Its user memory is therefore that of two points, the first step and the last, each read
+//! after some minutes; beside it stands what was there a second after the last stream was opened.
 
 #[path = "density/node.rs"]
 #[expect(dead_code, reason = "shared with `connect`, which uses more of it")]
@@ -35,6 +38,9 @@ const ORGANISATION: usize = 100;
 
 /// How long a server may tidy up before its memory is read.
 const SETTLE: Duration = Duration::from_secs(1);
+
+/// How long the whole node may: a verdict is remembered for a minute, and looked at every ten seconds.
+const FORGET: Duration = Duration::from_secs(75);
 
 fn main() {
     support::play_role();
@@ -168,6 +174,8 @@ struct Filled {
     readers: Readers,
     /// User and kernel memory, in bytes per stream.
     user: f64,
+    /// User memory a second after a step's last stream was opened.
+    at_once: f64,
     kernel: Option<f64>,
     /// RSS when all streams were open, in bytes.
     rss: u64,
@@ -180,19 +188,31 @@ impl Plan {
 
     /// Opens a server's streams, step by step.
     fn fill(&self, name: &str, server: &Server, requests: Requests) -> Filled {
+        let forgets = name == WHOLE_NODE;
+        let mut forgotten = Vec::new();
         let mut readers = Readers::start(server.address(), requests);
         let (mut user, mut kernel) = (Vec::new(), Vec::new());
-        for _ in 0..self.steps {
+        for step in 0..self.steps {
             readers.tell(&format!("open {}", self.step));
             readers.wait();
             std::thread::sleep(SETTLE);
             user.push(rss_bytes(server.id()) as f64);
             kernel.extend(slab_bytes().map(|bytes| bytes as f64));
+            if forgets && (step == 0 || step + 1 == self.steps) {
+                std::thread::sleep(FORGET);
+                forgotten.push(rss_bytes(server.id()) as f64);
+            }
         }
+        let at_once = slope(self.step, &user);
+        let rested = match forgotten[..] {
+            [first, last] => Some((last - first) / (self.streams() - self.step) as f64),
+            _ => None,
+        };
         Filled {
             name: name.to_owned(),
             readers,
-            user: slope(self.step, &user),
+            user: rested.unwrap_or(at_once),
+            at_once,
             kernel: (kernel.len() == self.steps).then(|| median_step(self.step, &kernel)),
             rss: rss_bytes(server.id()),
         }
@@ -313,7 +333,7 @@ fn report<'a>(plan: &Plan, columns: impl Iterator<Item = (&'a Server, &'a Filled
         "{} s later; kernel: beyond what the bare loop's sockets take\n",
         plan.rest.as_secs()
     );
-    println!("server                           B user    B grown   B kernel");
+    println!("server                           B user  B at once    B grown   B kernel");
     let mut floor = None;
     for (server, filled) in columns {
         let grown = rss_bytes(server.id()) as f64 - filled.rss as f64;
@@ -326,8 +346,8 @@ fn report<'a>(plan: &Plan, columns: impl Iterator<Item = (&'a Server, &'a Filled
             .map(|(kernel, floor)| kernel - floor);
         let beyond = beyond.map_or("-".to_owned(), |bytes| format!("{bytes:.0}"));
         println!(
-            "{:<30} {:>8.0}   {grown:>8.0}   {beyond:>8}",
-            filled.name, filled.user
+            "{:<30} {:>8.0}   {:>8.0}   {grown:>8.0}   {beyond:>8}",
+            filled.name, filled.user, filled.at_once
         );
     }
 }

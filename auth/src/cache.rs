@@ -85,8 +85,9 @@ impl<T> Cache<T> {
         }
     }
 
-    /// Forgets everything whose time is over; the node calls it now and then.
-    pub fn sweep(&mut self, now_ms: u64) {
+    /// Forgets everything whose time is over; the node calls it now and then. Returns how many that were.
+    pub fn sweep(&mut self, now_ms: u64) -> usize {
+        let before = self.entries.len();
         self.entries
             .retain(|_, entry| (entry.checked_ms..entry.ends_ms).contains(&now_ms));
         let entries = &self.entries;
@@ -96,6 +97,7 @@ impl<T> Cache<T> {
                 .get(credential)
                 .is_some_and(|entry| entry.number == *number)
         });
+        before - entries.len()
     }
 
     /// How many verdicts are remembered, good or not.

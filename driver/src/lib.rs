@@ -24,7 +24,8 @@
 //! * Running out of descriptors or memory pauses accepting, and nothing else.
 //! * A panic on an engine's thread ends the process.
 //!
-//! The only `unsafe` of the project is in `uring`: entries of the ring, and its system call.
+//! The only `unsafe` of the project is here: in `uring`, for entries of the ring and its system call, and
+//! in `memory`, for one call of the allocator.
 
 #![deny(unsafe_code)]
 
@@ -37,6 +38,7 @@ mod decision;
 mod engines;
 mod epoll;
 mod listener;
+mod memory;
 mod poller;
 #[cfg(test)]
 mod poller_tests;
@@ -51,6 +53,7 @@ mod world;
 
 pub use choice::{Choice, Kind, Options, StartError, UnknownDriver};
 pub use engines::{Engines, start};
+pub use memory::give_memory_back;
 pub use port::{BATCHES_MAX, COMMANDS_MAX, Port};
 pub use uplink::{Forwarded, Uplink};
 

@@ -297,6 +297,44 @@ fn a_group_goes_to_all_and_says_who_took_what() {
 }
 
 #[test]
+fn a_group_of_sends_allocates_nothing() {
+    both(|bench| {
+        let pairs: Vec<_> = (0..64).map(|_| bench.connect()).collect();
+        let text = [b'x'; 300];
+        let transmit = |(_, handle): &(TcpStream, Handle)| Transmit {
+            connection: *handle,
+            bytes: &text,
+            outcome: Outcome::Pending,
+        };
+        for _ in 0..4 {
+            let mut group: Vec<_> = pairs.iter().map(transmit).collect();
+            let send = || bench.poller.send(&bench.connections, &mut group);
+            let counted = allocation_counter::measure(send);
+            assert_eq!(counted.count_total, 0, "{counted:?}");
+            let is_taken = |send: &Transmit<'_>| send.outcome == Outcome::Taken(text.len());
+            assert!(group.iter().all(is_taken));
+        }
+    });
+}
+
+#[test]
+fn a_watch_allocates_nothing_when_it_was_armed_before() {
+    both(|bench| {
+        let mut pairs: Vec<_> = (0..16).map(|_| bench.connect()).collect();
+        for round in 0..3 {
+            for (client, handle) in &mut pairs {
+                let counted = allocation_counter::measure(|| bench.watch(*handle, Watch::Readable));
+                assert!(round == 0 || counted.count_total == 0, "{counted:?}");
+                client.write_all(b"x").unwrap();
+                bench.expect_ready(*handle, Watch::Readable);
+                let socket = bench.connections.socket(*handle);
+                assert_eq!(socket::receive(socket, &mut [0; 8]), Received::Bytes(1));
+            }
+        }
+    });
+}
+
+#[test]
 fn an_orderly_close_delivers_what_was_sent() {
     both(|bench| {
         for is_watched in [false, true] {

@@ -21,6 +21,9 @@ const SAID_MS: u64 = 10_000;
 /// How often what was verified too long ago is forgotten.
 const SWEEP_MS: u64 = 10_000;
 
+/// As many verdicts, of some 300 bytes each, are forgotten at once before their memory is given back.
+const FORGOTTEN_MIN: usize = 1_000;
+
 impl Control {
     /// The database was asked: notes whether it answered, and says so when that changes.
     pub(super) fn on_database(&mut self, error: Option<&DatabaseError>) {
@@ -85,7 +88,10 @@ impl Control {
         self.say_trouble();
         if now_ms >= self.swept_at_ms + SWEEP_MS {
             self.swept_at_ms = now_ms;
-            self.cache.sweep(unix_ms());
+            if self.cache.sweep(unix_ms()) >= FORGOTTEN_MIN {
+                // A minute after a storm of connects: an idle stream keeps nothing of its verdict.
+                driver::give_memory_back();
+            }
         }
         self.count(now_ms);
     }
