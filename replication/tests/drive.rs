@@ -160,7 +160,7 @@ impl Drive {
 
     /// The frames as they are sent.
     pub(crate) fn bytes(&self) -> Vec<&[u8]> {
-        self.frames.iter().map(|frame| &frame.bytes()[..]).collect()
+        self.frames.iter().map(|frame| frame.bytes()).collect()
     }
 
     /// The events of an organisation, as JSON.
