@@ -9,7 +9,7 @@ use std::io::{self, Write as _};
 use std::net::{Ipv4Addr, SocketAddr, TcpStream as StdTcpStream};
 use std::pin::{Pin, pin};
 use std::rc::Rc;
-use std::task::{Context, Poll};
+use std::task::{Context, Poll, Waker};
 
 use monoio::net::TcpStream;
 use monoio::net::tcp::stream_poll::TcpStreamPoll;
@@ -25,13 +25,16 @@ use crate::stream::Wish;
 /// processor's own memory.
 const BUFFER_BYTES: usize = 256 * 1024;
 
-/// How often a task reads before the others have their turn.
-const READS_MAX: usize = 16;
+/// How often a task reads before the others have their turn: the second read mostly finds nothing,
+/// which is how the runtime learns that it has to ask the kernel again.
+const READS_MAX: usize = 2;
 
 /// What the tasks of all streams share.
 pub(crate) struct Shared {
     pub(crate) pool: RefCell<Pool>,
     buffer: RefCell<Box<[u8]>>,
+    /// When the loop wants to go on, and how to make it.
+    turn_end: RefCell<Option<(u64, Waker)>>,
 }
 
 impl Shared {
@@ -40,7 +43,22 @@ impl Shared {
         Rc::new(Self {
             pool: RefCell::new(pool),
             buffer: RefCell::new(vec![0; BUFFER_BYTES].into()),
+            turn_end: RefCell::new(None),
         })
+    }
+
+    /// Wakes the loop at the first read after this time. The runtime's own timers only fire when no
+    /// task is ready, which may be never.
+    pub(crate) fn end_turn_at(&self, time: u64, waker: Waker) {
+        self.turn_end.replace(Some((time, waker)));
+    }
+
+    #[inline]
+    fn end_turn_if_due(&self, now: u64) {
+        let due = |turn_end: &mut (u64, Waker)| turn_end.0 <= now;
+        if let Some((_, waker)) = self.turn_end.borrow_mut().take_if(due) {
+            waker.wake();
+        }
     }
 }
 
@@ -163,6 +181,7 @@ fn poll_read(
             }
             Poll::Ready(Ok(())) => {
                 let now = monotonic_nanoseconds();
+                shared.end_turn_if_due(now);
                 let end = pool.take(number, buffer.filled(), now);
                 if let Some(end) = end {
                     return Poll::Ready(end);

@@ -5,8 +5,9 @@
 //! machine, and real clients are not on the server's machine. Every latency is then longer by up to
 //! a tick. Without one it waits, and is woken by the first segment.
 
-use std::future::poll_fn;
+use std::future::{Future as _, poll_fn};
 use std::io;
+use std::pin::pin;
 use std::rc::Rc;
 use std::sync::mpsc::{Receiver, TryRecvError};
 use std::task::Poll;
@@ -72,12 +73,26 @@ fn begin(shared: &Rc<Shared>, order: Order) -> Option<Answer> {
 async fn turn(shared: &Rc<Shared>, tick: Duration) -> Option<Answer> {
     open_pending(shared);
     if tick.is_zero() {
-        monoio::time::sleep(ORDERS_EACH).await;
+        wait(shared).await;
     } else {
         look().await;
     }
     let now = monotonic_nanoseconds();
     shared.pool.borrow_mut().go_on(now)
+}
+
+/// Waits for sockets, and lets their tasks read, until it is time to look for orders.
+async fn wait(shared: &Rc<Shared>) {
+    let end = monotonic_nanoseconds() + ORDERS_EACH.as_nanos() as u64;
+    let mut quiet = pin!(monoio::time::sleep(ORDERS_EACH));
+    poll_fn(|context| {
+        if monotonic_nanoseconds() >= end {
+            return Poll::Ready(());
+        }
+        shared.end_turn_at(end, context.waker().clone());
+        quiet.as_mut().poll(context)
+    })
+    .await;
 }
 
 /// Looks at the sockets once, without waiting for one, and lets the tasks run that are ready then.

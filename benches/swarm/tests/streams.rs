@@ -148,6 +148,28 @@ fn every_event_arrives_once_in_chunks() {
     assert_all_arrive(Framing::Chunked, 1000);
 }
 
+fn assert_orders_are_heard_under_load(tick_microseconds: u64) {
+    let server = Server::start(Framing::Plain);
+    let swarm = Swarm::start(target(&server, tick_microseconds));
+    swarm.open(0, 20, false);
+    let flood = server.flood(2);
+    let first = swarm.report_of(10_000);
+    let second = swarm.report_of(first.events + 10_000);
+    assert_eq!((second.gaps, second.duplicates, second.foreign), (0, 0, 0));
+    swarm.close();
+    flood.end();
+}
+
+#[test]
+fn orders_are_heard_under_load_with_a_tick() {
+    assert_orders_are_heard_under_load(1000);
+}
+
+#[test]
+fn orders_are_heard_under_load_when_the_kernel_wakes_the_reader() {
+    assert_orders_are_heard_under_load(0);
+}
+
 #[test]
 fn what_goes_wrong_at_the_server_is_counted() {
     let server = Server::start(Framing::Plain);

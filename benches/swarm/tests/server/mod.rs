@@ -3,6 +3,7 @@
 use std::io::{BufRead as _, BufReader, Write as _};
 use std::net::{Ipv4Addr, SocketAddr, TcpListener, TcpStream};
 use std::sync::{Arc, Mutex, MutexGuard};
+use std::thread::JoinHandle;
 use std::time::Duration;
 
 use swarm::{Marker, monotonic_nanoseconds, text_with};
@@ -25,6 +26,18 @@ pub(crate) enum Framing {
 pub(crate) struct Server {
     address: SocketAddr,
     state: Arc<Mutex<State>>,
+}
+
+/// Threads that send without a pause.
+pub(crate) struct Flood(Vec<JoinHandle<()>>);
+
+impl Flood {
+    /// Waits for their end: to be called when the streams have gone.
+    pub(crate) fn end(self) {
+        for thread in self.0 {
+            thread.join().expect("it only sends");
+        }
+    }
 }
 
 struct State {
@@ -86,6 +99,32 @@ impl Server {
                 socket.write_all(b"0\r\n\r\n").expect("it is open");
             }
         }
+    }
+
+    /// Takes all streams for threads that send to them without a pause, each to those of one of so
+    /// many organisations, until they have gone.
+    pub(crate) fn flood(&self, organisations: u32) -> Flood {
+        let mut state = self.state();
+        let framing = state.framing;
+        let streams = std::mem::take(&mut state.streams);
+        let mut threads = Vec::new();
+        for organisation in 0..organisations {
+            let own = streams.iter().filter(|(of, _)| *of == organisation);
+            let copy = |socket: &TcpStream| socket.try_clone().expect("a descriptor is free");
+            let mut own: Vec<TcpStream> = own.map(|(_, socket)| copy(socket)).collect();
+            threads.push(std::thread::spawn(move || {
+                let mut sequence = 0;
+                while !own.is_empty() {
+                    let mut bytes = Vec::new();
+                    for _ in 0..20 {
+                        bytes.extend_from_slice(&event(framing, organisation, sequence));
+                        sequence += 1;
+                    }
+                    own.retain_mut(|socket| socket.write_all(&bytes).is_ok());
+                }
+            }));
+        }
+        Flood(threads)
     }
 
     /// Waits until so many streams are open.
