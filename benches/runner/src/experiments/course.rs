@@ -124,6 +124,23 @@ impl Rates {
         }
     }
 
+    /// About the highest rate that holds, by probes alone; none where not even the lowest does. Where the
+    /// first probe fails, lower ones are tried.
+    fn neighbourhood(
+        &self,
+        mut holds: impl FnMut(f64, Kind) -> Result<bool>,
+    ) -> Result<Option<f64>> {
+        let mut first = self.first;
+        while !holds(first, Kind::Probe)? {
+            if first <= self.lowest {
+                return Ok(None);
+            }
+            first = (first / self.growth).max(self.lowest);
+        }
+        let from = Self { first, ..*self };
+        from.probe(&mut holds).map(Some)
+    }
+
     /// A rate whose probe held, not far below one whose probe did not; the first one where none held.
     fn probe(&self, holds: &mut impl FnMut(f64, Kind) -> Result<bool>) -> Result<f64> {
         let (mut low, mut high) = (self.first, self.first);
@@ -213,7 +230,10 @@ impl<'a> Course<'a> {
 
     /// About the highest rate, by probes alone; and the server, not in trouble.
     pub(super) fn neighbourhood(mut self, rates: &Rates) -> Result<(f64, Stage)> {
-        let rate = rates.probe(&mut |rate, kind| self.holds(rate, kind))?;
+        let rate = rates.neighbourhood(|rate, kind| self.holds(rate, kind))?;
+        let Some(rate) = rate else {
+            bail!("not even {} events a second hold", rates.lowest);
+        };
         let stage = self.stage.take();
         Ok((rate, stage.map_or_else(|| self.fresh(), Ok)?))
     }
@@ -409,6 +429,23 @@ mod tests {
             assert!(steps <= 5, "{steps} steps for {capacity}");
             assert!(tried.len() - steps <= 11, "{tried:?}");
         }
+    }
+
+    #[test]
+    fn the_neighbourhood_is_found_by_probes_alone_also_below_the_first() {
+        let rates = Rates::of(Size::Quick);
+        for capacity in [0.6, 3.9, 4.1, 290.0] {
+            let found = rates.neighbourhood(|rate, kind| {
+                assert_eq!(kind, Kind::Probe);
+                Ok(rate <= capacity)
+            });
+            let found = found.unwrap().unwrap();
+            assert!(
+                found <= capacity && capacity / found <= 1.5,
+                "{found} of {capacity}"
+            );
+        }
+        assert_eq!(rates.neighbourhood(|_, _| Ok(false)).unwrap(), None);
     }
 
     #[test]
