@@ -12,6 +12,7 @@ use crate::cell::Figures;
 use crate::generator::Flow;
 use crate::metrics::{Delays, Metrics};
 use crate::plan::{Ask, Field, Plan};
+use crate::readers::Readers;
 use crate::report::{Bar, Budget, Column, Plot};
 use crate::stage::{Loaded, Stage};
 
@@ -51,10 +52,11 @@ impl Experiment for Neighbour {
     fn about(&self) -> &'static str {
         "One organisation of 15,000 streams and 200 of ten. Probes find what the large one sustains at \
          a 99th percentile of 250 ms; then the small ones have 200 events of 300 B a second, first \
-         alone, and then while the large one has half of what it sustains. At the readers, latency is \
-         from when an event was due until the swarm, which has much to read then, has read it. Within \
-         the node it is from the batch taken to the last send of the sweep that carried the event, by \
-         the node's own metrics over the whole load."
+         alone, and then while the large one has half of what it sustains. The readers of the small \
+         ones are a process of their own, on the same core as those of the large one: their latency is \
+         from when an event was due until they have read it. Within the node it is from the batch taken \
+         to the last send of the sweep that carried the event, by the node's own metrics. Both are over \
+         the whole load, with its warm-up."
     }
 
     fn cells(&self, plan: &Plan) -> Vec<Ask> {
@@ -85,14 +87,15 @@ impl Experiment for Neighbour {
             per_second: SMALL_PER_SECOND,
             organisations: (1..=count).collect(),
         };
+        let mut readers = readers_of_their_own(&mut stage, large)?;
         let mut figures = Figures::default();
         figures.set("sustained_per_second", sustained);
         let flows = [small, crowd.flow(sustained * PART)];
-        let alone = Seen::during(&mut stage, bench, &flows[..1])?;
+        let alone = Seen::during(&mut stage, &mut readers, bench, &flows[..1])?;
         alone.add_small(&mut figures, "alone");
-        let beside = Seen::during(&mut stage, bench, &flows)?;
+        let beside = Seen::during(&mut stage, &mut readers, bench, &flows)?;
         beside.add_small(&mut figures, "beside");
-        figures.set("large_p99_ms", percentile(&beside.loaded.report, 0, 99.0));
+        figures.set("large_p99_ms", beside.loaded.latency_ms(99.0));
         let delays = beside.delays("large");
         figures.set_some("node_large_p99_ms", delays.map(|it| it.percentile(99.0)));
         figures.set(
@@ -140,19 +143,37 @@ impl Experiment for Neighbour {
     }
 }
 
+/// Opens the streams of the small organisations once more, in a swarm that has no others.
+fn readers_of_their_own(stage: &mut Stage, large: u32) -> Result<Readers> {
+    let streams = stage.setting.streams;
+    let cores = &stage.setting.cores.load;
+    let mut readers = Readers::start(&stage.running.target, streams, cores)?;
+    stage.readers.drop_streams(large, streams - large)?;
+    readers.open(large, streams - large, 0)?;
+    Ok(readers)
+}
+
 /// What was seen during a load: by the readers, and by the server where it says so.
 struct Seen {
     loaded: Loaded,
+    small: Report,
     metrics: Option<(Metrics, Metrics)>,
 }
 
 impl Seen {
-    fn during(stage: &mut Stage, bench: &Bench<'_>, flows: &[Flow]) -> Result<Self> {
+    fn during(
+        stage: &mut Stage,
+        readers: &mut Readers,
+        bench: &Bench<'_>,
+        flows: &[Flow],
+    ) -> Result<Self> {
         let before = Metrics::of(&stage.running)?;
+        readers.record()?;
         let loaded = stage.load(flows, bench.plan.warm_up, bench.plan.measured)?;
         let after = Metrics::of(&stage.running)?;
         Ok(Self {
             loaded,
+            small: readers.report()?,
             metrics: before.zip(after),
         })
     }
@@ -166,7 +187,7 @@ impl Seen {
     /// Adds what became of the small organisations' events.
     fn add_small(&self, figures: &mut Figures, name: &str) {
         for (word, share) in [("p50", 50.0), ("p99", 99.0)] {
-            let at_readers = percentile(&self.loaded.report, 1, share);
+            let at_readers = self.small.latency().percentile_milliseconds(share);
             figures.set(&format!("{name}_{word}_ms"), at_readers);
             let in_node = self.delays("small").map(|delays| delays.percentile(share));
             figures.set_some(&format!("{name}_node_{word}_ms"), in_node);
@@ -174,15 +195,9 @@ impl Seen {
         let above = self.delays("small");
         let above = above.map(|delays| delays.percent_above(DELAY_MAX_MS));
         figures.set_some(&format!("{name}_node_above_percent"), above);
-        if self.loaded.drained.gaps > 0 || !self.loaded.is_complete {
+        let is_complete = self.loaded.is_complete && self.small.behind == 0;
+        if self.loaded.drained.gaps + self.small.gaps > 0 || !is_complete {
             figures.note(format!("{name}: not every stream had every event"));
         }
     }
-}
-
-/// A percentile of the latencies of a group of the layout, in milliseconds.
-fn percentile(report: &Report, group: usize, percentile: f64) -> f64 {
-    report.groups.get(group).map_or(f64::NAN, |group| {
-        group.latency.percentile_milliseconds(percentile)
-    })
 }
