@@ -13,6 +13,10 @@ use crate::process::{Process, executable};
 /// How many streams one process holds: it may open 20,000 descriptors where nothing was raised.
 const STREAMS_MAX: u32 = 18_000;
 
+/// From how many addresses streams are opened. Each has some 28,000 ports, and a port rests for a minute
+/// after its stream: one address alone would be used up by two cells.
+const SOURCES: u8 = 32;
+
 /// How long an order may take, beyond what it says itself.
 const ANSWER_WITHIN: Duration = Duration::from_secs(120);
 
@@ -25,7 +29,11 @@ type Part = (usize, u32, u32);
 impl Readers {
     /// Starts what so many streams need; none is opened yet.
     pub(crate) fn start(target: &Target, streams: u32, cores: &[usize]) -> Result<Self> {
-        let target = serde_json::to_string(target).context("a target is JSON")?;
+        let mut target = target.clone();
+        if target.sources.is_empty() {
+            target.sources = swarm::sources(SOURCES);
+        }
+        let target = serde_json::to_string(&target).context("a target is JSON")?;
         let program = executable("swarm")?;
         let start = |_| {
             let mut process = Process::start(Command::new(&program), cores)?;
