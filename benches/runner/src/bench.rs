@@ -71,7 +71,8 @@ impl<'a> Bench<'a> {
         change(&mut setting);
         setting.cores = Cores::of_machine(setting.threads);
         let running = entrant.contestant.start(&setting)?;
-        *self.about.borrow_mut() = (running.version.clone(), running.configuration.clone());
+        let configuration = without_places(&running.configuration, &setting.directory);
+        *self.about.borrow_mut() = (running.version.clone(), configuration);
         Stage::new(running, setting)
     }
 
@@ -84,6 +85,22 @@ impl<'a> Bench<'a> {
     pub(crate) fn directory(&self) -> Result<PathBuf> {
         self.directory.next()
     }
+}
+
+/// A configuration without what is where only for this cell: its directory, and ports of loopback.
+/// What is the same in all cells then reads the same.
+fn without_places(configuration: &str, directory: &Path) -> String {
+    const LOOPBACK: &str = "127.0.0.1:";
+    let text = configuration.replace(&directory.display().to_string(), "DIRECTORY");
+    let mut parts = text.split(LOOPBACK);
+    let mut clean = parts.next().unwrap_or_default().to_owned();
+    for part in parts {
+        clean.push_str(LOOPBACK);
+        let rest = part.trim_start_matches(|character: char| character.is_ascii_digit());
+        clean.push_str(if rest.len() < part.len() { "PORT" } else { "" });
+        clean.push_str(rest);
+    }
+    clean
 }
 
 /// Keeps this thread, and those that it starts from now on, on the cores of the load.
@@ -129,4 +146,19 @@ impl Drop for Directory {
 
 fn make(path: &Path) -> Result<()> {
     std::fs::create_dir(path).with_context(|| format!("cannot make {}", path.display()))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_configuration_is_the_same_wherever_the_cell_lay() {
+        let directory = Path::new("/tmp/cell-7/0");
+        let text = "listen 127.0.0.1:4711; pid /tmp/cell-7/0/pid; backend 127.0.0.1:12, 3 threads";
+        assert_eq!(
+            without_places(text, directory),
+            "listen 127.0.0.1:PORT; pid DIRECTORY/pid; backend 127.0.0.1:PORT, 3 threads"
+        );
+    }
 }

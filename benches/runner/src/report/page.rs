@@ -132,7 +132,18 @@ fn configurations(cells: &[Cell]) -> String {
     let mut text = String::from("\n## Versions and configuration\n\n");
     for (contestant, its) in ways {
         for (version, configuration) in its {
-            let _ = writeln!(text, "- **{contestant}**, {version}: {configuration}");
+            // Words in the first line; a file after them, as it is.
+            let (words, file) = configuration
+                .split_once('\n')
+                .unwrap_or((configuration, ""));
+            let _ = writeln!(text, "- **{contestant}**, {version}: {words}");
+            if !file.trim().is_empty() {
+                let _ = write!(text, "\n  ```\n");
+                for line in file.lines().filter(|line| !line.trim().is_empty()) {
+                    let _ = writeln!(text, "  {line}");
+                }
+                let _ = write!(text, "  ```\n\n");
+            }
         }
     }
     text
