@@ -59,7 +59,7 @@ impl Experiment for Drivers {
         };
         let estimate = Duration::from_secs(3) + step * 2 + search;
         let mut asks = Vec::new();
-        let entrants = plan.entrants(Field::OursAndFloor, &[]).into_iter();
+        let entrants = plan.entrants(Field::WithPeers, &[]).into_iter();
         for entrant in entrants.filter(|entrant| entrant.contestant.name() == CONTESTANT) {
             for threads in [1, 2] {
                 asks.push(Ask::of(entrant, variant(threads), estimate));
