@@ -6,8 +6,9 @@
 //! for an organisation of 10 events while up to 1,000,000 events of others are in the log, each in
 //! nanoseconds (which know the caches) and in instructions (which do not, and must stay equal; counted
 //! by valgrind's callgrind, where that is installed); resident memory per stream with 1,000,000 open,
-//! before and after a burst; one walk over all deadlines. Some six minutes, most of them callgrind's;
-//! `-- --most 100000` ends the series sooner, `-- --no-instructions` leaves that column out.
+//! before and after a burst; one walk over all deadlines. Most of the time is callgrind's, which opens a
+//! million streams some fifty times as slowly: half an hour and more; `-- --most 100000` ends the series
+//! sooner, and `-- --no-instructions` leaves that column out and takes a minute.
 //!
 //! Every line is measured by a process of its own: this program again, with `--role`.
 
