@@ -38,6 +38,11 @@ pub(crate) trait Contestant: Sync {
         matches!(self.kind(), Kind::Ours | Kind::Floor)
     }
 
+    /// Whether it reads a database that is started with it.
+    fn has_database(&self) -> bool {
+        false
+    }
+
     /// Starts it and waits until it can be asked for streams. The error is the reason that stands in
     /// its cell.
     fn start(&self, setting: &Setting) -> Result<Running>;

@@ -42,6 +42,8 @@ pub(crate) enum Field {
     WithPeers,
     /// In the quick run ours and the floor alone, ours on one driver.
     OursAndFloor,
+    /// The same without the database, where it makes no difference to what is shown.
+    EngineAndFloor,
 }
 
 /// A contestant, on the driver that it is asked to run on where it has the choice.
@@ -136,8 +138,12 @@ impl Plan {
                 }
             };
             let is_wanted = self.contestants.is_empty() || is_named;
+            let is_left_out = self.size == Size::Quick
+                && field == Field::EngineAndFloor
+                && contestant.has_database()
+                && !is_named;
             let is_its_floor = contestant.kind() != Kind::Floor || floors.contains(&name);
-            is_of_the_size && is_wanted && is_its_floor
+            is_of_the_size && is_wanted && is_its_floor && !is_left_out
         };
         let mut entrants = Vec::new();
         for &contestant in all.iter().filter(|contestant| takes_part(**contestant)) {
@@ -145,7 +151,9 @@ impl Plan {
                 (Size::Full, _) => contestant.drivers(),
                 (_, Field::WithPeers) => contestant.quick_drivers(),
                 // One driver is enough where drivers make no difference to what is shown.
-                (_, Field::OursAndFloor) => contestant.quick_drivers().get(..1).unwrap_or_default(),
+                (_, Field::OursAndFloor | Field::EngineAndFloor) => {
+                    contestant.quick_drivers().get(..1).unwrap_or_default()
+                }
             };
             if drivers.is_empty() {
                 entrants.push(Entrant {
@@ -205,6 +213,10 @@ mod tests {
             self.1
         }
 
+        fn has_database(&self) -> bool {
+            self.0 == "ours"
+        }
+
         fn drivers(&self) -> &'static [Driver] {
             if self.1 == Kind::Ours {
                 Driver::BOTH
@@ -256,6 +268,7 @@ mod tests {
             labels(&quick, Field::OursAndFloor),
             ["ours, uring", "floor-send"]
         );
+        assert_eq!(labels(&quick, Field::EngineAndFloor), ["floor-send"]);
         assert_eq!(
             labels(&quick, Field::WithPeers),
             ["ours, uring", "ours, epoll", "floor-send", "quick-peer"]

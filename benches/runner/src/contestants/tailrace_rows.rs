@@ -43,6 +43,10 @@ impl Contestant for TailraceRows {
         Kind::Ours
     }
 
+    fn has_database(&self) -> bool {
+        true
+    }
+
     fn drivers(&self) -> &'static [Driver] {
         Driver::BOTH
     }

@@ -21,6 +21,14 @@ const STREAMS: u32 = 10_000;
 /// Events a second: few enough that none waits for another, and many.
 const RATES: [(f64, &str); 2] = [(20.0, "calm"), (100.0, "busy")];
 
+/// Those that are measured: in the quick run many alone.
+fn rates(size: Size) -> &'static [(f64, &'static str)] {
+    match size {
+        Size::Quick => &RATES[1..],
+        Size::Full | Size::Smoke => &RATES,
+    }
+}
+
 pub(super) struct Drivers;
 
 fn variant(threads: usize) -> String {
@@ -45,7 +53,7 @@ impl Experiment for Drivers {
 
     fn about(&self) -> &'static str {
         "Batches made in the process, so that only what is below the engine differs. At 20 and at 100 \
-         events of 300 B a second to 10,000 streams: CPU per delivery, what part of it is the \
+         events (quick: 100) of 300 B a second to 10,000 streams: CPU per delivery, what part of it is the \
          kernel's, and the 99th percentile; in the full run also the highest rate, as in experiment \
          3. On a machine of two cores the second engine thread shares its core with the swarm: then \
          its CPU per delivery counts, and its rates and latencies are not what two free cores give."
@@ -57,7 +65,8 @@ impl Experiment for Drivers {
             Size::Full => Duration::from_secs(30) + step.mul_f64(4.5),
             Size::Quick | Size::Smoke => Duration::ZERO,
         };
-        let estimate = Duration::from_secs(3) + step * 2 + search;
+        let loads = u32::try_from(rates(plan.size).len()).expect("few rates");
+        let estimate = Duration::from_secs(3) + step * loads + search;
         let mut asks = Vec::new();
         let entrants = plan.entrants(Field::WithPeers, &[]).into_iter();
         for entrant in entrants.filter(|entrant| entrant.contestant.name() == CONTESTANT) {
@@ -84,7 +93,7 @@ impl Experiment for Drivers {
         };
         let mut stage = bench.start_with(streams, layout, |setting| setting.threads = threads)?;
         stage.open(0, streams)?;
-        for (rate, name) in RATES {
+        for &(rate, name) in rates(bench.plan.size) {
             let flows = [Flow {
                 per_second: rate,
                 organisations: vec![0],

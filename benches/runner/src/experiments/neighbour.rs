@@ -63,7 +63,7 @@ impl Experiment for Neighbour {
         let loads = (plan.warm_up + plan.measured) * 2;
         let opening = Duration::from_secs(4);
         let estimate = opening + estimate_of_probes(plan) + loads;
-        let entrants = plan.entrants(Field::OursAndFloor, &[FLOOR]).into_iter();
+        let entrants = plan.entrants(Field::EngineAndFloor, &[FLOOR]).into_iter();
         entrants
             .map(|entrant| Ask::of(entrant, "", estimate))
             .collect()

@@ -42,7 +42,7 @@ impl Experiment for Organisations {
     }
 
     fn cells(&self, plan: &Plan) -> Vec<Ask> {
-        let entrants = plan.entrants(Field::OursAndFloor, &[FLOOR]).into_iter();
+        let entrants = plan.entrants(Field::EngineAndFloor, &[FLOOR]).into_iter();
         entrants
             .map(|entrant| Ask::of(entrant, "", estimate(plan)))
             .collect()

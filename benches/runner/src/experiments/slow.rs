@@ -61,7 +61,7 @@ impl Experiment for Slow {
     fn cells(&self, plan: &Plan) -> Vec<Ask> {
         let times = Times::of(plan.size);
         let estimate = Duration::from_secs(4) + plan.warm_up + plan.measured + times.until;
-        let entrants = plan.entrants(Field::OursAndFloor, &[FLOOR]).into_iter();
+        let entrants = plan.entrants(Field::EngineAndFloor, &[FLOOR]).into_iter();
         entrants
             .map(|entrant| Ask::of(entrant, "", estimate))
             .collect()
