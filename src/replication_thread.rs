@@ -21,7 +21,6 @@ use std::time::Instant;
 use driver::Port;
 use replication::{Config, Line, LineAction, Protection, Reader};
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
-use tokio::sync::mpsc::UnboundedSender;
 
 pub(crate) use feed::Feed;
 pub(crate) use replication::Status as FeedStatus;
@@ -31,7 +30,7 @@ use feed::Shared;
 use orders::Orders;
 use socket::Socket;
 
-use crate::control::Answer;
+use crate::control::Answers;
 
 /// How many orders wait; beyond it the control thread is told to try later.
 pub(crate) const ORDERS_MAX: usize = 4096;
@@ -53,7 +52,7 @@ const STATUS_MS: u64 = 50;
 pub(crate) fn spawn(
     config: Config,
     ports: Vec<Port>,
-    answers: UnboundedSender<Answer>,
+    answers: Answers,
 ) -> std::io::Result<(Feed, JoinHandle<()>)> {
     let seed = getrandom::u64().map_err(std::io::Error::other)?;
     let reader = Reader::new(config.clone(), seed, 0);
@@ -62,7 +61,7 @@ pub(crate) fn spawn(
     let (dialled_in, dialled) = sync_channel(LINES.len());
     let thread = Thread {
         reader,
-        orders: Orders::new(orders, answers, config.keys.clone()),
+        orders: Orders::new(orders, answers, ports.len(), config.keys.clone()),
         config,
         ports,
         shared,
@@ -70,6 +69,7 @@ pub(crate) fn spawn(
         dialled,
         dialled_in,
         sockets: LINES.map(|_| None),
+        readable: [false; LINES.len()],
         buffer: vec![0; READ_BYTES],
         begun: Instant::now(),
         published_ms: 0,
@@ -96,6 +96,8 @@ struct Thread {
     dialled: Receiver<Dialled>,
     dialled_in: SyncSender<Dialled>,
     sockets: [Option<Socket>; LINES.len()],
+    /// The lines that the last wait found something on.
+    readable: [bool; LINES.len()],
     buffer: Vec<u8>,
     begun: Instant,
     published_ms: u64,
@@ -204,6 +206,7 @@ impl Thread {
         match socket {
             Ok((socket, protection)) => {
                 self.sockets[line as usize] = Some(socket);
+                self.readable[line as usize] = true;
                 self.reader.handle_opened(line, protection, now_ms);
                 self.write(line);
             }
@@ -229,7 +232,7 @@ impl Thread {
     }
 
     fn read(&mut self, line: Line) {
-        if !self.may_read(line) {
+        if !std::mem::take(&mut self.readable[line as usize]) || !self.may_read(line) {
             return;
         }
         let Some(socket) = self.sockets[line as usize].as_mut() else {
@@ -272,6 +275,7 @@ impl Thread {
             until_ms = until_ms.min(self.published_ms + STATUS_MS);
         }
         let mut watched = Vec::with_capacity(1 + LINES.len());
+        let mut lines = Vec::with_capacity(LINES.len());
         watched.push(PollFd::new(&self.shared.wake, PollFlags::IN));
         for line in LINES {
             let Some(socket) = &self.sockets[line as usize] else {
@@ -282,6 +286,7 @@ impl Thread {
                 flags |= PollFlags::IN;
                 if socket.has_read() {
                     until_ms = now_ms;
+                    self.readable[line as usize] = true;
                 }
             }
             let has_bytes = self.reader.outbox(line).is_some_and(|out| !out.is_empty());
@@ -291,6 +296,7 @@ impl Thread {
             // A descriptor without flags would still report, again and again, that the peer is gone.
             if !flags.is_empty() {
                 watched.push(PollFd::from_borrowed_fd(socket.as_fd(), flags));
+                lines.push(line);
             }
         }
         let ms = i64::try_from(until_ms.saturating_sub(now_ms)).unwrap_or(i64::MAX);
@@ -300,7 +306,13 @@ impl Thread {
         };
         // An interrupted wait is only a short one.
         let _ = poll(&mut watched, Some(&timeout));
-        let _ = rustix::io::read(&self.shared.wake, &mut [0; 8]);
+        let is_reported = |polled: &PollFd<'_>| !(polled.revents() - PollFlags::OUT).is_empty();
+        for (line, polled) in lines.into_iter().zip(&watched[1..]) {
+            self.readable[line as usize] |= is_reported(polled);
+        }
+        if is_reported(&watched[0]) {
+            let _ = rustix::io::read(&self.shared.wake, &mut [0; 8]);
+        }
     }
 
     /// Says what has happened: in the log, and to whoever asks.

@@ -94,6 +94,7 @@ impl<P: Poller> EngineThread<P> {
             let next = self.engine.turn(now, &mut self.world);
             self.engine.handle_sent(self.clock.now());
             self.tend_listener();
+            self.world.uplink.flush();
             self.sleep(next);
             self.release();
             self.hand_out_events();

@@ -29,4 +29,8 @@ pub trait Uplink: Send {
 
     /// Says something. Never lost: connections are counted by it.
     fn notify(&mut self, notice: Notice);
+
+    /// Called once a round, when all was said that there is to say before the thread may sleep: the
+    /// place to wake whoever listens, once for everything.
+    fn flush(&mut self) {}
 }

@@ -71,6 +71,11 @@ impl Engine {
             Batch::Revoke(revocation) => self.revoke(now, &revocation),
             Batch::Gap(gap) => self.reset_all(now, &gap),
             Batch::Grant(grant) => self.admit(now, *grant, driver),
+            Batch::Grants(grants) => {
+                for grant in grants {
+                    self.admit(now, grant, driver);
+                }
+            }
             Batch::Refuse(refuse) => self.refuse(now, *refuse),
             Batch::Renew(renewal) => self.renew(now, &renewal),
             Batch::Extend(extension) => self.extend(now, &extension),

@@ -5,7 +5,7 @@
 use std::sync::Arc;
 
 use replication::{Admission, Place, Question};
-use wire::{Batch, CloseReason, ConnectionId, Grant, Key, Keys, Purpose, Renewal, Scope};
+use wire::{CloseReason, ConnectionId, Grant, Key, Keys, Purpose, Renewal, Scope};
 
 use super::request::Wanted;
 use super::verdict;
@@ -52,6 +52,13 @@ pub(crate) struct Draft {
     pub(super) expires_ms: Option<u64>,
 }
 
+/// What an engine is told.
+#[derive(Debug)]
+pub(crate) enum Follows {
+    Grant(Grant),
+    Renewal(Renewal),
+}
+
 /// What the control thread is told.
 #[derive(Debug)]
 pub(crate) enum Answer {
@@ -94,12 +101,17 @@ impl Admit {
         }
     }
 
+    /// Whether what follows, if anything does, is a grant.
+    pub(crate) fn is_for_grant(&self) -> bool {
+        matches!(self.wish, Wish::Open(_))
+    }
+
     /// What follows from the verdict: for the engine, and for the control thread.
     pub(crate) fn decide(
         self,
         admission: Option<Admission>,
         keys: &Keys,
-    ) -> (Option<Batch>, Answer) {
+    ) -> (Option<Follows>, Answer) {
         let asker = self.asker;
         let place = match admission {
             None => None,
@@ -123,18 +135,12 @@ impl Admit {
             Wish::Renew(renewal) => {
                 let user = place.map_or(renewal.user, |place| keys.user(&place.user));
                 let renewal = Renewal { user, ..renewal };
-                (
-                    Some(Batch::Renew(Box::new(renewal))),
-                    Answer::Renewed { asker },
-                )
+                (Some(Follows::Renewal(renewal)), Answer::Renewed { asker })
             }
             Wish::Open(draft) => {
                 let grant = verdict::grant(asker, &draft, place.as_ref(), keys);
                 let granted = Granted::of(&grant, draft, place);
-                (
-                    Some(Batch::Grant(Box::new(grant))),
-                    Answer::Granted(granted),
-                )
+                (Some(Follows::Grant(grant)), Answer::Granted(granted))
             }
         }
     }

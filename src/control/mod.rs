@@ -90,9 +90,9 @@ use seniority::Seniority;
 use sql::{Job, Outcome, Sql};
 use tickets::Tickets;
 
-pub(crate) use admission::{Admit, Answer, Order};
+pub(crate) use admission::{Admit, Follows, Order};
 pub(crate) use shared::Shared;
-pub(crate) use uplink::{Downlink, pair};
+pub(crate) use uplink::{Answers, Downlink, pair};
 
 /// The most requests that the router works on at a time.
 const ROUTED_MAX: usize = 256;

@@ -2,7 +2,6 @@
 
 use std::time::{Duration, Instant};
 
-use driver::Forwarded;
 use engine::{Command, Notice};
 use tokio::sync::oneshot;
 use wire::{ConnectionId, Key, Scope};
@@ -30,24 +29,14 @@ impl Control {
             tokio::select! {
                 biased;
                 _ = &mut stopped => return,
-                Some(answer) = downlink.answers.recv() => {
-                    self.on_admission(answer);
-                    self.on_admissions(&mut downlink);
-                }
                 Some(outcome) = self.outcomes.recv() => self.on_outcome(outcome),
                 fetched = self.keysets.next() => self.on_keys(fetched),
                 arrived = self.introspections.next() => self.on_introspected(arrived),
                 Some(Ok((connection, response, code))) = self.routed.join_next() => {
                     self.answer(connection, response, code);
                 }
-                Some(notice) = downlink.notices.recv() => {
-                    self.on_admissions(&mut downlink);
-                    self.on_notice(notice);
-                    self.on_notices(&mut downlink);
-                }
-                Some(request) = downlink.requests.recv() => {
-                    self.on_requests(*request, &mut downlink);
-                }
+                // Last of those that have something: what it brings has no end under load.
+                () = downlink.bell.notified() => self.on_bell(&mut downlink),
                 () = tokio::time::sleep(pause) => {}
             }
             self.ask();
@@ -74,20 +63,19 @@ impl Control {
         Duration::from_millis(ms.max(1))
     }
 
-    fn on_requests(&mut self, first: Forwarded, downlink: &mut Downlink) {
-        let mut next = Some(first);
-        let mut left = REQUESTS_MAX;
-        while let Some(request) = next {
+    /// Something has come from the engines or from the replication thread.
+    fn on_bell(&mut self, downlink: &mut Downlink) {
+        for _ in 0..REQUESTS_MAX {
             // Those that ended before it are counted no more.
             self.on_admissions(downlink);
             self.on_notices(downlink);
-            self.on_request(request);
-            left -= 1;
-            next = (left > 0)
-                .then(|| downlink.requests.try_recv().ok())
-                .flatten()
-                .map(|next| *next);
+            match downlink.requests.try_recv() {
+                Ok(request) => self.on_request(*request),
+                Err(_) => return,
+            }
         }
+        // There may be more, when the others had their turn.
+        downlink.bell.notify_one();
     }
 
     /// Takes all that are there.

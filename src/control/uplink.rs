@@ -2,9 +2,12 @@
 //! beside it, so that ten thousand streams that end at once do not crowd out those who come back; and
 //! from the replication thread the answers about those who want in.
 
+use std::sync::Arc;
+use std::sync::mpsc::{Receiver, Sender, SyncSender, channel, sync_channel};
+
 use driver::{Forwarded, Uplink};
 use engine::{Notice, Overloaded};
-use tokio::sync::mpsc;
+use tokio::sync::Notify;
 
 use super::admission::Answer;
 
@@ -18,43 +21,79 @@ pub(super) struct EngineNotice {
     pub(super) notice: Notice,
 }
 
-/// An engine's end.
+/// An engine's end. What it says waits until it rings: once for all that a round has brought.
 #[derive(Clone)]
 pub(crate) struct EngineUplink {
     engine: u16,
-    requests: mpsc::Sender<Box<Forwarded>>,
+    requests: SyncSender<Box<Forwarded>>,
     /// No notice may be lost. Their number is bounded by what they speak of: two for each connection
     /// and one `Held` for each engine.
-    notices: mpsc::UnboundedSender<EngineNotice>,
+    notices: Sender<EngineNotice>,
+    bell: Bell,
+}
+
+/// The replication thread's end.
+#[derive(Clone)]
+pub(crate) struct Answers {
+    /// Bounded by what it answers, which the control thread itself has asked.
+    answers: Sender<Answer>,
+    bell: Bell,
 }
 
 /// The control thread's end.
 pub(crate) struct Downlink {
     /// Who was let in, and who was not. Take all of it before a notice: what an engine says of
     /// a stream comes after the answer that let it in.
-    pub(super) answers: mpsc::UnboundedReceiver<Answer>,
+    pub(super) answers: Receiver<Answer>,
     /// What is to be answered.
-    pub(super) requests: mpsc::Receiver<Box<Forwarded>>,
+    pub(super) requests: Receiver<Box<Forwarded>>,
     /// What is to be known. Take all of it before a request: whoever closes a stream and asks for
     /// another is within the limits.
-    pub(super) notices: mpsc::UnboundedReceiver<EngineNotice>,
+    pub(super) notices: Receiver<EngineNotice>,
+    /// Rung when there is something in one of them.
+    pub(super) bell: Arc<Notify>,
+}
+
+/// Wakes the control thread, where it sleeps: ringing while it is awake costs it another look.
+#[derive(Clone)]
+struct Bell {
+    bell: Arc<Notify>,
+    /// Whether there is something to ring for.
+    is_news: bool,
+}
+
+impl Bell {
+    fn ring(&mut self) {
+        if std::mem::take(&mut self.is_news) {
+            self.bell.notify_one();
+        }
+    }
 }
 
 /// The ends: every engine gets the first by [`EngineUplink::of`], the replication thread the second.
-/// The answers are bounded by what they answer, which the control thread itself has asked.
-pub(crate) fn pair() -> (EngineUplink, mpsc::UnboundedSender<Answer>, Downlink) {
-    let (requests, requests_in) = mpsc::channel(REQUESTS_MAX);
-    let (notices, notices_in) = mpsc::unbounded_channel();
-    let (answers, answers_in) = mpsc::unbounded_channel();
-    let uplink = EngineUplink {
-        engine: 0,
-        requests,
-        notices,
+pub(crate) fn pair() -> (EngineUplink, Answers, Downlink) {
+    let (requests, requests_in) = sync_channel(REQUESTS_MAX);
+    let (notices, notices_in) = channel();
+    let (answers, answers_in) = channel();
+    let bell = Bell {
+        bell: Arc::default(),
+        is_news: false,
     };
     let downlink = Downlink {
         answers: answers_in,
         requests: requests_in,
         notices: notices_in,
+        bell: Arc::clone(&bell.bell),
+    };
+    let answers = Answers {
+        answers,
+        bell: bell.clone(),
+    };
+    let uplink = EngineUplink {
+        engine: 0,
+        requests,
+        notices,
+        bell,
     };
     (uplink, answers, downlink)
 }
@@ -73,15 +112,40 @@ impl Uplink for EngineUplink {
     fn forward(&mut self, request: Forwarded) -> Result<(), Overloaded> {
         self.requests
             .try_send(Box::new(request))
-            .map_err(|_| Overloaded)
+            .map_err(|_| Overloaded)?;
+        self.bell.is_news = true;
+        Ok(())
     }
 
     fn notify(&mut self, notice: Notice) {
+        if let Notice::Opened { .. } = notice {
+            // Whoever is let in is counted and logged when the grant is handed over.
+            return;
+        }
         // An error says that the control thread has ended, and the node is about to.
         let _ = self.notices.send(EngineNotice {
             engine: self.engine,
             notice,
         });
+        self.bell.is_news = true;
+    }
+
+    fn flush(&mut self) {
+        self.bell.ring();
+    }
+}
+
+impl Answers {
+    /// Answers an order; [`Self::flush`] once after the last.
+    pub(crate) fn say(&mut self, answer: Answer) {
+        // An error says that the control thread has ended, and the node is about to.
+        let _ = self.answers.send(answer);
+        self.bell.is_news = true;
+    }
+
+    /// Lets the control thread know.
+    pub(crate) fn flush(&mut self) {
+        self.bell.ring();
     }
 }
 
@@ -115,9 +179,48 @@ mod tests {
         }
     }
 
+    /// Whether the control thread would be woken.
+    fn is_rung(downlink: &Downlink) -> bool {
+        let mut notified = std::pin::pin!(downlink.bell.notified());
+        let mut context = std::task::Context::from_waker(std::task::Waker::noop());
+        notified.as_mut().poll(&mut context).is_ready()
+    }
+
+    #[test]
+    fn all_that_a_round_says_rings_once() {
+        let (uplink, mut answers, downlink) = pair();
+        let mut engines = [uplink.of(0), uplink.of(1)];
+        engines.iter_mut().for_each(Uplink::flush);
+        assert!(!is_rung(&downlink), "nothing was said");
+        for slot in 0..10 {
+            engines[0].notify(closed(slot));
+        }
+        assert!(!is_rung(&downlink), "the round is not over");
+        engines[0].flush();
+        engines[1].flush();
+        assert!(is_rung(&downlink) && !is_rung(&downlink));
+        let asker = connection(1);
+        answers.say(Answer::Renewed { asker });
+        answers.flush();
+        assert!(is_rung(&downlink));
+        answers.flush();
+        assert!(!is_rung(&downlink));
+    }
+
+    #[test]
+    fn what_nobody_wants_to_know_is_not_said() {
+        let (mut uplink, _answers, downlink) = pair();
+        uplink.notify(Notice::Opened {
+            connection: connection(1),
+            verdict: engine::Verdict::Live,
+        });
+        uplink.flush();
+        assert!(!is_rung(&downlink) && downlink.notices.try_recv().is_err());
+    }
+
     #[test]
     fn notices_keep_their_order_and_leave_room_for_requests() {
-        let (mut uplink, _answers, mut downlink) = pair();
+        let (mut uplink, _answers, downlink) = pair();
         let count = REQUESTS_MAX as u32 * 2;
         (0..count).for_each(|slot| uplink.notify(closed(slot)));
         let head = Head::parse(b"GET / HTTP/1.1\r\nhost: a\r\n\r\n")

@@ -6,34 +6,39 @@ use std::sync::mpsc::Receiver;
 
 use driver::Port;
 use replication::Reader;
-use tokio::sync::mpsc::UnboundedSender;
-use wire::{Batch, CloseReason, Keys, Revocation, RevocationScope};
+use wire::{Batch, CloseReason, Grant, Keys, Revocation, RevocationScope};
 
 use crate::audience;
 use crate::clock::unix_ms;
-use crate::control::{Admit, Answer, Order};
+use crate::control::{Admit, Answers, Follows, Order};
+
+/// The most grants that are handed over as one: an engine sends to as many at a time.
+const GRANTS_MAX: usize = 256;
 
 /// The orders that wait, and where their answers go.
 pub(super) struct Orders {
     orders: Receiver<Order>,
     /// The order whose engine is full.
     waiting: Option<Order>,
-    /// Bounded by what it answers: one for each order of a bounded channel, and the control thread
-    /// keeps no more under way than it can hold.
-    answers: UnboundedSender<Answer>,
+    answers: Answers,
+    /// For each engine the grants that are handed over together: nothing else is between them, and there
+    /// is room for them as one. Empty whenever a batch of the reader may be handed over.
+    grants: Vec<Vec<Grant>>,
     keys: Keys,
 }
 
 impl Orders {
     pub(super) fn new(
         orders: Receiver<Order>,
-        answers: UnboundedSender<Answer>,
+        answers: Answers,
+        engines: usize,
         keys: Keys,
     ) -> Self {
         Self {
             orders,
             waiting: None,
             answers,
+            grants: vec![Vec::new(); engines],
             keys,
         }
     }
@@ -46,45 +51,74 @@ impl Orders {
     /// Carries out what there is, until an engine has no room. To be called between two batches only:
     /// when every engine has taken the last one.
     pub(super) fn carry_out(&mut self, reader: &Reader, ports: &[Port], now_ms: u64) {
-        let has_room = |engine: u16| {
-            let port = ports.get(usize::from(engine));
-            let port = port.expect("an order names an engine of this node");
-            port.has_room()
-        };
         while let Some(order) = self.waiting.take().or_else(|| self.orders.try_recv().ok()) {
-            let fits = match &order {
-                Order::Admit(admit) => admit.engine().is_none_or(has_room),
-                Order::CloseUsers(_) => (0u16..).take(ports.len()).all(has_room),
-            };
-            if !fits {
+            if !self.has_room(&order, ports) {
                 self.waiting = Some(order);
-                return;
+                break;
             }
             match order {
                 Order::Admit(admit) => self.admit(*admit, reader, ports, now_ms),
                 Order::CloseUsers(reason) => close_users(reason, ports),
             }
         }
+        for engine in 0..ports.len() {
+            self.hand_over(engine, ports);
+        }
+        self.answers.flush();
     }
 
-    fn admit(&self, admit: Admit, reader: &Reader, ports: &[Port], now_ms: u64) {
-        let engine = admit.engine();
+    /// Whether there is room for what follows from an order, now and in its place. Grants that are still
+    /// held together take the room that was found for the first of them.
+    fn has_room(&mut self, order: &Order, ports: &[Port]) -> bool {
+        match order {
+            Order::Admit(admit) => admit.engine().map(usize::from).is_none_or(|engine| {
+                if !admit.is_for_grant() || self.grants[engine].len() >= GRANTS_MAX {
+                    self.hand_over(engine, ports);
+                }
+                ports[engine].has_room()
+            }),
+            Order::CloseUsers(_) => (0..ports.len()).all(|engine| {
+                self.hand_over(engine, ports);
+                ports[engine].has_room()
+            }),
+        }
+    }
+
+    fn admit(&mut self, admit: Admit, reader: &Reader, ports: &[Port], now_ms: u64) {
+        let engine = admit.engine().map(usize::from);
         let question = admit.question.as_ref();
         let admission = question.map(|question| reader.admit(question, now_ms, unix_ms()));
-        let (batch, answer) = admit.decide(admission, &self.keys);
+        let (follows, answer) = admit.decide(admission, &self.keys);
         // The control thread first: what the engine says of the stream must not overtake it.
-        // An error says that it has ended, and the node is about to.
-        let _ = self.answers.send(answer);
-        if let (Some(engine), Some(batch)) = (engine, batch) {
-            if let Batch::Grant(grant) = &batch
-                && grant.purpose.is_counted()
-            {
-                audience::join(grant);
+        self.answers.say(answer);
+        let (Some(engine), Some(follows)) = (engine, follows) else {
+            return;
+        };
+        match follows {
+            Follows::Grant(grant) => {
+                if grant.purpose.is_counted() {
+                    audience::join(&grant);
+                }
+                self.grants[engine].push(grant);
             }
             // There is room, and nobody else hands over batches: an error says that the engine has
             // ended, and the node is about to.
-            let _ = ports[usize::from(engine)].try_batch(batch);
+            Follows::Renewal(renewal) => {
+                let _ = ports[engine].try_batch(Batch::Renew(Box::new(renewal)));
+            }
         }
+    }
+
+    /// Hands over the grants of an engine: as many wake-ups as there are batches of them.
+    fn hand_over(&mut self, engine: usize, ports: &[Port]) {
+        let grants = &mut self.grants[engine];
+        let batch = match grants.len() {
+            0 => return,
+            1 => Batch::Grant(Box::new(grants.remove(0))),
+            _ => Batch::Grants(std::mem::take(grants)),
+        };
+        // As above: room was found for it.
+        let _ = ports[engine].try_batch(batch);
     }
 }
 

@@ -20,6 +20,8 @@ pub enum Batch {
     Gap(Arc<Gap>),
     /// A connection is let in.
     Grant(Box<Grant>),
+    /// Several are, at one and the same place in the log.
+    Grants(Vec<Grant>),
     /// A connection is refused.
     Refuse(Box<Refuse>),
     /// A stream goes on under a fresh session; judged like a grant, and in the same order.
