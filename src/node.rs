@@ -30,8 +30,11 @@ const RESUME_WAIT_MS: u64 = 15_000;
 /// How long the end waits, beyond `drain.spread`, for streams that take their time.
 const DRAIN_EXTRA: Duration = Duration::from_secs(5);
 
-/// How often what nobody wakes us for is looked at.
+/// How often what nobody wakes us for is looked at, while somebody waits for it.
 const LOOK_EVERY: Duration = Duration::from_millis(50);
+
+/// How often a node that runs looks for what ends it: each look wakes an idle machine.
+const WATCH_EVERY: Duration = Duration::from_millis(500);
 
 /// After this time the counters of an engine say what was so when it began.
 const COUNTERS_AGE: Duration = Duration::from_millis(200);
@@ -148,7 +151,7 @@ impl Node {
                 Err(reason) if started.elapsed() >= timeout => return Err(reason),
                 Err(_) => {}
             }
-            if let Some(fatal) = self.feed.status().fatal {
+            if let Some(fatal) = self.feed.fatal() {
                 return Err(fatal);
             }
             std::thread::sleep(LOOK_EVERY);
@@ -223,10 +226,10 @@ impl Node {
             if self.replication.is_finished() || self.control.is_finished() {
                 return "a thread of the node has ended; this is a bug".to_owned();
             }
-            if let Some(fatal) = self.feed.status().fatal {
+            if let Some(fatal) = self.feed.fatal() {
                 return fatal;
             }
-            tokio::time::sleep(LOOK_EVERY).await;
+            tokio::time::sleep(WATCH_EVERY).await;
         }
     }
 

@@ -54,7 +54,7 @@ impl Control {
     }
 
     /// Why nobody new is let in, for `/readyz`.
-    pub(super) fn say_trouble(&self) {
+    pub(super) fn say_trouble(&mut self) {
         let application = self.application.why();
         let application = application.map(|why| format!("the application cannot be asked: {why}"));
         let new = || {
@@ -71,6 +71,7 @@ impl Control {
             .or(application)
             .or_else(stale)
             .or_else(|| self.keysets.trouble());
+        self.has_trouble = trouble.is_some();
         self.shared.set_trouble(trouble);
     }
 

@@ -105,8 +105,12 @@ const FEED_AGE_MS: u64 = {
     if most_ms > 10_000 { most_ms } else { 10_000 }
 };
 
-/// How often the loop looks at what nothing wakes it for.
+/// How often the loop looks at what nothing wakes it for, while somebody waits or something is wrong.
 const TICK_MS: u64 = 100;
+
+/// The same while all is well and nobody waits: each look wakes an idle machine. What grows meanwhile is
+/// the age of the feed, which is judged anew for each newcomer.
+const IDLE_MS: u64 = 500;
 
 /// What a control thread is made of.
 pub(crate) struct Parts {
@@ -215,6 +219,8 @@ struct Control {
     ticked_at_ms: u64,
     swept_at_ms: u64,
     said_at_ms: Option<u64>,
+    /// Whether `/readyz` says that something is wrong.
+    has_trouble: bool,
     random: u64,
 }
 
@@ -264,7 +270,7 @@ impl Control {
         let auth = &config.auth;
         let takes_oldest =
             config.limits.close_oldest || config.streams.iter().any(|path| path.close_oldest);
-        let control = Self {
+        let mut control = Self {
             router: router::router(Arc::clone(&shared), pages.merge(api)),
             outbox: Outbox::new(shared.feed.clone(), shared.ports.clone()),
             counts: Counts::new(config.limits.clone()),
@@ -305,6 +311,7 @@ impl Control {
             ticked_at_ms: 0,
             swept_at_ms: 0,
             said_at_ms: None,
+            has_trouble: true,
             random: seed | 1,
             config,
             keys,

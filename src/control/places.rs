@@ -57,6 +57,11 @@ impl<T> Places<T> {
         Ok(())
     }
 
+    /// Whether nobody waits.
+    pub(super) fn is_empty(&self) -> bool {
+        self.waiting.is_empty()
+    }
+
     /// A stream of this user has ended: who waited longest for it.
     pub(super) fn next_of(&mut self, user: Key) -> Option<T> {
         let number = *self.by_user.get(&user)?.front()?;

@@ -8,7 +8,7 @@ use wire::{ConnectionId, Key, Scope};
 
 use super::sql::{Job, Outcome};
 use super::uplink::EngineNotice;
-use super::{Control, Downlink, TICK_MS};
+use super::{Control, Downlink, IDLE_MS, TICK_MS};
 use crate::audience;
 use crate::clock::unix_ms;
 
@@ -54,13 +54,26 @@ impl Control {
             self.users.due_ms(),
         ];
         let due_ms = dues.into_iter().flatten().min();
-        let most_ms = match self.outbox.is_empty() {
-            true => TICK_MS,
-            false => RETRY_MS,
+        let most_ms = if !self.outbox.is_empty() {
+            RETRY_MS
+        } else if self.is_quiet() {
+            IDLE_MS
+        } else {
+            TICK_MS
         };
         let ms = due_ms.map_or(most_ms, |due_ms| due_ms.saturating_sub(now_ms).min(most_ms));
         // A statement that is due waits for the one before it, whose answer wakes us.
         Duration::from_millis(ms.max(1))
+    }
+
+    /// Whether nobody waits for what only time brings, and nothing is wrong.
+    fn is_quiet(&self) -> bool {
+        !self.has_trouble
+            && self.probe_at.is_none()
+            && self.held.waiting.is_empty()
+            && self.places.is_empty()
+            && self.again.is_empty()
+            && self.tickets.is_empty()
     }
 
     /// Something has come from the engines or from the replication thread.

@@ -63,6 +63,11 @@ impl Tickets {
         Ok(self.last)
     }
 
+    /// Whether none is open.
+    pub(super) fn is_empty(&self) -> bool {
+        self.open.is_empty()
+    }
+
     /// Closes it: the engine has answered, or it never will. `None` where time has closed it before.
     pub(super) fn close(&mut self, ticket: u64) -> Option<Holder> {
         self.open.remove(&ticket)

@@ -144,6 +144,11 @@ impl Feed {
         age.map(|ms| u64::try_from(ms).unwrap_or(u64::MAX))
     }
 
+    /// Why waiting does not help, where it does not ([`FeedStatus::fatal`]).
+    pub(crate) fn fatal(&self) -> Option<String> {
+        self.shared.status().fatal.clone()
+    }
+
     /// What the reader said about itself last.
     pub(crate) fn status(&self) -> FeedStatus {
         self.shared.status().clone()
