@@ -70,10 +70,12 @@ impl<T> Cache<T> {
             ends_ms: ends_ms.min(expires_ms.unwrap_or(u64::MAX)),
         };
         self.next += 1;
-        self.forget(&credential);
         self.bytes += bytes;
         self.order.insert(entry.number, credential);
-        self.entries.insert(credential, entry);
+        if let Some(before) = self.entries.insert(credential, entry) {
+            self.order.remove(&before.number);
+            self.bytes -= before.bytes;
+        }
         self.make_room();
     }
 

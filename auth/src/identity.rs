@@ -117,7 +117,7 @@ impl ClaimRules {
     pub(crate) fn identity(
         &self,
         claims: &Claims,
-        credential: &Fingerprint,
+        credential: impl FnOnce() -> Fingerprint,
         now_ms: u64,
     ) -> Result<Identity, IdentityError> {
         let times = jwt::check_times(claims, now_ms, self.require_exp)?;
@@ -160,9 +160,15 @@ impl ClaimRules {
 }
 
 /// By what the session is revoked: what the first of the places names, else the credential's hash.
-pub(crate) fn session(claims: &Claims, places: &[&str], credential: &Fingerprint) -> String {
+pub(crate) fn session(
+    claims: &Claims,
+    places: &[&str],
+    credential: impl FnOnce() -> Fingerprint,
+) -> String {
     let mut named = places.iter().filter_map(|place| json::at(claims, place));
-    named.find_map(id).unwrap_or_else(|| credential.to_string())
+    named
+        .find_map(id)
+        .unwrap_or_else(|| credential().to_string())
 }
 
 /// A name: text, or an integer in its decimal digits.

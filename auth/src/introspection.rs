@@ -77,7 +77,7 @@ impl AnswerRules {
         let organisation = self.organisation.as_ref();
         Ok(Identity {
             user,
-            session: session(&answer, &sessions, credential),
+            session: session(&answer, &sessions, || *credential),
             issued_ms: None,
             expires_ms: expires_ms.or(lasts_ms),
             active_organisation: organisation.and_then(|place| id(json::at(&answer, place)?)),

@@ -5,6 +5,9 @@
 //! and whatever else it says about keys (`jwk`, `jku`, `x5u`, `x5c`) is not looked at. Keys in sets
 //! are in `jwks.rs`; which claim is the user is decided in `identity.rs`.
 
+use std::borrow::Cow;
+
+use aws_lc_rs::hmac;
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use serde_json::{Map, Value};
@@ -13,13 +16,20 @@ use crate::limits::{SKEW_MS, TIME_MS_MAX, TOKEN_BYTES_MAX};
 use crate::secret::is_equal;
 use crate::{Secret, TokenError, json};
 
+/// The headers that nearly every token with HS256 has, as they are sent: `{"alg":"HS256","typ":"JWT"}` and
+/// `{"alg":"HS256"}`. They say what is read from them, and need not be read.
+const USUAL_HEADERS: [&str; 2] = [
+    "eyJhbGciOiJIUzI1NiIsInR5cCI6IkpXVCJ9",
+    "eyJhbGciOiJIUzI1NiJ9",
+];
+
 /// The claims of a token whose signature is right. Nothing else about them has been checked.
 pub type Claims = Map<String, Value>;
 
 /// A token that is well formed; nothing about it is proved.
 pub(crate) struct Jws<'a> {
     /// The algorithm that its header names.
-    pub(crate) algorithm: String,
+    pub(crate) algorithm: Cow<'static, str>,
     /// The key that its header names.
     pub(crate) kid: Option<String>,
     /// What is signed: the header and the payload as they came.
@@ -40,11 +50,10 @@ impl<'a> Jws<'a> {
         if payload.contains('.') {
             return Err(TokenError::Malformed);
         }
-        let header = object(header)?;
-        check_extensions(&header)?;
+        let (algorithm, kid) = read_header(header)?;
         Ok(Self {
-            algorithm: text(&header, "alg")?.ok_or(TokenError::Algorithm)?,
-            kid: text(&header, "kid")?,
+            algorithm,
+            kid,
             signed,
             signature: bytes(signature)?,
             payload,
@@ -57,14 +66,15 @@ impl<'a> Jws<'a> {
         object(self.payload)
     }
 
-    /// Checks that one of these secrets made the signature, with HS256.
-    pub(crate) fn check_hs256(&self, secrets: &[Secret]) -> Result<(), TokenError> {
+    /// Checks that the signature was made with one of these keys, with HS256.
+    pub(crate) fn check_hs256(&self, keys: &[hmac::Key]) -> Result<(), TokenError> {
         if self.algorithm != "HS256" {
             return Err(TokenError::Algorithm);
         }
-        // Every secret is tried, so that the time says nothing about which of them it was.
-        let is_signed = secrets.iter().fold(false, |found, secret| {
-            is_equal(&secret.hmac_sha256(self.signed.as_bytes()), &self.signature) | found
+        // Every key is tried, so that the time says nothing about which of them it was.
+        let is_signed = keys.iter().fold(false, |found, key| {
+            let tag = hmac::sign(key, self.signed.as_bytes());
+            is_equal(tag.as_ref(), &self.signature) | found
         });
         is_signed.then_some(()).ok_or(TokenError::Signature)
     }
@@ -77,7 +87,8 @@ impl<'a> Jws<'a> {
 /// As [`TokenError`] says; the claims are not looked at.
 pub fn verify_hs256(token: &str, secrets: &[Secret]) -> Result<Claims, TokenError> {
     let token = Jws::parse(token)?;
-    token.check_hs256(secrets)?;
+    let keys: Vec<hmac::Key> = secrets.iter().map(Secret::hmac_key).collect();
+    token.check_hs256(&keys)?;
     token.claims()
 }
 
@@ -130,6 +141,17 @@ pub fn sign_hs256(claims: &Claims, secret: &Secret) -> String {
     let signed = format!("{header}.{}", URL_SAFE_NO_PAD.encode(payload));
     let signature = URL_SAFE_NO_PAD.encode(secret.hmac_sha256(signed.as_bytes()));
     format!("{signed}.{signature}")
+}
+
+/// The algorithm and the key that a header names.
+fn read_header(header: &str) -> Result<(Cow<'static, str>, Option<String>), TokenError> {
+    if USUAL_HEADERS.contains(&header) {
+        return Ok((Cow::Borrowed("HS256"), None));
+    }
+    let header = object(header)?;
+    check_extensions(&header)?;
+    let algorithm = text(&header, "alg")?.ok_or(TokenError::Algorithm)?;
+    Ok((Cow::Owned(algorithm), text(&header, "kid")?))
 }
 
 /// An extension that must be understood is not (RFC 7515, 4.1.11): there is none that we know.
@@ -188,6 +210,16 @@ mod tests {
         assert_eq!(verify_hs256(&token, &[new.clone(), old]), Ok(claims));
         assert_eq!(verify_hs256(&token, &[new]), Err(TokenError::Signature));
         assert_eq!(verify_hs256(&token, &[]), Err(TokenError::Signature));
+    }
+
+    #[test]
+    fn the_usual_headers_are_what_reading_them_gives() {
+        for header in USUAL_HEADERS {
+            let read = object(header).unwrap();
+            assert_eq!(text(&read, "alg"), Ok(Some("HS256".to_owned())));
+            assert!(read.keys().all(|name| name == "alg" || name == "typ"));
+            assert_eq!(read_header(header), Ok((Cow::Borrowed("HS256"), None)));
+        }
     }
 
     #[test]

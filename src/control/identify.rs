@@ -42,11 +42,14 @@ impl Credentials {
 
 impl Control {
     /// Finds out who asks, and goes on with [`Control::on_known`] or a refusal, now or later.
-    pub(super) fn identify(&mut self, petition: Petition) {
+    pub(super) fn identify(&mut self, mut petition: Petition) {
         let now_ms = unix_ms();
+        if petition.fingerprint.is_none() {
+            let presented = petition.credentials.presented();
+            petition.fingerprint = self.verifier.fingerprint(&presented);
+        }
         let presented = petition.credentials.presented();
-        let credential = self.verifier.fingerprint(&presented);
-        if let Some(credential) = credential {
+        if let Some(credential) = petition.fingerprint {
             if petition.attempts > 0 {
                 // What is remembered was found to be out of date.
                 self.cache.forget(&credential);
@@ -272,8 +275,7 @@ impl Control {
             lasts_ms,
         } = candidate;
         self.shared.identity.verified(by, Verified::Accepted);
-        let presented = petition.credentials.presented();
-        if let Some(credential) = self.verifier.fingerprint(&presented) {
+        if let Some(credential) = petition.fingerprint {
             let (bytes, expires_ms) = (known.identity.bytes(), known.identity.expires_ms);
             let known = known.clone();
             self.cache

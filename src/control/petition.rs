@@ -6,7 +6,7 @@ use std::net::IpAddr;
 use std::rc::Rc;
 use std::sync::Arc;
 
-use auth::{Answered, Identity};
+use auth::{Answered, Fingerprint, Identity};
 use wire::http::{Refusal, RefusalCode};
 use wire::{ConnectionId, EventId};
 
@@ -24,6 +24,8 @@ pub(super) struct Petition {
     pub(super) connection: ConnectionId,
     pub(super) address: Option<IpAddr>,
     pub(super) credentials: Credentials,
+    /// What stands for them, once they were looked at; `None` where there are none.
+    pub(super) fingerprint: Option<Fingerprint>,
     pub(super) errand: Errand,
     /// What had been applied before anything was read to find out who asks, and when that was noted.
     pub(super) judged: Judged,
@@ -86,6 +88,7 @@ impl Petition {
             connection,
             address,
             credentials,
+            fingerprint: None,
             errand,
             judged,
             attempts: 0,

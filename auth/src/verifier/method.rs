@@ -43,7 +43,7 @@ impl Ready {
                 cookies,
                 rules,
             } => Self::Signed(Signed {
-                secrets,
+                keys: secrets.iter().map(Secret::hmac_key).collect(),
                 cookies,
                 rules,
             }),

@@ -78,16 +78,16 @@ impl Sealed {
         circumstances: &Circumstances<'_>,
     ) -> Result<Verdict, IdentityError> {
         let claims = jwe::open(value, &self.keys[name])?;
-        let credential = Fingerprint::of(value);
+        let credential = || Fingerprint::of(value);
         let now_ms = circumstances.now_ms;
         let identity = match self.user {
-            None => circumstances.claims.identity(&claims, &credential, now_ms),
+            None => circumstances.claims.identity(&claims, credential, now_ms),
             Some(place) => {
                 let rules = ClaimRules {
                     users: vec![place.to_owned()],
                     ..circumstances.claims.clone()
                 };
-                rules.identity(&claims, &credential, now_ms)
+                rules.identity(&claims, credential, now_ms)
             }
         };
         identity.map(Verdict::Identity)

@@ -3,18 +3,19 @@
 
 use std::borrow::Cow;
 
+use aws_lc_rs::hmac;
 use serde_json::Value;
 
 use crate::cookie::CookieNames;
 use crate::jwt::{self, Claims, Jws};
 use crate::token_rules::TokenRules;
-use crate::{Fingerprint, IdentityError, Secret, TokenError};
+use crate::{Fingerprint, IdentityError, TokenError};
 
 use super::{Circumstances, Verdict};
 
 /// Tokens with HS256.
 pub(super) struct Signed {
-    pub(super) secrets: Vec<Secret>,
+    pub(super) keys: Vec<hmac::Key>,
     pub(super) cookies: Option<CookieNames>,
     pub(super) rules: TokenRules,
 }
@@ -36,7 +37,7 @@ impl Signed {
     ) -> Result<Verdict, IdentityError> {
         let token = unwrapped(value)?;
         let signed = Jws::parse(&token)?;
-        signed.check_hs256(&self.secrets)?;
+        signed.check_hs256(&self.keys)?;
         accept(&token, &signed.claims()?, &self.rules, circumstances)
     }
 }
@@ -80,10 +81,10 @@ fn accept(
     circumstances: &Circumstances<'_>,
 ) -> Result<Verdict, IdentityError> {
     rules.check(claims)?;
-    let credential = Fingerprint::of(token);
+    let credential = || Fingerprint::of(token);
     let identity = circumstances
         .claims
-        .identity(claims, &credential, circumstances.now_ms)?;
+        .identity(claims, credential, circumstances.now_ms)?;
     Ok(Verdict::Identity(identity))
 }
 
