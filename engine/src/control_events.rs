@@ -69,14 +69,23 @@ impl Engine {
         verdict: Verdict,
         out: &mut Vec<u8>,
     ) {
-        let about = std::str::from_utf8(about).expect("the control thread writes UTF-8");
         let connection = self.table.id(slot);
-        let data = format!(
-            "{{\"connectionId\":\"{connection}\",\"clientId\":\"{connection}\",{about},\
-             \"position\":\"{start}\",\"resume\":\"{}\",\"heartbeatMs\":{}}}",
-            verdict.as_str(),
-            self.config.heartbeat_ms,
-        );
+        // As `format!` would write it: every stream begins with it.
+        let mut data = Vec::with_capacity(about.len() + 256);
+        data.extend_from_slice(b"{\"connectionId\":\"");
+        connection.write(&mut data);
+        data.extend_from_slice(b"\",\"clientId\":\"");
+        connection.write(&mut data);
+        data.extend_from_slice(b"\",");
+        data.extend_from_slice(about);
+        data.extend_from_slice(b",\"position\":\"");
+        start.write(&mut data);
+        data.extend_from_slice(b"\",\"resume\":\"");
+        data.extend_from_slice(verdict.as_str().as_bytes());
+        data.extend_from_slice(b"\",\"heartbeatMs\":");
+        data.extend_from_slice(self.config.heartbeat_ms.to_string().as_bytes());
+        data.push(b'}');
+        let data = String::from_utf8(data).expect("the control thread writes UTF-8");
         sse::event(out, Some("connected"), Some(start), &data);
     }
 

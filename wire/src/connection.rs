@@ -3,6 +3,8 @@
 use std::fmt;
 use std::str::FromStr;
 
+use crate::id::{write_digits, write_hex};
+
 /// A connection of some boot of some node: boot nonce, engine, slot and generation, so that it
 /// needs no table and is never used twice.
 ///
@@ -17,6 +19,17 @@ pub struct ConnectionId {
     pub slot: u32,
     /// How often the slot was used before, modulo 2²⁴.
     pub generation: u32,
+}
+
+impl ConnectionId {
+    /// Appends what [`fmt::Display`] prints, without the machinery of formatting.
+    pub fn write(self, out: &mut Vec<u8>) {
+        write_digits(self.boot.into(), 8, out);
+        for field in [self.engine.into(), self.slot, self.generation] {
+            out.push(b'-');
+            write_hex(field.into(), out);
+        }
+    }
 }
 
 impl fmt::Display for ConnectionId {
@@ -72,6 +85,9 @@ mod tests {
         };
         assert_eq!(id.to_string(), "00001a2b-1-4d2-7");
         assert_eq!(id.to_string().parse(), Ok(id));
+        let mut written = b"x".to_vec();
+        id.write(&mut written);
+        assert_eq!(written, b"x00001a2b-1-4d2-7");
         for text in [
             "",
             "1-2-3",

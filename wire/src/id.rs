@@ -33,7 +33,7 @@ impl EventId {
 impl EventId {
     /// Appends what [`fmt::Display`] prints: every event begins with it, and the machinery of
     /// formatting takes ten times as long.
-    pub(crate) fn write(self, out: &mut Vec<u8>) {
+    pub fn write(self, out: &mut Vec<u8>) {
         write_hex(self.epoch.into(), out);
         for field in [self.timeline.into(), self.lsn.0, self.index.into()] {
             out.push(b'.');
@@ -116,10 +116,15 @@ impl fmt::Display for ParseIdError {
 impl std::error::Error for ParseIdError {}
 
 /// Appends a number in lower-case hexadecimal, without padding.
-fn write_hex(number: u64, out: &mut Vec<u8>) {
-    const DIGITS: &[u8; 16] = b"0123456789abcdef";
+pub(crate) fn write_hex(number: u64, out: &mut Vec<u8>) {
     // The digits of a number end where its highest bit is; zero has one as well.
     let count = (u64::BITS - (number | 1).leading_zeros()).div_ceil(4);
+    write_digits(number, count, out);
+}
+
+/// Appends the last so many hexadecimal digits of a number.
+pub(crate) fn write_digits(number: u64, count: u32, out: &mut Vec<u8>) {
+    const DIGITS: &[u8; 16] = b"0123456789abcdef";
     let digit = |place: u32| DIGITS[(number >> (4 * place) & 0xf) as usize];
     out.extend((0..count).rev().map(digit));
 }

@@ -1,8 +1,6 @@
 //! Server-Sent Events: the encoding (WHATWG HTML, section 9.2), such that no value can break a
 //! block. Data events are not written here: a `Frame` is a block already.
 
-use std::io::Write as _;
-
 use crate::EventId;
 
 /// Appends `retry: <ms>` and a blank line.
@@ -28,7 +26,9 @@ pub fn event(out: &mut Vec<u8>, name: Option<&str>, id: Option<EventId>, data: &
         out.push(b'\n');
     }
     if let Some(id) = id {
-        writeln!(out, "id: {id}").expect("memory takes every write");
+        out.extend_from_slice(b"id: ");
+        id.write(out);
+        out.push(b'\n');
     }
     let mut rest = data.as_bytes();
     while let Some(end) = memchr::memchr2(b'\r', b'\n', rest) {
