@@ -21,7 +21,8 @@ const SAID_MS: u64 = 10_000;
 /// How often what was verified too long ago is forgotten.
 const SWEEP_MS: u64 = 10_000;
 
-/// As many verdicts, of some 300 bytes each, are forgotten at once before their memory is given back.
+/// As many verdicts, of some 300 bytes each, are forgotten before their memory is given back; fewer,
+/// where none is left.
 const FORGOTTEN_MIN: usize = 1_000;
 
 impl Control {
@@ -89,8 +90,11 @@ impl Control {
         self.say_trouble();
         if now_ms >= self.swept_at_ms + SWEEP_MS {
             self.swept_at_ms = now_ms;
-            if self.cache.sweep(unix_ms()) >= FORGOTTEN_MIN {
-                // A minute after a storm of connects: an idle stream keeps nothing of its verdict.
+            self.forgotten += self.cache.sweep(unix_ms());
+            // An idle stream keeps nothing of its verdict.
+            let is_last = self.cache.is_empty() && self.forgotten > 0;
+            if is_last || self.forgotten >= FORGOTTEN_MIN {
+                self.forgotten = 0;
                 driver::give_memory_back();
             }
         }

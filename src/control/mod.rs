@@ -184,6 +184,8 @@ struct Control {
     verifier: Verifier,
     /// Who was verified a moment ago.
     cache: Cache<Known>,
+    /// Verdicts that were forgotten, and whose memory was not given back yet.
+    forgotten: usize,
     /// Those whose sessions are looked up, those whose tokens have a row that has to be there, and those
     /// whose users are looked up.
     sessions: Gathering<Petition>,
@@ -280,6 +282,7 @@ impl Control {
             under_way: UnderWay::new(config.limits.handshakes),
             verifier: Verifier::new(auth.settings.clone()),
             cache: Cache::new(CACHE_ENTRIES_MAX, CACHE_BYTES_MAX),
+            forgotten: 0,
             sessions: Gathering::default(),
             session_ids: Gathering::default(),
             users: Gathering::default(),
