@@ -43,7 +43,7 @@ fn no_time_that_passes_allocates_for_an_idle_connection() {
 fn what_a_burst_needed_is_given_back() {
     const STREAMS: usize = 3_000;
     // A log that is full before the burst is as large after it.
-    let mut house = House::new(1 << 18);
+    let mut house = House::new(1 << 16);
     for number in 0..STREAMS {
         let organisation = organisation(&(number / 100).to_string());
         house.open(Terms::of(organisation, user(number)));
