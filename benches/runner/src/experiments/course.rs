@@ -1,6 +1,7 @@
 //! A search for the highest rate of events that a server sustains: rates are tried until one holds
 //! and another, not far above it, does not. Whose streams they are is the experiment's matter.
 
+use std::io::ErrorKind;
 use std::ops::Range;
 use std::time::Duration;
 
@@ -15,6 +16,14 @@ use crate::stage::{Loaded, Stage};
 
 /// The bound on the 99th percentile.
 pub(super) const P99_MAX_MS: f64 = 250.0;
+
+/// How much of the past Tailrace keeps here, and how many events are published before the streams are
+/// opened: they fill it, so that what memory grows by under load is not history.
+const LOG_BYTES: u64 = 8 * 1024 * 1024;
+const EVENTS_BEFORE: usize = 30_000;
+
+/// How many of them are handed over together.
+const EVENTS_AT_ONCE: usize = 100;
 
 /// Which part of the deliveries that were due within the measured time must have come in it.
 const DELIVERED_MIN: f64 = 0.97;
@@ -214,8 +223,10 @@ impl<'a> Course<'a> {
         }
     }
 
-    /// Searches the highest rate, and measures at an eighth of it beside.
+    /// Measures at a low rate, then searches the highest.
     pub(super) fn run(mut self, rates: &Rates) -> Result<Figures> {
+        // First, since memory that a server took under load it seldom gives back.
+        self.holds(rates.first / 4.0, Kind::Step)?;
         let highest = rates.search(|rate, kind| self.holds(rate, kind))?;
         let Some(highest) = highest else {
             bail!(
@@ -224,7 +235,6 @@ impl<'a> Course<'a> {
                 self.last_in_words()
             );
         };
-        self.holds(highest / 8.0, Kind::Step)?;
         self.figures(highest)
     }
 
@@ -252,7 +262,12 @@ impl<'a> Course<'a> {
             Some(stage) => stage,
             None => self.fresh()?,
         };
-        let loaded = stage.load(&[self.crowd.flow(rate)], warm_up, measured)?;
+        let loaded = match stage.load(&[self.crowd.flow(rate)], warm_up, measured) {
+            Ok(loaded) => loaded,
+            // It is far behind, and the next rate gets a fresh one.
+            Err(error) if takes_no_more(&error) => return Ok(false),
+            Err(error) => return Err(error),
+        };
         let holds = does_hold(rate * self.crowd.readers(), &loaded);
         // What a server has not delivered by now would be in the way of the next rate.
         if loaded.is_complete {
@@ -269,9 +284,16 @@ impl<'a> Course<'a> {
             streams, layout, ..
         } = self.crowd;
         let threads = self.threads;
-        let mut stage = self
-            .bench
-            .start_with(streams, layout, |setting| setting.threads = threads)?;
+        let mut stage = self.bench.start_with(streams, layout, |setting| {
+            setting.threads = threads;
+            setting.log_bytes = LOG_BYTES;
+        })?;
+        let organisations = self.crowd.organisations.clone();
+        let before: Vec<u32> = organisations.cycle().take(EVENTS_BEFORE).collect();
+        for events in before.chunks(EVENTS_AT_ONCE) {
+            stage.publish(events)?;
+        }
+        stage.running.publisher.settle()?;
         stage.open(0, streams)?;
         Ok(stage)
     }
@@ -363,6 +385,12 @@ impl<'a> Course<'a> {
     }
 }
 
+/// Whether the load failed because the server took no event for a long time.
+fn takes_no_more(error: &anyhow::Error) -> bool {
+    let io = error.downcast_ref::<std::io::Error>();
+    io.is_some_and(|error| error.kind() == ErrorKind::TimedOut)
+}
+
 /// Whether so many deliveries a second came in time.
 fn does_hold(due: f64, loaded: &Loaded) -> bool {
     loaded.latency_ms(99.0) <= P99_MAX_MS
@@ -388,6 +416,17 @@ fn limited_by_the_swarm(failed: &Loaded, threads: usize) -> Option<String> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn only_a_server_that_takes_nothing_fails_a_rate_instead_of_the_cell() {
+        let failed = |kind: ErrorKind| {
+            let failed = Err::<(), _>(std::io::Error::from(kind));
+            failed.context("publishing at a fixed rate").unwrap_err()
+        };
+        assert!(takes_no_more(&failed(ErrorKind::TimedOut)));
+        assert!(!takes_no_more(&failed(ErrorKind::ConnectionReset)));
+        assert!(!takes_no_more(&anyhow::anyhow!("the swarm has ended")));
+    }
 
     #[test]
     fn an_event_is_for_the_mean_of_the_sizes() {
