@@ -56,6 +56,7 @@ enum Start {
 impl Engine {
     /// Opens the stream of a grant.
     pub(crate) fn admit(&mut self, now: Now, grant: Grant, driver: &mut dyn Driver) {
+        self.admitted += 1;
         let found = self.table.find_id(grant.connection);
         let waiting = found.filter(|slot| self.table[*slot].state == State::Waiting);
         let Some(slot) = waiting.filter(|_| self.source.is_some()) else {

@@ -46,6 +46,8 @@ pub struct Engine {
     pub(crate) queues: Queues,
     /// No class can be too far behind before so many bytes, in all, have been appended to the log.
     pub(crate) intake_open_until: u64,
+    /// Grants that were carried out since the last turn.
+    pub(crate) admitted: usize,
     /// Slots of connections that are behind and may be sent to.
     pub(crate) ready: VecDeque<u32>,
     /// Streams that wait for a position this engine has not reached, by position and slot.
@@ -116,6 +118,7 @@ impl Engine {
             source: None,
             queues: Queues::default(),
             intake_open_until: 0,
+            admitted: 0,
             ready: VecDeque::new(),
             held: BTreeMap::new(),
             held_for: BTreeMap::new(),
@@ -175,9 +178,10 @@ impl Engine {
 
     /// Whether the engine takes another batch now; ask before each. Load becomes lag in the channel,
     /// and lag becomes WAL kept by PostgreSQL, so that no healthy reader is ever left without its
-    /// frames.
+    /// frames. Newcomers come about a group to a turn: as many can be sent to in it, and a storm of them
+    /// keeps nobody waiting.
     pub fn wants_batch(&mut self) -> bool {
-        self.is_intake_open()
+        self.admitted < limits::GROUP_MAX && self.is_intake_open()
     }
 
     /// A batch from the replication thread.
@@ -219,6 +223,7 @@ impl Engine {
     /// Does a bounded piece of what is pending: a group of small classes, while there are any of this
     /// round; else a group of a large one, then those that are behind, then what time asks for.
     pub fn turn(&mut self, now: Now, driver: &mut dyn Driver) -> Next {
+        self.admitted = 0;
         self.observe_ended_sweeps(now);
         if !self.sweep_small(now, driver) {
             self.sweep_large(now, driver);

@@ -1,21 +1,25 @@
 //! A small organisation waits for one group of a large one, and load becomes lag. How long it waits is
 //! in `delays`.
 
-use wire::{Batch, Frame};
+use std::collections::VecDeque;
+
+use wire::{Batch, Frame, Grant};
 
 use crate::world::{World, commit, frame, grant, organisation, position};
 
 /// Opens a stream of an organisation.
 pub(crate) fn open(world: &mut World, descriptor: i32, organisation: &str) {
-    world.accept(descriptor);
-    world.bytes(descriptor, b"GET /stream HTTP/1.1\r\nhost: a\r\n\r\n");
-    let grant = grant(
-        world.id_of(descriptor),
-        organisation,
-        &descriptor.to_string(),
-    );
+    let grant = ask(world, descriptor, organisation);
     world.batch(Batch::Grant(Box::new(grant)));
     world.settle();
+}
+
+/// Asks for one. Returns what lets it in.
+fn ask(world: &mut World, descriptor: i32, organisation: &str) -> Grant {
+    world.accept(descriptor);
+    world.bytes(descriptor, b"GET /stream HTTP/1.1\r\nhost: a\r\n\r\n");
+    let user = descriptor.to_string();
+    grant(world.id_of(descriptor), organisation, &user)
 }
 
 #[test]
@@ -102,6 +106,40 @@ fn what_is_left_of_a_large_class_goes_with_the_small_ones() {
         ]
     );
     assert_eq!(world.engine.counters().deliveries, 300 + 600 + 1);
+}
+
+#[test]
+fn newcomers_come_a_group_to_a_turn() {
+    const GROUP: i32 = engine::limits::GROUP_MAX as i32;
+    let mut world = World::new(1 << 24);
+    open(&mut world, 5000, "small");
+    let mut waiting = VecDeque::from([event(10, "small")]);
+    for first in [0, GROUP, 2 * GROUP] {
+        let grants = (first..first + GROUP).map(|descriptor| ask(&mut world, descriptor, "large"));
+        waiting.push_back(Batch::Grants(grants.collect()));
+    }
+    world.kernel.groups.clear();
+    let mut taken = Vec::new();
+    while !waiting.is_empty() {
+        let before = waiting.len();
+        while world.engine.wants_batch()
+            && let Some(batch) = waiting.pop_front()
+        {
+            world
+                .engine
+                .handle_batch(world.now, batch, &mut world.kernel);
+        }
+        taken.push(before - waiting.len());
+        world.turn();
+    }
+    assert_eq!(
+        taken,
+        [2, 1, 1],
+        "all at once would keep the small one waiting"
+    );
+    assert_eq!(world.kernel.groups[0], [5000]);
+    world.settle();
+    assert_eq!(world.engine.counters().streams, 1 + 3 * GROUP as u64);
 }
 
 #[test]
