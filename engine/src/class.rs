@@ -43,7 +43,7 @@ pub(crate) struct Class {
     pub(crate) waiting: Slots,
     /// There are frames after `position`. A class that is not dirty is at the head by definition.
     pub(crate) is_dirty: bool,
-    /// It stands in one of the queues of classes to be swept.
+    /// It waits in one of the queues of classes to be swept.
     pub(crate) is_queued: bool,
     /// Its place in the log, while it is dirty.
     pub(crate) position: u64,

@@ -25,7 +25,8 @@ impl Engine {
     fn intake_room(&self) -> u64 {
         let half_share = (self.log.share_bytes_max() as u64).div_ceil(2);
         let half_whole = (self.log.bytes_max() as u64).div_ceil(2);
-        let rooms = self.queues.iter().map(|slot| {
+        let waiting = self.queues.iter().filter(|slot| self.is_queued(*slot));
+        let rooms = waiting.map(|slot| {
             let class = &self.classes[slot as usize];
             let topic = (class.topic != NONE).then_some(class.topic);
             let appended = self.log.appended_bytes(topic);

@@ -185,9 +185,6 @@ impl Engine {
     fn drop_class(&mut self, slot: u32) {
         let class = self.classes.remove(slot as usize);
         self.filters.give_back(&class.key.filter);
-        if class.is_queued {
-            self.queues.remove(slot);
-        }
         if class.topic == NONE {
             self.unrooted.retain(|other| *other != slot);
         } else {

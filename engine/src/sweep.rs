@@ -41,6 +41,10 @@ impl Engine {
         let mut members = ArrayVec::<Member, GROUP_MAX>::new();
         let mut classes = ArrayVec::<u32, GROUP_MAX>::new();
         while let Some(slot) = self.queues.first_small() {
+            if !self.is_queued(slot) {
+                self.queues.pop_small();
+                continue;
+            }
             let remaining = self.classes[slot as usize].remaining();
             let fits = members.len() + remaining <= GROUP_MAX && !classes.is_full();
             if !fits && !classes.is_empty() {
@@ -77,7 +81,7 @@ impl Engine {
 
     /// Offers the slice of the next large class to the next group of its members.
     pub(crate) fn sweep_large(&mut self, now: Now, driver: &mut dyn Driver) {
-        let Some(slot) = self.queues.pop_large() else {
+        let Some(slot) = self.pop_large() else {
             return;
         };
         self.classes[slot as usize].is_queued = false;
@@ -129,6 +133,22 @@ impl Engine {
         }
         class.is_queued = true;
         self.queues.push(slot, class.remaining());
+    }
+
+    /// The large class whose turn it is.
+    fn pop_large(&mut self) -> Option<u32> {
+        loop {
+            let slot = self.queues.pop_large()?;
+            if self.is_queued(slot) {
+                return Some(slot);
+            }
+        }
+    }
+
+    /// Whether the class of a slot in a queue still waits: it may be gone, or be another by now.
+    pub(crate) fn is_queued(&self, slot: u32) -> bool {
+        let class = self.classes.get(slot as usize);
+        class.is_some_and(|class| class.is_queued)
     }
 
     /// Fixes the slice and the end of a sweep, and puts the members in order.

@@ -143,6 +143,31 @@ fn newcomers_come_a_group_to_a_turn() {
 }
 
 #[test]
+fn a_class_that_goes_while_it_waits_leaves_its_turn_to_nobody() {
+    let mut world = World::new(1 << 24);
+    for descriptor in 0..300 {
+        open(&mut world, descriptor, &descriptor.to_string());
+    }
+    world.kernel.groups.clear();
+    let all = (0..300).map(|name| frame_of(10, &name.to_string()));
+    world.batch(commit(10, all.collect()));
+    world.turn();
+    for descriptor in 256..300 {
+        world.hang_up(descriptor);
+    }
+    // Their places are others' by now, of whom some have something else to be sent.
+    let grants =
+        (1000..1040).map(|descriptor| ask(&mut world, descriptor, &descriptor.to_string()));
+    let grants = Batch::Grants(grants.collect());
+    world.batch(grants);
+    let some = (1000..1010).map(|name| frame_of(20, &name.to_string()));
+    world.batch(commit(20, some.collect()));
+    world.settle();
+    assert_eq!(world.engine.counters().deliveries, 256 + 10);
+    assert_eq!(world.engine.counters().behind, 0);
+}
+
+#[test]
 fn two_large_classes_are_swept_a_group_each_in_turn() {
     let mut world = World::new(1 << 24);
     for descriptor in 0..1024 {
