@@ -18,6 +18,7 @@ use crate::filters::Filters;
 use crate::log::{Log, Reading};
 use crate::pacing::Pace;
 use crate::queues::Queues;
+use crate::record::NONE;
 use crate::request::Input;
 use crate::session::Quiet;
 use crate::sweep::EndedSweep;
@@ -46,6 +47,8 @@ pub struct Engine {
     pub(crate) queues: Queues,
     /// No class can be too far behind before so many bytes, in all, have been appended to the log.
     pub(crate) intake_open_until: u64,
+    /// The class that left least room when that was last looked at.
+    pub(crate) intake_tightest: u32,
     /// Grants that were carried out since the last turn.
     pub(crate) admitted: usize,
     /// Slots of connections that are behind and may be sent to.
@@ -118,6 +121,7 @@ impl Engine {
             source: None,
             queues: Queues::default(),
             intake_open_until: 0,
+            intake_tightest: NONE,
             admitted: 0,
             ready: VecDeque::new(),
             held: BTreeMap::new(),

@@ -12,37 +12,52 @@ impl Engine {
     /// no eviction can reach a frame a class has not been offered yet.
     ///
     /// The classes are walked through once for as many bytes as were left to the worst of them: sweeps
-    /// only make that more.
+    /// only make that more. While that is nothing, it alone is asked.
     pub(crate) fn is_intake_open(&mut self) -> bool {
         let appended_bytes = self.log.appended_bytes(None).0;
-        if appended_bytes >= self.intake_open_until {
-            self.intake_open_until = appended_bytes + self.intake_room();
+        let is_due = appended_bytes >= self.intake_open_until;
+        if is_due && self.intake_room_of(self.intake_tightest) > 0 {
+            let (room, tightest) = self.intake_room();
+            self.intake_open_until = appended_bytes + room;
+            self.intake_tightest = tightest;
         }
         appended_bytes < self.intake_open_until
     }
 
-    /// How many bytes may be appended, of whatever topics, before a class could be too far behind.
-    fn intake_room(&self) -> u64 {
-        let half_share = (self.log.share_bytes_max() as u64).div_ceil(2);
-        let half_whole = (self.log.bytes_max() as u64).div_ceil(2);
-        let waiting = self.queues.iter().filter(|slot| self.is_queued(*slot));
-        let rooms = waiting.map(|slot| {
-            let class = &self.classes[slot as usize];
-            let topic = (class.topic != NONE).then_some(class.topic);
-            let appended = self.log.appended_bytes(topic);
-            let of_log = appended.0 - class.appended_bytes.0;
-            match class.key.scope {
-                // It is behind in the share of each organisation, and has no topic of its own.
-                Scope::Everything => half_share.saturating_sub(of_log),
-                Scope::Nothing | Scope::Organisation(_) => {
-                    let of_topic = appended.1 - class.appended_bytes.1;
-                    let of_share = half_share.saturating_sub(of_topic);
-                    half_whole.saturating_sub(of_log).min(of_share)
-                }
-            }
-        });
+    /// How many bytes may be appended, of whatever topics, before a class could be too far behind, and
+    /// which one that is.
+    fn intake_room(&self) -> (u64, u32) {
+        let classes = self.queues.iter();
+        let rooms = classes.map(|slot| (self.intake_room_of(slot), slot));
         // A class that becomes dirty later has this much left then.
-        rooms.min().unwrap_or(half_share).min(half_share)
+        rooms.min().unwrap_or((self.intake_room_max(), NONE))
+    }
+
+    /// The same for one class.
+    fn intake_room_of(&self, slot: u32) -> u64 {
+        let half_share = self.intake_room_max();
+        let half_whole = (self.log.bytes_max() as u64).div_ceil(2);
+        let class = self.classes.get(slot as usize);
+        let Some(class) = class.filter(|class| class.is_queued) else {
+            return half_share;
+        };
+        let topic = (class.topic != NONE).then_some(class.topic);
+        let appended = self.log.appended_bytes(topic);
+        let of_log = appended.0 - class.appended_bytes.0;
+        match class.key.scope {
+            // It is behind in the share of each organisation, and has no topic of its own.
+            Scope::Everything => half_share.saturating_sub(of_log),
+            Scope::Nothing | Scope::Organisation(_) => {
+                let of_topic = appended.1 - class.appended_bytes.1;
+                let of_share = half_share.saturating_sub(of_topic);
+                half_whole.saturating_sub(of_log).min(of_share)
+            }
+        }
+    }
+
+    /// The same for a class that has everything.
+    fn intake_room_max(&self) -> u64 {
+        (self.log.share_bytes_max() as u64).div_ceil(2)
     }
 
     /// Takes a batch.

@@ -146,7 +146,7 @@ impl Engine {
     }
 
     /// Whether the class of a slot in a queue still waits: it may be gone, or be another by now.
-    pub(crate) fn is_queued(&self, slot: u32) -> bool {
+    fn is_queued(&self, slot: u32) -> bool {
         let class = self.classes.get(slot as usize);
         class.is_some_and(|class| class.is_queued)
     }
