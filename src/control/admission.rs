@@ -162,3 +162,56 @@ impl Granted {
         }
     }
 }
+
+/// Orders for tests of those who carry them out: a service key's, of whom nothing has to be so.
+#[cfg(test)]
+pub(crate) mod samples {
+    use wire::Resume;
+    use wire::http::Fields;
+
+    use super::super::request::Manner;
+    use super::*;
+
+    /// Somebody wants a stream.
+    pub(crate) fn open(connection: ConnectionId) -> Order {
+        let manner = Manner::plain(Fields::new());
+        let wanted = Wanted {
+            organization: None,
+            channels: Vec::new(),
+            types: Vec::new(),
+            resume: Resume::Live,
+            purpose: Purpose::Stream,
+            takes_oldest: false,
+            manner,
+        };
+        let draft = Draft {
+            wanted: Arc::new(wanted),
+            organisation: Some("acme".to_owned()),
+            session: None,
+            expires_ms: None,
+        };
+        admit(connection, Wish::Open(draft))
+    }
+
+    /// A stream goes on.
+    pub(crate) fn renew(connection: ConnectionId) -> Order {
+        let keys = Keys::new([3; 16]);
+        let renewal = Renewal {
+            connection,
+            ticket: 1,
+            user: keys.user("ada"),
+            session: keys.session("s1"),
+            expires_ms: None,
+            claims: None,
+        };
+        admit(connection, Wish::Renew(renewal))
+    }
+
+    fn admit(asker: ConnectionId, wish: Wish) -> Order {
+        Order::Admit(Box::new(Admit {
+            asker,
+            question: None,
+            wish,
+        }))
+    }
+}

@@ -90,6 +90,8 @@ use seniority::Seniority;
 use sql::{Job, Outcome, Sql};
 use tickets::Tickets;
 
+#[cfg(test)]
+pub(crate) use admission::samples;
 pub(crate) use admission::{Admit, Follows, Order};
 pub(crate) use shared::Shared;
 pub(crate) use uplink::{Answers, Downlink, pair};

@@ -150,6 +150,24 @@ impl Answers {
 }
 
 #[cfg(test)]
+impl Downlink {
+    /// Whether the control thread would be woken.
+    fn is_rung(&self) -> bool {
+        let mut notified = std::pin::pin!(self.bell.notified());
+        let mut context = std::task::Context::from_waker(std::task::Waker::noop());
+        notified.as_mut().poll(&mut context).is_ready()
+    }
+
+    /// Takes the answers for which the control thread would be woken, and says how many there are: no
+    /// answer waits without a wake-up, and no wake-up comes without an answer.
+    pub(crate) fn woken_for(&self) -> usize {
+        let answers = self.answers.try_iter().count();
+        assert_eq!(self.is_rung(), answers > 0, "{answers} answers");
+        answers
+    }
+}
+
+#[cfg(test)]
 mod tests {
     use bytes::Bytes;
     use wire::http::{Head, Request};
@@ -179,32 +197,25 @@ mod tests {
         }
     }
 
-    /// Whether the control thread would be woken.
-    fn is_rung(downlink: &Downlink) -> bool {
-        let mut notified = std::pin::pin!(downlink.bell.notified());
-        let mut context = std::task::Context::from_waker(std::task::Waker::noop());
-        notified.as_mut().poll(&mut context).is_ready()
-    }
-
     #[test]
     fn all_that_a_round_says_rings_once() {
         let (uplink, mut answers, downlink) = pair();
         let mut engines = [uplink.of(0), uplink.of(1)];
         engines.iter_mut().for_each(Uplink::flush);
-        assert!(!is_rung(&downlink), "nothing was said");
+        assert!(!downlink.is_rung(), "nothing was said");
         for slot in 0..10 {
             engines[0].notify(closed(slot));
         }
-        assert!(!is_rung(&downlink), "the round is not over");
+        assert!(!downlink.is_rung(), "the round is not over");
         engines[0].flush();
         engines[1].flush();
-        assert!(is_rung(&downlink) && !is_rung(&downlink));
+        assert!(downlink.is_rung() && !downlink.is_rung());
         let asker = connection(1);
         answers.say(Answer::Renewed { asker });
         answers.flush();
-        assert!(is_rung(&downlink));
+        assert!(downlink.is_rung());
         answers.flush();
-        assert!(!is_rung(&downlink));
+        assert!(!downlink.is_rung());
     }
 
     #[test]
@@ -215,7 +226,7 @@ mod tests {
             verdict: engine::Verdict::Live,
         });
         uplink.flush();
-        assert!(!is_rung(&downlink) && downlink.notices.try_recv().is_err());
+        assert!(!downlink.is_rung() && downlink.notices.try_recv().is_err());
     }
 
     #[test]
