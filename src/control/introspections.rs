@@ -86,6 +86,11 @@ impl Introspections {
         u64::try_from(ttl.as_millis()).unwrap_or(u64::MAX)
     }
 
+    /// Whether the application is to be looked for, now or a moment later.
+    pub(super) fn is_probe_wanted(&self) -> bool {
+        self.probe_at_ms.is_some()
+    }
+
     /// Lines up with a question, or waits for the one that is under way.
     pub(super) fn push(&mut self, question: Introspect, petition: Petition) {
         let credential = question.credential;

@@ -74,6 +74,7 @@ impl Control {
             && self.places.is_empty()
             && self.again.is_empty()
             && self.tickets.is_empty()
+            && !self.introspections.is_probe_wanted()
     }
 
     /// Something has come from the engines or from the replication thread.
