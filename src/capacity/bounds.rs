@@ -6,8 +6,11 @@ use crate::config::units::human_bytes;
 /// What one machine is built for: no limit is to be raised further than that.
 pub(crate) const GOAL: u64 = 1_000_000;
 
-/// Bytes of the process for a stream: the worst case, one stream an organisation.
-const USER_BYTES: u64 = 320;
+/// Bytes of the process for a stream: the worst case, one stream an organisation (U₁ of `docs/sizing.md`).
+const USER_BYTES: u64 = 530;
+
+/// And for its membership, where those are held: one a stream, at worst (M there).
+const MEMBERSHIP_BYTES: u64 = 320;
 
 /// Bytes of the kernel for an idle stream: 3,860 for socket, inode, directory entry and file, 256 for one
 /// armed watch. A control group is charged with them, too.
@@ -49,11 +52,17 @@ enum Mend {
         reserve: u64,
         settable: u64,
     },
+    /// Others have so many of them open.
     Files {
         reserve: u64,
+        taken: u64,
     },
-    Memory,
-    GroupMemory,
+    Memory {
+        stream_bytes: u64,
+    },
+    GroupMemory {
+        stream_bytes: u64,
+    },
     TcpMemory,
     Tracked,
     Watches,
@@ -68,12 +77,14 @@ pub(super) fn all(machine: &Machine, plan: &Plan) -> Vec<Bound> {
     [
         descriptors(machine, plan),
         files(machine, plan),
-        memory(machine.memory_free, plan, "memory", Mend::Memory),
+        memory(machine.memory_free, plan, "memory", |stream_bytes| {
+            Mend::Memory { stream_bytes }
+        }),
         memory(
             machine.memory_group_free,
             plan,
             "memory of the control group",
-            Mend::GroupMemory,
+            |stream_bytes| Mend::GroupMemory { stream_bytes },
         ),
         tcp_memory(machine),
         tracked(machine),
@@ -114,20 +125,30 @@ fn files(machine: &Machine, plan: &Plan) -> Option<Bound> {
         name: "fs.file-max",
         streams: free.saturating_sub(reserve),
         has: format!("{} open files are left", grouped(free)),
-        mend: Mend::Files { reserve },
+        mend: Mend::Files {
+            reserve,
+            taken: machine.files_taken.unwrap_or_default(),
+        },
     })
 }
 
-fn memory(free: Option<u64>, plan: &Plan, name: &'static str, mend: Mend) -> Option<Bound> {
+fn memory(
+    free: Option<u64>,
+    plan: &Plan,
+    name: &'static str,
+    mend: fn(u64) -> Mend,
+) -> Option<Bound> {
     let free = free?;
+    let membership = plan.memberships.map_or(0, |_| MEMBERSHIP_BYTES);
+    let stream_bytes = USER_BYTES + KERNEL_BYTES + membership;
     let for_streams = free
         .saturating_sub(plan.log_bytes)
         .saturating_sub(NODE_BYTES);
     Some(Bound {
         name,
-        streams: for_streams / (USER_BYTES + KERNEL_BYTES),
+        streams: for_streams / stream_bytes,
         has: format!("{} are free", human_bytes(free)),
-        mend,
+        mend: mend(stream_bytes),
     })
 }
 
@@ -200,20 +221,18 @@ impl Bound {
                     false => raise,
                 }
             }
-            Mend::Files { reserve } => {
+            Mend::Files { reserve, taken } => {
                 let more = streams.saturating_add(reserve.max(PASSING_MAX));
-                format!(
-                    "as root: sysctl -w fs.file-max={} or more",
-                    more.saturating_mul(2)
-                )
+                let most = taken.saturating_add(more.saturating_mul(2));
+                format!("as root: sysctl -w fs.file-max={most} or more")
             }
-            Mend::Memory => format!(
+            Mend::Memory { stream_bytes } => format!(
                 "a machine with more memory, at some {} a stream, or a smaller history.max_bytes",
-                human_bytes(USER_BYTES + KERNEL_BYTES)
+                human_bytes(stream_bytes)
             ),
-            Mend::GroupMemory => format!(
+            Mend::GroupMemory { stream_bytes } => format!(
                 "raise MemoryMax= (systemd) or --memory (Docker), by some {} a stream",
-                human_bytes(USER_BYTES + KERNEL_BYTES)
+                human_bytes(stream_bytes)
             ),
             // The kernel's own proportions of the three numbers, in pages.
             Mend::TcpMemory => format!(

@@ -14,6 +14,8 @@ pub(crate) struct Machine {
     pub(crate) descriptors_settable: Option<u64>,
     /// Files that all processes together may yet open (`fs.file-max`).
     pub(crate) files_free: Option<u64>,
+    /// Files that they have open.
+    pub(crate) files_taken: Option<u64>,
     /// Bytes that can be had without swapping (`MemAvailable`).
     pub(crate) memory_free: Option<u64>,
     /// Bytes that the tightest control group around the process may yet take.
@@ -36,11 +38,13 @@ impl Machine {
     pub(crate) fn read() -> Self {
         let descriptors_settable = number("/proc/sys/fs/nr_open");
         let files = fs::read_to_string("/proc/sys/fs/file-nr").ok();
+        let (files_free, files_taken) = files.as_deref().and_then(self::files).unzip();
         let memory = fs::read_to_string("/proc/meminfo").ok();
         Self {
             descriptors: getrlimit(Resource::Nofile).maximum.or(descriptors_settable),
             descriptors_settable,
-            files_free: files.as_deref().and_then(files_free),
+            files_free,
+            files_taken,
             memory_free: memory.as_deref().and_then(memory_free),
             memory_group_free: memory_group_free(),
             tcp_pages: numbers("/proc/sys/net/ipv4/tcp_mem").last().copied(),
@@ -71,12 +75,14 @@ fn number(path: impl AsRef<Path>) -> Option<u64> {
     numbers(path).first().copied()
 }
 
-/// Open, free among them, and the most (proc(5), `/proc/sys/fs/file-nr`).
-fn files_free(text: &str) -> Option<u64> {
+/// The files that may yet be opened, and those that are open, from three numbers: those that were made,
+/// the free among them, and the most (proc(5), `/proc/sys/fs/file-nr`).
+fn files(text: &str) -> Option<(u64, u64)> {
     let mut numbers = text.split_whitespace().map(str::parse::<u64>);
     let mut next = || numbers.next()?.ok();
-    let (open, idle, most) = (next()?, next()?, next()?);
-    Some(most.saturating_sub(open.saturating_sub(idle)))
+    let (made, idle, most) = (next()?, next()?, next()?);
+    let taken = made.saturating_sub(idle);
+    Some((most.saturating_sub(taken), taken))
 }
 
 fn memory_free(text: &str) -> Option<u64> {
@@ -167,8 +173,8 @@ mod tests {
 
     #[test]
     fn what_the_kernel_writes_is_read() {
-        assert_eq!(files_free("993\t0\t2466170\n"), Some(2_465_177));
-        assert_eq!(files_free("993 0"), None);
+        assert_eq!(files("993\t0\t2466170\n"), Some((2_465_177, 993)));
+        assert_eq!(files("993 0"), None);
         let text = "MemTotal: 24684084 kB\nMemAvailable:   23611768 kB\n";
         assert_eq!(memory_free(text), Some(23_611_768 * 1_024));
         assert_eq!(memory_free("MemTotal: 1 kB"), None);

@@ -88,24 +88,28 @@ impl Capacity {
         self.bounds.get(1..).unwrap_or_default()
     }
 
-    /// How the limit that binds first is raised, and to what: as far as the next one lets it count, and
-    /// at most to what a machine is built for.
+    /// How the limit that binds first is raised, and to what: as far as the next higher one lets it count,
+    /// and at most to what a machine is built for. None where there is as much already.
     pub(crate) fn mend(&self) -> Option<String> {
-        let next = self.bounds.get(1).map_or(u64::MAX, |bound| bound.streams);
         let binding = self.binding()?;
-        let goal = next.min(GOAL).max(binding.streams);
-        Some(binding.mend(goal))
+        let mut higher = self.others().iter().map(|bound| bound.streams);
+        let next = higher.find(|streams| *streams > binding.streams);
+        let goal = next.unwrap_or(u64::MAX).min(GOAL);
+        (goal > binding.streams).then(|| binding.mend(goal))
     }
 }
 
 impl fmt::Display for Capacity {
     /// The line of a node's start.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let (Some(binding), Some(mend)) = (self.binding(), self.mend()) else {
+        let Some(binding) = self.binding() else {
             return f.write_str("capacity unknown: this machine names no limit");
         };
         let streams = grouped(binding.streams);
-        write!(f, "capacity {streams}: limited by {}; {mend}", binding.name)?;
+        write!(f, "capacity {streams}: limited by {}", binding.name)?;
+        if let Some(mend) = self.mend() {
+            write!(f, "; {mend}")?;
+        }
         match self.bounds.get(1) {
             Some(next) => write!(f, " (next {}: {})", next.name, grouped(next.streams)),
             None => Ok(()),
@@ -179,6 +183,36 @@ mod tests {
             line.contains("; sysctl -w fs.nr_open=1001000, then raise LimitNOFILE to 1001000 "),
             "{line}"
         );
+    }
+
+    #[test]
+    fn where_there_is_enough_nothing_is_to_be_raised() {
+        let (mut machine, plan) = roomy();
+        machine.tcp_pages = Some(5_000_000);
+        assert_eq!(
+            line(&machine, &plan),
+            "capacity 3,999,000: limited by RLIMIT_NOFILE (next net.ipv4.tcp_mem: 5,000,000)"
+        );
+    }
+
+    #[test]
+    fn of_two_limits_that_bind_alike_the_first_is_raised_beyond_both() {
+        let (mut machine, mut plan) = roomy();
+        machine.descriptors = Some(20_000);
+        plan.streams = Some(19_000);
+        machine.tcp_pages = Some(500_000);
+        let line = line(&machine, &plan);
+        assert!(line.contains("raise LimitNOFILE to 501000 "), "{line}");
+    }
+
+    #[test]
+    fn the_files_that_others_have_open_are_not_given_away() {
+        let (mut machine, plan) = roomy();
+        machine.files_free = Some(9_000);
+        machine.files_taken = Some(5_000_000);
+        machine.tcp_pages = Some(100_000);
+        let line = line(&machine, &plan);
+        assert!(line.contains("fs.file-max=5202000 "), "{line}");
     }
 
     #[test]

@@ -45,7 +45,7 @@ fn ring(choice: Choice, ring: Result<String, String>) -> Finding {
 /// How many streams there is room for, what keeps it from more, and what would after that.
 fn capacity(capacity: &Capacity) -> Finding {
     let about = "capacity";
-    let (Some(binding), Some(mend)) = (capacity.binding(), capacity.mend()) else {
+    let Some(binding) = capacity.binding() else {
         return Finding::note(about, capacity.to_string());
     };
     let says = |bound: &Bound| {
@@ -65,7 +65,10 @@ fn capacity(capacity: &Capacity) -> Finding {
     let next = next.take_while(|bound| bound.streams < capacity::GOAL);
     let next = next.map(|bound| format!("{}: {}", bound.name, grouped(bound.streams)));
     let next: Vec<_> = next.collect();
-    let finding = finding.because(format!("For more: {mend}."));
+    let finding = match capacity.mend() {
+        Some(mend) => finding.because(format!("For more: {mend}.")),
+        None => finding,
+    };
     match next.is_empty() {
         true => finding,
         false => finding.because(format!("After that, {}.", next.join("; "))),
