@@ -302,10 +302,15 @@ impl Pool {
             report.streams_open += 1;
             if stream.wish == Wish::Stall {
                 report.streams_stalled += 1;
-            } else if let Some(next) = stream.tally.next() {
-                let newest = self.newest[stream.organisation() as usize];
-                report.behind += newest - next;
+                continue;
             }
+            let newest = self.newest.get(stream.organisation() as usize);
+            let newest = newest.copied().unwrap_or(0);
+            report.behind += match stream.tally.next() {
+                Some(next) => newest - next,
+                // It has had nothing at all, and is behind by one event at least where others have had one.
+                None => u64::from(newest > 0),
+            };
         }
         report
     }

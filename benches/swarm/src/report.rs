@@ -36,7 +36,7 @@ pub struct Report {
     /// Events that reached a stream of another organisation; they count nowhere else.
     pub foreign: u64,
     /// By how many events the streams that read are behind the newest of their organisations that
-    /// any stream of this process has had, added up.
+    /// any stream of this process has had, added up; a stream that has had none counts as one behind.
     pub behind: u64,
     /// Bytes that arrived, with heads and framing.
     pub bytes: u64,

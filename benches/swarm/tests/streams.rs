@@ -249,6 +249,22 @@ fn who_does_not_catch_up_is_not_waited_for_forever() {
 }
 
 #[test]
+fn a_stream_that_never_gets_anything_is_behind() {
+    let server = Server::start(Framing::Plain);
+    let swarm = Swarm::start(target(&server, 1000));
+    swarm.open(0, 5, false);
+    server.wait_for_streams(5);
+    server.publish(0, 1);
+    assert_eq!(swarm.report_of(5).behind, 0);
+    // It comes too late for the event, and no other says that one is missing.
+    swarm.open(5, 1, false);
+    let report = swarm.report();
+    assert_eq!((report.streams_open, report.gaps), (6, 0));
+    assert_eq!(report.behind, 1);
+    swarm.close();
+}
+
+#[test]
 fn streams_that_do_not_read_get_nothing_and_stay() {
     let server = Server::start(Framing::Plain);
     let swarm = Swarm::start(target(&server, 1000));
