@@ -124,7 +124,8 @@ impl Readers {
         self.carry_out(&self.everything(), |_, _| Order::Record)
     }
 
-    /// What was counted since.
+    /// What was counted since. An error where an event reached a stream of another organisation: whatever
+    /// else such a server does is not worth measuring.
     pub(crate) fn report(&mut self) -> Result<Report> {
         let mut sum = Report::default();
         for answer in self.tell(&self.everything(), |_, _| Order::Report, ANSWER_WITHIN)? {
@@ -133,7 +134,7 @@ impl Readers {
                 answer => return unexpected(&answer),
             }
         }
-        Ok(sum)
+        isolated(sum)
     }
 
     /// The numbers of its processes.
@@ -184,6 +185,17 @@ impl Readers {
     }
 }
 
+/// The report, unless an event went where it should not have.
+fn isolated(report: Report) -> Result<Report> {
+    if report.foreign > 0 {
+        bail!(
+            "{} events reached streams of other organisations",
+            report.foreign
+        );
+    }
+    Ok(report)
+}
+
 /// Divides a range of streams by the process that holds them.
 fn parts(processes: usize, first: u32, streams: u32) -> Vec<Part> {
     let part = |place: usize| {
@@ -229,5 +241,17 @@ mod tests {
         );
         assert_eq!(parts(2, 18_000, 5), [(1, 18_000, 5)]);
         assert_eq!(parts(3, 0, 0), []);
+    }
+
+    #[test]
+    fn one_event_of_another_organisation_is_the_end_of_a_cell() {
+        let mut report = Report {
+            events: 1_000,
+            ..Report::default()
+        };
+        assert!(isolated(report.clone()).is_ok());
+        report.foreign = 1;
+        let error = isolated(report).unwrap_err().to_string();
+        assert!(error.starts_with("1 events reached streams"), "{error}");
     }
 }

@@ -254,6 +254,8 @@ fn play(stage: &mut Stage, storm: Streams) -> Result<(Came, Came)> {
     // They say the place from before this round again, so that they have missed what they had missed.
     sleep(REST);
     let known = come(stage, &mut readers, storm, &until)?;
+    // Nobody was given what is somebody else's.
+    readers.report()?;
     drop(readers);
     sleep(REST);
     stage.running.check()?;
