@@ -98,25 +98,19 @@ pub(crate) fn play(house: &mut House, restart: usize, random: &mut Random) -> Ve
         }
         (joined(removals), joined(strike))
     });
-    let last = format!("last-{restart}");
-    writer.run(&insert(&last, "acme"));
     let returned: Vec<bool> = transactions
         .iter()
         .map(|(_, returned)| returned.is_some())
         .collect();
-    let deadline = Instant::now() + LIMIT;
-    let is_done = |tabs: &[Vec<Slot>]| {
-        tabs.iter().zip(&returned).all(|(slots, returned)| {
-            slots.iter().all(|slot| match returned {
-                true => slot.last().is_some_and(|stream| stream.has_seen(&last)),
-                false => slot.is_refused,
-            })
-        })
-    };
-    while !is_done(&tabs) && Instant::now() < deadline {
-        come_back(&mut tabs);
-        pump(&mut tabs, Duration::from_millis(2));
-    }
+    // Whoever begins anew is shown nothing of before, so the last event is written when all have.
+    await_all(&mut tabs, &returned, come_back, |slot| {
+        slot.has_begun_anew() && slot.last().is_some_and(Client::is_connected)
+    });
+    let last = format!("last-{restart}");
+    writer.run(&insert(&last, "acme"));
+    await_all(&mut tabs, &returned, come_back, |slot| {
+        slot.last().is_some_and(|stream| stream.has_seen(&last))
+    });
     let stories = users.into_iter().zip(transactions).zip(tabs);
     stories
         .map(|((user, (revoked, returned)), mut slots)| {
@@ -187,6 +181,30 @@ fn settle(
     }
 }
 
+/// Reads until who is removed is refused, and something is so of who is a member again; not for ever, as
+/// the verdict says who is not where they belong.
+fn await_all(
+    tabs: &mut Vec<Vec<Slot>>,
+    returned: &[bool],
+    come_back: impl Fn(&mut Vec<Vec<Slot>>),
+    is_so: impl Fn(&Slot) -> bool,
+) {
+    let deadline = Instant::now() + LIMIT;
+    let is_done = |tabs: &[Vec<Slot>]| {
+        tabs.iter().zip(returned).all(|(slots, returned)| {
+            let is_where_it_belongs = |slot: &Slot| match returned {
+                true => is_so(slot),
+                false => slot.is_refused,
+            };
+            slots.iter().all(is_where_it_belongs)
+        })
+    };
+    while !is_done(tabs) && Instant::now() < deadline {
+        come_back(tabs);
+        pump(tabs, Duration::from_millis(2));
+    }
+}
+
 fn pump(tabs: &mut [Vec<Slot>], pause: Duration) {
     let streams = tabs.iter_mut().flatten();
     let streams = streams.filter_map(|slot| slot.streams.last_mut());
@@ -196,6 +214,12 @@ fn pump(tabs: &mut [Vec<Slot>], pause: Duration) {
 impl Slot {
     fn last(&self) -> Option<&Client> {
         self.streams.last()
+    }
+
+    /// Whether one of its streams was told to begin anew.
+    fn has_begun_anew(&self) -> bool {
+        let is_reset = |stream: &Client| stream.verdict() == Some("reset");
+        self.streams.iter().any(is_reset)
     }
 
     /// Opens the next stream where the last has ended, as a browser does.
@@ -282,10 +306,9 @@ impl Story {
                     }
                 }
             }
-            let is_reset = |stream: &Client| stream.verdict() == Some("reset");
             if self.returned.is_none() && !slot.is_refused {
                 say("was never refused".to_owned());
-            } else if self.returned.is_some() && !slot.streams.iter().any(is_reset) {
+            } else if self.returned.is_some() && !slot.has_begun_anew() {
                 say("resumed what lies before the new membership".to_owned());
             }
         }
