@@ -6,7 +6,8 @@ use anyhow::Result;
 use swarm::{Layout, Report};
 
 use super::Experiment;
-use super::course::{Course, Crowd, Rates, estimate_of_probes};
+use super::course::{Course, Crowd, estimate_of_probes};
+use super::rates::Rates;
 use crate::bench::Bench;
 use crate::cell::Figures;
 use crate::generator::Flow;

@@ -5,7 +5,8 @@ use anyhow::Result;
 use swarm::Layout;
 
 use super::Experiment;
-use super::course::{Course, Crowd, P99_MAX_MS, Rates, estimate};
+use super::course::{Course, Crowd, P99_MAX_MS, estimate};
+use super::rates::Rates;
 use crate::bench::Bench;
 use crate::cell::Figures;
 use crate::plan::{Ask, Field, Plan};

@@ -1,10 +1,11 @@
 //! 3: the highest rate of events at which 99 of 100 deliveries come within 250 ms. How it is searched
-//! for is in `course`.
+//! for is in `course` and `rates`.
 
 use anyhow::Result;
 
 use super::Experiment;
-use super::course::{Course, Crowd, P99_MAX_MS, Rates, estimate};
+use super::course::{Course, Crowd, P99_MAX_MS, estimate};
+use super::rates::Rates;
 use crate::bench::Bench;
 use crate::cell::Figures;
 use crate::plan::{Ask, Field, Plan};
