@@ -68,15 +68,24 @@ impl Crowd {
 
 /// How long a search takes, about.
 pub(super) fn estimate(plan: &Plan) -> Duration {
-    let step = plan.warm_up + plan.measured + Duration::from_millis(600);
-    estimate_of_probes(plan) + step.mul_f64(4.5)
+    let step = plan.warm_up + step(plan) + Duration::from_millis(600);
+    estimate_of_probes(plan) + step.mul_f64(5.5)
+}
+
+/// How long a whole step is measured. A search has at least four, the first at a low rate: in the full
+/// run they add up to the time of a cell.
+fn step(plan: &Plan) -> Duration {
+    match plan.size {
+        Size::Full => plan.measured / 4,
+        Size::Quick | Size::Smoke => plan.measured,
+    }
 }
 
 /// How long its probes take, about.
 pub(super) fn estimate_of_probes(plan: &Plan) -> Duration {
     match plan.size {
         Size::Smoke => Duration::from_secs(4),
-        Size::Quick | Size::Full => Duration::from_secs(30),
+        Size::Quick | Size::Full => Duration::from_secs(35),
     }
 }
 
@@ -132,7 +141,7 @@ impl<'a> Course<'a> {
     fn holds(&mut self, rate: f64, kind: Kind) -> Result<bool> {
         let plan = self.bench.plan;
         let (warm_up, measured) = match kind {
-            Kind::Step => (plan.warm_up, plan.measured),
+            Kind::Step => (plan.warm_up, step(plan)),
             Kind::Probe => {
                 let short = Duration::from_secs(2);
                 (plan.warm_up.min(short / 2), plan.measured.min(short))

@@ -12,7 +12,7 @@ use crate::bench::Bench;
 use crate::cell::Figures;
 use crate::generator::Flow;
 use crate::metrics::{Delays, Metrics};
-use crate::plan::{Ask, Field, Plan};
+use crate::plan::{Ask, Field, Plan, Size};
 use crate::readers::Readers;
 use crate::report::{Bar, Budget, Column, Plot};
 use crate::stage::{Loaded, Stage};
@@ -57,17 +57,17 @@ impl Experiment for Neighbour {
          ones are a process of their own, on the same core as those of the large one: their latency is \
          from when an event was due until they have read it. Within the node it is from the batch taken \
          to the last send of the sweep that carried the event, by the node's own metrics. Both are over \
-         the whole load, with its warm-up."
+         the whole load, with its warm-up. The two loads share a cell's time in the full run. There \
+         the peers of the quick one take part, once, with what their readers notice; and the node with \
+         its database has one driver, since what is shown is the engine's."
     }
 
     fn cells(&self, plan: &Plan) -> Vec<Ask> {
-        let loads = (plan.warm_up + plan.measured) * 2;
+        let loads = (plan.warm_up + measured(plan)) * 2;
         let opening = Duration::from_secs(4);
         let estimate = opening + estimate_of_probes(plan) + loads;
-        let entrants = plan.entrants(Field::EngineAndFloor, &[FLOOR]).into_iter();
-        entrants
-            .map(|entrant| Ask::of(entrant, "", estimate))
-            .collect()
+        let asks = plan.asks(Field::EngineAndSomePeers, &[FLOOR], estimate);
+        asks.into_iter().map(Ask::once_of_peers).collect()
     }
 
     fn measure(&self, bench: &Bench<'_>) -> Result<Figures> {
@@ -144,6 +144,14 @@ impl Experiment for Neighbour {
     }
 }
 
+/// How long each of the two loads is measured: in the full run both together as long as a cell.
+fn measured(plan: &Plan) -> Duration {
+    match plan.size {
+        Size::Full => plan.measured / 2,
+        Size::Quick | Size::Smoke => plan.measured,
+    }
+}
+
 /// Opens the streams of the small organisations once more, in a swarm that has no others.
 fn readers_of_their_own(stage: &mut Stage, large: u32) -> Result<Readers> {
     let streams = stage.setting.streams;
@@ -170,7 +178,7 @@ impl Seen {
     ) -> Result<Self> {
         let before = Metrics::of(&stage.running)?;
         readers.record()?;
-        let loaded = stage.load(flows, bench.plan.warm_up, bench.plan.measured)?;
+        let loaded = stage.load(flows, bench.plan.warm_up, measured(bench.plan))?;
         let after = Metrics::of(&stage.running)?;
         Ok(Self {
             loaded,
