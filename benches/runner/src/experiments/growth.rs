@@ -339,24 +339,10 @@ impl Log {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::cell::{Key, Outcome};
+    use crate::report::test_cell;
 
     fn cell(variant: String, cpu_us: f64) -> Cell {
-        let mut figures = Figures::default();
-        figures.set("cpu_us", cpu_us);
-        Cell {
-            key: Key {
-                experiment: "growth".to_owned(),
-                contestant: "tailrace-batches".to_owned(),
-                variant,
-                repetition: 1,
-            },
-            at: String::new(),
-            took: 0.0,
-            version: String::new(),
-            configuration: String::new(),
-            outcome: Outcome::Measured(figures),
-        }
+        test_cell("tailrace-batches", &variant, 1, &[("cpu_us", cpu_us)])
     }
 
     #[test]

@@ -400,24 +400,10 @@ fn tried_again(came: &Came) -> u64 {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::cell::{Key, Outcome};
+    use crate::report::test_cell;
 
     fn cell(contestant: &str, cpu_us: f64) -> Cell {
-        let mut figures = Figures::default();
-        figures.set("cpu_us", cpu_us);
-        Cell {
-            key: Key {
-                experiment: "storm".to_owned(),
-                contestant: contestant.to_owned(),
-                variant: TOKENS.to_owned(),
-                repetition: 1,
-            },
-            at: String::new(),
-            took: 0.0,
-            version: String::new(),
-            configuration: String::new(),
-            outcome: Outcome::Measured(figures),
-        }
+        test_cell(contestant, TOKENS, 1, &[("cpu_us", cpu_us)])
     }
 
     #[test]
