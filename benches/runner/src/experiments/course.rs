@@ -13,10 +13,11 @@ use crate::bench::Bench;
 use crate::cell::Figures;
 use crate::generator::Flow;
 use crate::plan::{Plan, Size};
+use crate::report::{Axis, Plot};
 use crate::stage::{Loaded, Stage};
 
 /// The bound on the 99th percentile.
-pub(super) const P99_MAX_MS: f64 = 250.0;
+const P99_MAX_MS: f64 = 250.0;
 
 /// How much of the past Tailrace keeps here, and how many events are published before the streams are
 /// opened: they fill it, so that what memory grows by under load is not history.
@@ -63,6 +64,16 @@ impl Crowd {
             per_second,
             organisations: self.organisations.clone().collect(),
         }
+    }
+}
+
+/// The plot of a search: latency over load, of all whole steps.
+pub(super) fn plot() -> Plot {
+    Plot::Curves {
+        curve: "p99",
+        x: Axis::logarithmic("deliveries per second"),
+        y: Axis::logarithmic("99th percentile of latency, ms"),
+        bound: Some(P99_MAX_MS),
     }
 }
 

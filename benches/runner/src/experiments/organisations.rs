@@ -5,12 +5,12 @@ use anyhow::Result;
 use swarm::Layout;
 
 use super::Experiment;
-use super::course::{Course, Crowd, P99_MAX_MS, estimate};
+use super::course::{self, Course, Crowd, estimate};
 use super::rates::Rates;
 use crate::bench::Bench;
 use crate::cell::Figures;
 use crate::plan::{Ask, Field, Plan};
-use crate::report::{Axis, Column, Plot};
+use crate::report::{Column, Plot};
 
 const FLOOR: &str = "floor-coalesce";
 
@@ -77,11 +77,6 @@ impl Experiment for Organisations {
     }
 
     fn plot(&self) -> Plot {
-        Plot::Curves {
-            curve: "p99",
-            x: Axis::logarithmic("deliveries per second"),
-            y: Axis::logarithmic("99th percentile of latency, ms"),
-            bound: Some(P99_MAX_MS),
-        }
+        course::plot()
     }
 }

@@ -4,12 +4,12 @@
 use anyhow::Result;
 
 use super::Experiment;
-use super::course::{Course, Crowd, P99_MAX_MS, estimate};
+use super::course::{self, Course, Crowd, estimate};
 use super::rates::Rates;
 use crate::bench::Bench;
 use crate::cell::Figures;
 use crate::plan::{Ask, Field, Plan};
-use crate::report::{Axis, Bar, Budget, Column, Plot};
+use crate::report::{Bar, Budget, Column, Plot};
 
 const FLOOR: &str = "floor-coalesce";
 const PEER: &str = "durable-streams";
@@ -58,12 +58,7 @@ impl Experiment for Sustained {
     }
 
     fn plot(&self) -> Plot {
-        Plot::Curves {
-            curve: "p99",
-            x: Axis::logarithmic("deliveries per second"),
-            y: Axis::logarithmic("99th percentile of latency, ms"),
-            bound: Some(P99_MAX_MS),
-        }
+        course::plot()
     }
 
     fn budgets(&self) -> Vec<Budget> {
