@@ -106,10 +106,11 @@ impl Experiment for Memory {
          flight are taken from (the whole machine's, so it wants a machine that does nothing else), and \
          beyond the floor: less than that of a bare loop, which has nothing in the kernel but the \
          sockets. At rest is what RSS grew by from no stream to all of them, 5 s after the last was \
-         opened, and 75 s for the node, which keeps for a minute whom it has verified. Then \
-         every stream is sent 1,000 events, as fast as the streams take them and for at most a minute \
-         (quick: 20 s; whoever has had fewer says so), and after a minute's rest (quick: 15 s) RSS is read again: what it grew by, per stream. As many \
-         events were published before the first stream was opened, and Tailrace's log holds 32 MiB, so \
+         opened, and 75 s for the node, which keeps for a minute whom it has verified. Then every \
+         stream is sent 1,000 events, as fast as the streams take them and for at most a minute (quick: \
+         20 s; the cell says who has had fewer), and after a minute's rest (quick: 15 s) RSS is read \
+         again: what it grew by, per stream. With a stream for each organisation there is no burst. As \
+         many events were published before the first stream was opened, and Tailrace's log holds 32 MiB, so \
          that what a server keeps for those who come back is there before and after."
     }
 
