@@ -79,16 +79,26 @@ pub(super) fn plot() -> Plot {
 
 /// How long a search takes, about.
 pub(super) fn estimate(plan: &Plan) -> Duration {
-    let step = plan.warm_up + step(plan) + Duration::from_millis(600);
-    estimate_of_probes(plan) + step.mul_f64(5.5)
+    let (drained, (warm_up, measured)) = (Duration::from_millis(600), first(plan));
+    let whole = plan.warm_up + step(plan) + drained;
+    estimate_of_probes(plan) + warm_up + measured + drained + whole.mul_f64(4.5)
 }
 
-/// How long a whole step is measured. A search has at least four, the first at a low rate: in the full
-/// run they add up to the time of a cell.
+/// How long a whole step is measured. A search has at least four with the first: in the full run they
+/// add up to the time of a cell.
 fn step(plan: &Plan) -> Duration {
     match plan.size {
         Size::Full => plan.measured / 4,
         Size::Quick | Size::Smoke => plan.measured,
+    }
+}
+
+/// How long the first step warms up and is measured, at a low rate. In the quick run others are the
+/// cell's measurement, and this only shows what memory and latency are without a load.
+fn first(plan: &Plan) -> (Duration, Duration) {
+    match plan.size {
+        Size::Full => (plan.warm_up, step(plan)),
+        Size::Quick | Size::Smoke => (plan.warm_up / 5, plan.measured * 2 / 5),
     }
 }
 
@@ -126,7 +136,7 @@ impl<'a> Course<'a> {
     /// Measures at a low rate, then searches the highest.
     pub(super) fn run(mut self, rates: &Rates) -> Result<Figures> {
         // First, since memory that a server took under load it seldom gives back.
-        self.holds(rates.first / 4.0, Kind::Step)?;
+        self.holds(rates.first / 4.0, Kind::First)?;
         let highest = rates.search(|rate, kind| self.holds(rate, kind))?;
         let Some(highest) = highest else {
             bail!(
@@ -152,6 +162,7 @@ impl<'a> Course<'a> {
     fn holds(&mut self, rate: f64, kind: Kind) -> Result<bool> {
         let plan = self.bench.plan;
         let (warm_up, measured) = match kind {
+            Kind::First => first(plan),
             Kind::Step => (plan.warm_up, step(plan)),
             Kind::Probe => {
                 let short = Duration::from_secs(2);
@@ -173,7 +184,7 @@ impl<'a> Course<'a> {
         if loaded.is_complete {
             self.stage = Some(stage);
         }
-        if kind == Kind::Step {
+        if kind != Kind::Probe {
             self.steps.push((rate, loaded));
         }
         Ok(holds)

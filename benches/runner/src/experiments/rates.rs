@@ -5,10 +5,12 @@ use anyhow::Result;
 
 use crate::plan::Size;
 
-/// What is tried: a short probe that only finds the neighbourhood, or a whole step.
+/// What is tried: a short probe that only finds the neighbourhood, a first step at a low rate, or a
+/// whole one.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Kind {
     Probe,
+    First,
     Step,
 }
 
