@@ -19,10 +19,11 @@ use crate::stage::{Loaded, Stage};
 /// The bound on the 99th percentile.
 const P99_MAX_MS: f64 = 250.0;
 
-/// How much of the past Tailrace keeps here, and how many events are published before the streams are
-/// opened: they fill it, so that what memory grows by under load is not history.
-const LOG_BYTES: u64 = 8 * 1024 * 1024;
-const EVENTS_BEFORE: usize = 30_000;
+/// How much of the past Tailrace keeps here, the least that it can be configured with, and how many
+/// events are published before the streams are opened: they fill it, so that what memory grows by under
+/// load is not history.
+const LOG_BYTES: u64 = 16 * 1024 * 1024;
+const EVENTS_BEFORE: usize = 60_000;
 
 /// How many of them are handed over together.
 const EVENTS_AT_ONCE: usize = 100;

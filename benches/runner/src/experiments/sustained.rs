@@ -40,8 +40,8 @@ impl Experiment for Sustained {
          they hold and down while they do not, with one more between the last two. The figures are \
          those of the highest rate that held. There are at least three whole steps beside the first, each as \
          long as a cell (full run: a quarter of it, so that all add up to it). RSS grown is per stream, against a \
-         first step at one event a second (quick: of 4 s); the log of Tailrace holds 8 MiB here and is full before the \
-         streams are opened, by 30,000 events that every server gets. Where the swarm's core was full \
+         first step at one event a second (quick: of 4 s); the log of Tailrace holds 16 MiB here and is full before the \
+         streams are opened, by 60,000 events that every server gets. Where the swarm's core was full \
          and the server's was not, the cell says so: then the \
          figure is the swarm's."
     }
