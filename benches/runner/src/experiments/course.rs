@@ -207,6 +207,8 @@ impl<'a> Course<'a> {
         }
         stage.running.publisher.settle()?;
         stage.open(0, streams)?;
+        // A node reads its rows when they are committed already: what it has not read is no load.
+        stage.catch_up(self.crowd.organisations.start)?;
         Ok(stage)
     }
 

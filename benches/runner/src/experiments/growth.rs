@@ -3,7 +3,7 @@
 
 use std::collections::BTreeMap;
 use std::thread::sleep;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use anyhow::{Context as _, Result, bail};
 use swarm::{Latencies, Layout, Resume, Until};
@@ -46,9 +46,6 @@ const FILLED_AT_ONCE: usize = 500;
 
 /// How long a round of coming back takes, about.
 const ROUND: Duration = Duration::from_millis(400);
-
-/// How long anything may take.
-const PATIENCE: Duration = Duration::from_secs(120);
 
 pub(super) struct Growth;
 
@@ -322,17 +319,7 @@ impl Log {
             stage.publish(&some)?;
         }
         self.filled += frames;
-        stage.readers.record()?;
-        stage.publish(&[self.witness])?;
-        stage.running.publisher.settle().context("publishing")?;
-        let began = Instant::now();
-        while stage.readers.report()?.events == 0 {
-            if began.elapsed() > PATIENCE {
-                bail!("the server has not read everything after {PATIENCE:?}");
-            }
-            sleep(Duration::from_millis(20));
-        }
-        Ok(())
+        stage.catch_up(self.witness)
     }
 }
 
