@@ -107,7 +107,7 @@ fn first(plan: &Plan) -> (Duration, Duration) {
 pub(super) fn estimate_of_probes(plan: &Plan) -> Duration {
     match plan.size {
         Size::Smoke => Duration::from_secs(4),
-        Size::Quick | Size::Full => Duration::from_secs(35),
+        Size::Quick | Size::Full => Duration::from_secs(45),
     }
 }
 
