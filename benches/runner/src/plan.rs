@@ -134,6 +134,15 @@ impl Plan {
         }
     }
 
+    /// How long one of so many loads is measured that make up a cell: in the full run they share its
+    /// time, in the others each has all of it.
+    pub(crate) fn measured_of(&self, loads: u32) -> Duration {
+        match self.size {
+            Size::Full => self.measured / loads,
+            Size::Quick | Size::Smoke => self.measured,
+        }
+    }
+
     /// Who takes part, of the contestants there are; of the floors only those that are named, as
     /// each is the floor of something else.
     pub(crate) fn entrants(&self, field: Field, floors: &[&str]) -> Vec<Entrant> {

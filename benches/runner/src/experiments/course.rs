@@ -88,10 +88,7 @@ pub(super) fn estimate(plan: &Plan) -> Duration {
 /// How long a whole step is measured. A search has at least four with the first: in the full run they
 /// add up to the time of a cell.
 fn step(plan: &Plan) -> Duration {
-    match plan.size {
-        Size::Full => plan.measured / 4,
-        Size::Quick | Size::Smoke => plan.measured,
-    }
+    plan.measured_of(4)
 }
 
 /// How long the first step warms up and is measured, at a low rate. In the quick run others are the

@@ -10,7 +10,7 @@ use crate::bench::Bench;
 use crate::cell::Figures;
 use crate::interrupt::sleep;
 use crate::measure::Sample;
-use crate::plan::{Ask, Field, Plan, Size};
+use crate::plan::{Ask, Field, Plan};
 use crate::report::{Bar, Budget, Column, Plot, number};
 use crate::stage::Stage;
 use crate::statistics::median;
@@ -137,10 +137,7 @@ impl Experiment for Delivery {
 
 /// How long events are published before half of the streams are replaced, and afterwards again.
 fn measured(plan: &Plan, is_replaced: bool) -> Duration {
-    match plan.size {
-        Size::Full if is_replaced => plan.measured / 2,
-        Size::Full | Size::Quick | Size::Smoke => plan.measured,
-    }
+    plan.measured_of(if is_replaced { 2 } else { 1 })
 }
 
 /// What was seen of each event.

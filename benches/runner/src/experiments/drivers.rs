@@ -29,12 +29,9 @@ fn rates(size: Size) -> &'static [(f64, &'static str)] {
     }
 }
 
-/// How long each of them is measured: in the full run both together as long as a cell.
-fn measured(plan: &Plan) -> Duration {
-    match plan.size {
-        Size::Full => plan.measured / 2,
-        Size::Quick | Size::Smoke => plan.measured,
-    }
+/// How many they are.
+fn loads(size: Size) -> u32 {
+    u32::try_from(rates(size).len()).expect("few rates")
 }
 
 /// Whether the highest rate is searched: for one thread that is experiment 3.
@@ -73,8 +70,8 @@ impl Experiment for Drivers {
     }
 
     fn cells(&self, plan: &Plan) -> Vec<Ask> {
-        let load = plan.warm_up + measured(plan) + Duration::from_millis(600);
-        let loads = u32::try_from(rates(plan.size).len()).expect("few rates");
+        let loads = loads(plan.size);
+        let load = plan.warm_up + plan.measured_of(loads) + Duration::from_millis(600);
         let estimate = |threads| {
             let search = if is_searched(plan, threads) {
                 course::estimate(plan)
@@ -115,7 +112,8 @@ impl Experiment for Drivers {
                 per_second: rate,
                 organisations: vec![0],
             }];
-            let loaded = stage.load(&flows, bench.plan.warm_up, measured(bench.plan))?;
+            let measured = bench.plan.measured_of(loads(bench.plan.size));
+            let loaded = stage.load(&flows, bench.plan.warm_up, measured)?;
             add(&mut figures, name, &loaded);
         }
         if stage.setting.cores.overlap() {

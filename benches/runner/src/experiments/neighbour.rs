@@ -12,7 +12,7 @@ use crate::bench::Bench;
 use crate::cell::Figures;
 use crate::generator::Flow;
 use crate::metrics::{Delays, Metrics};
-use crate::plan::{Ask, Field, Plan, Size};
+use crate::plan::{Ask, Field, Plan};
 use crate::readers::Readers;
 use crate::report::{Bar, Budget, Column, Plot};
 use crate::stage::{Loaded, Stage};
@@ -31,6 +31,9 @@ const SMALL_PER_SECOND: f64 = 200.0;
 
 /// Which part of what it sustains the large one has.
 const PART: f64 = 0.5;
+
+/// How many loads are compared: none on the large organisation, and that.
+const LOADS: u32 = 2;
 
 /// How long a small organisation's event may take within the node, at the 99th percentile.
 const DELAY_MAX_MS: f64 = 5.0;
@@ -63,7 +66,7 @@ impl Experiment for Neighbour {
     }
 
     fn cells(&self, plan: &Plan) -> Vec<Ask> {
-        let loads = (plan.warm_up + measured(plan)) * 2;
+        let loads = (plan.warm_up + plan.measured_of(LOADS)) * LOADS;
         let opening = Duration::from_secs(4);
         let estimate = opening + estimate_of_probes(plan) + loads;
         let asks = plan.asks(Field::EngineAndSomePeers, &[FLOOR], estimate);
@@ -144,14 +147,6 @@ impl Experiment for Neighbour {
     }
 }
 
-/// How long each of the two loads is measured: in the full run both together as long as a cell.
-fn measured(plan: &Plan) -> Duration {
-    match plan.size {
-        Size::Full => plan.measured / 2,
-        Size::Quick | Size::Smoke => plan.measured,
-    }
-}
-
 /// Opens the streams of the small organisations once more, in a swarm that has no others.
 fn readers_of_their_own(stage: &mut Stage, large: u32) -> Result<Readers> {
     let streams = stage.setting.streams;
@@ -178,7 +173,7 @@ impl Seen {
     ) -> Result<Self> {
         let before = Metrics::of(&stage.running)?;
         readers.record()?;
-        let loaded = stage.load(flows, bench.plan.warm_up, measured(bench.plan))?;
+        let loaded = stage.load(flows, bench.plan.warm_up, bench.plan.measured_of(LOADS))?;
         let after = Metrics::of(&stage.running)?;
         Ok(Self {
             loaded,

@@ -163,13 +163,9 @@ impl Times {
     }
 }
 
-/// How long is measured while everybody reads: in the full run half of a cell's time, whose other half
-/// is what comes after.
+/// How long is measured while everybody reads; what comes after is the other half of a cell.
 fn before(plan: &Plan) -> Duration {
-    match plan.size {
-        Size::Full => plan.measured / 2,
-        Size::Quick | Size::Smoke => plan.measured,
-    }
+    plan.measured_of(2)
 }
 
 fn grown(before: u64, after: u64) -> f64 {
