@@ -149,12 +149,16 @@ impl Plan {
         self.select(crate::contestants::ALL, field, floors)
     }
 
-    /// A cell for each of them.
+    /// A cell for each of them; of peers once, unless everyone takes part.
     pub(crate) fn asks(&self, field: Field, floors: &[&str], estimate: Duration) -> Vec<Ask> {
         let entrants = self.entrants(field, floors).into_iter();
-        entrants
-            .map(|entrant| Ask::of(entrant, "", estimate))
-            .collect()
+        let asks = entrants.map(|entrant| Ask::of(entrant, "", estimate));
+        match field {
+            Field::WithPeers => asks.collect(),
+            Field::SomePeers | Field::EngineAndSomePeers | Field::Ours => {
+                asks.map(Ask::once_of_peers).collect()
+            }
+        }
     }
 
     fn select(

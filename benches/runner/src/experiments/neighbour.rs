@@ -69,8 +69,7 @@ impl Experiment for Neighbour {
         let loads = (plan.warm_up + plan.measured_of(LOADS)) * LOADS;
         let opening = Duration::from_secs(4);
         let estimate = opening + estimate_of_probes(plan) + loads;
-        let asks = plan.asks(Field::EngineAndSomePeers, &[FLOOR], estimate);
-        asks.into_iter().map(Ask::once_of_peers).collect()
+        plan.asks(Field::EngineAndSomePeers, &[FLOOR], estimate)
     }
 
     fn measure(&self, bench: &Bench<'_>) -> Result<Figures> {

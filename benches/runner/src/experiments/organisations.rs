@@ -45,8 +45,7 @@ impl Experiment for Organisations {
     }
 
     fn cells(&self, plan: &Plan) -> Vec<Ask> {
-        let asks = plan.asks(Field::EngineAndSomePeers, &[FLOOR], estimate(plan));
-        asks.into_iter().map(Ask::once_of_peers).collect()
+        plan.asks(Field::EngineAndSomePeers, &[FLOOR], estimate(plan))
     }
 
     fn measure(&self, bench: &Bench<'_>) -> Result<Figures> {

@@ -63,8 +63,7 @@ impl Experiment for Slow {
     fn cells(&self, plan: &Plan) -> Vec<Ask> {
         let times = Times::of(plan.size);
         let estimate = Duration::from_secs(4) + plan.warm_up + before(plan) + times.until;
-        let asks = plan.asks(Field::EngineAndSomePeers, &[FLOOR], estimate);
-        asks.into_iter().map(Ask::once_of_peers).collect()
+        plan.asks(Field::EngineAndSomePeers, &[FLOOR], estimate)
     }
 
     fn measure(&self, bench: &Bench<'_>) -> Result<Figures> {
