@@ -82,10 +82,10 @@ impl Engine {
             self.leave_stream(now, slot, self.table[slot].bye.unwrap_or(reason));
         }
         let record = &mut self.table[slot];
-        let side = std::mem::replace(&mut record.side, NONE) as usize;
+        let side = std::mem::replace(&mut record.side, NONE);
         match record.state {
-            State::Behind | State::Finishing => drop(self.behind.remove(side)),
-            State::Reading if side != NONE as usize => drop(self.inputs.remove(side)),
+            State::Behind | State::Finishing => drop(self.behind.remove(side as usize)),
+            State::Reading if side != NONE => drop(self.inputs.remove(side)),
             State::Reading | State::Waiting | State::Lingering => {}
             State::InStep | State::Held => panic!("a stream was left behind"),
             State::Free | State::Closing => panic!("slot {slot} is closed twice"),
@@ -114,7 +114,7 @@ impl Engine {
     pub(crate) fn respond(&mut self, now: Now, slot: u32, response: Bytes) {
         let record = &mut self.table[slot];
         match record.state {
-            State::Reading if record.side != NONE => drop(self.inputs.remove(record.side as usize)),
+            State::Reading if record.side != NONE => drop(self.inputs.remove(record.side)),
             State::Reading | State::Waiting => {}
             state => panic!("no response is written in {state:?}"),
         }

@@ -60,9 +60,7 @@ impl Engine {
             self.ready.shrink_to_fit();
             self.scratch = Scratch::default();
         }
-        if self.inputs.is_empty() {
-            self.inputs.shrink_to_fit();
-        }
+        self.inputs.give_memory_back();
     }
 
     /// A stream in step has perhaps been silent for long, or its session has ended.

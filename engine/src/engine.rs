@@ -15,11 +15,11 @@ use crate::behind::Behind;
 use crate::catch_up::Scratch;
 use crate::class::{Class, Sweep};
 use crate::filters::Filters;
+use crate::inputs::Inputs;
 use crate::log::{Log, Reading};
 use crate::pacing::Pace;
 use crate::queues::Queues;
 use crate::record::NONE;
-use crate::request::Input;
 use crate::session::Quiet;
 use crate::sweep::EndedSweep;
 use crate::table::Table;
@@ -35,7 +35,7 @@ pub struct Engine {
     pub(crate) config: Config,
     pub(crate) table: Table,
     pub(crate) users: Users,
-    pub(crate) inputs: Slab<Input>,
+    pub(crate) inputs: Inputs,
     pub(crate) behind: Slab<Behind>,
     pub(crate) log: Log,
     pub(crate) classes: Slab<Class>,
@@ -112,7 +112,7 @@ impl Engine {
         Self {
             table: Table::new(config.boot, config.engine),
             users: Users::default(),
-            inputs: Slab::new(),
+            inputs: Inputs::default(),
             behind: Slab::new(),
             log: Log::new(config.log_bytes_max),
             classes: Slab::new(),

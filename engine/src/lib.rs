@@ -25,7 +25,7 @@
 //! `sweep`, `catch_up`, `step`, `session`, `subscription`, `deadlines`, `pacing`, `closing`,
 //! `page`, `control_events`. What they work
 //! on: `table` and `record` (connections), `users`, `log`, `class`, `filters`, `slice`, `queues`,
-//! `behind`.
+//! `behind`, `inputs`.
 
 #![forbid(unsafe_code)]
 #![deny(missing_docs)]
@@ -45,6 +45,7 @@ mod delay;
 mod driver;
 mod engine;
 mod filters;
+mod inputs;
 mod intake;
 pub mod limits;
 mod log;

@@ -25,6 +25,14 @@ pub const HEAD_MS: u64 = 5_000;
 /// How long a request body may take to arrive, in milliseconds, from the end of its head.
 pub const BODY_MS: u64 = 10_000;
 
+/// What a request that arrives in pieces may hold of its own, in bytes of memory: as much as its socket's
+/// receive buffer, and most heads whole. Longer ones share [`INPUTS_BYTES_MAX`].
+pub const INPUT_BYTES_EACH: usize = 4 * 1024;
+
+/// The most bytes of memory that longer requests may hold which arrive in pieces, all of one engine together:
+/// some hundred of the longest at a time. Beyond it those are refused that take longest.
+pub const INPUTS_BYTES_MAX: usize = 16 * 1024 * 1024;
+
 /// How long the control thread may take for an answer, in milliseconds.
 pub const ANSWER_MS: u64 = 30_000;
 
