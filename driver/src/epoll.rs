@@ -146,6 +146,10 @@ impl Poller for Epoll {
         }
     }
 
+    fn disarm_listener(&mut self) {
+        // Its interest ends with the event that it brings.
+    }
+
     fn arm(&mut self, connections: &mut Connections, handle: Handle, watch: Watch) {
         let bit = connections::bit(watch);
         let bits = connections.bits(handle);

@@ -21,7 +21,8 @@
 //!   that no buffer is looked at by the kernel afterwards.
 //! * A watch is answered once. A slot is given back only when nothing of its connection is left in
 //!   the kernel, and never from within a call of the engine.
-//! * Running out of descriptors or memory pauses accepting, and nothing else.
+//! * Running out of descriptors or memory pauses accepting, and nothing else. The last descriptors are
+//!   kept for the process's own.
 //! * A panic on an engine's thread ends the process.
 //!
 //! The only `unsafe` of the project is here: in `uring`, for entries of the ring and its system call, and
@@ -51,6 +52,7 @@ mod uring;
 mod waker;
 mod world;
 
+pub use acceptor::RESERVED_DESCRIPTORS;
 pub use choice::{Choice, Kind, Options, StartError, UnknownDriver};
 pub use engines::{Engines, start};
 pub use memory::give_memory_back;

@@ -32,6 +32,10 @@ pub(crate) trait Poller {
     /// Arms the listener. It must not be armed.
     fn arm_listener(&mut self, listener: BorrowedFd<'_>);
 
+    /// Calls off what was armed for the listener, where that goes on by itself: an event says when it has
+    /// ended. Sockets may be accepted until then.
+    fn disarm_listener(&mut self);
+
     /// Arms a watch of an open connection, unless it is armed.
     fn arm(&mut self, connections: &mut Connections, handle: Handle, watch: Watch);
 

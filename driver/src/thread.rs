@@ -240,7 +240,15 @@ impl<P: Poller> EngineThread<P> {
         }
     }
 
+    /// Takes a socket over, where its descriptor is one for clients.
     fn accept(&mut self, socket: OwnedFd) {
+        if !self.acceptor.admits(&socket, Instant::now()) {
+            // Without a word: whoever hears nothing comes back, and a native `EventSource` gives up for
+            // good on any answer that we could give before it has asked.
+            drop(socket);
+            self.world.poller.disarm_listener();
+            return;
+        }
         let descriptor = self.world.connections.begin_accept(socket);
         self.engine
             .handle_accept(self.clock.now(), descriptor, &mut self.world);
@@ -250,6 +258,9 @@ impl<P: Poller> EngineThread<P> {
     /// Accepts who waits, within a bound. Whether nobody is left.
     fn accept_waiting(&mut self) -> bool {
         for _ in 0..ACCEPTS_MAX {
+            if self.acceptor.is_open() && !self.acceptor.may_accept(Instant::now()) {
+                return false;
+            }
             match self.acceptor.accept() {
                 None => return true,
                 Some(Ok(socket)) => self.accept(socket),

@@ -39,6 +39,16 @@ fn who_waits_for_a_descriptor_is_taken_before_listening_ends_over_epoll() {
 }
 
 #[test]
+fn the_last_descriptors_are_the_nodes_own_over_uring() {
+    the_last_descriptors_are_the_nodes_own(Kind::Uring);
+}
+
+#[test]
+fn the_last_descriptors_are_the_nodes_own_over_epoll() {
+    the_last_descriptors_are_the_nodes_own(Kind::Epoll);
+}
+
+#[test]
 fn connections_leave_no_descriptor_behind_over_uring() {
     connections_leave_no_descriptor_behind(Kind::Uring);
 }
@@ -111,6 +121,51 @@ fn want_of_descriptors_neither_spins_nor_drops(kind: Kind, stops_listening: bool
         while std::net::TcpStream::connect(address).is_ok() {
             assert!(Instant::now() < end, "somebody still listens");
         }
+    }
+    house.engines.stop();
+    setrlimit(Resource::Nofile, before).unwrap();
+}
+
+fn the_last_descriptors_are_the_nodes_own(kind: Kind) {
+    const OWN: usize = 30;
+    const ASKING: usize = 20;
+    let _alone = ALONE.lock().unwrap();
+    let before = getrlimit(Resource::Nofile);
+    let limit = Rlimit {
+        current: Some(500),
+        ..before
+    };
+    setrlimit(Resource::Nofile, limit).unwrap();
+    let mut house = Plan::new(kind).open();
+    let mut streams = house.open_streams(5);
+    let address = house.engines.local_addr();
+    let sockets: Vec<socket2::Socket> = (0..ASKING)
+        .map(|_| socket2::Socket::new(socket2::Domain::IPV4, socket2::Type::STREAM, None).unwrap())
+        .collect();
+    // All are used but some of the last ones, which are fewer than are reserved.
+    let open = || std::fs::File::open("/dev/null").ok();
+    let mut rest: Vec<_> = std::iter::from_fn(open).collect();
+    rest.truncate(rest.len() - OWN);
+    for socket in &sockets {
+        socket.connect(&address.into()).unwrap();
+    }
+    std::thread::sleep(Duration::from_millis(500));
+    assert_eq!(
+        house.total(|counters| counters.connections),
+        5,
+        "nobody is let in"
+    );
+    let own: Vec<_> = (0..OWN).map_while(|_| open()).collect();
+    assert_eq!(own.len(), OWN, "none of them is a client's");
+    house.commit(1, 100);
+    for client in &mut streams {
+        client.expect_event(1);
+    }
+    drop((rest, own, sockets));
+    streams.extend(house.open_streams(5));
+    house.commit(2, 100);
+    for client in &mut streams {
+        client.expect_event(2);
     }
     house.engines.stop();
     setrlimit(Resource::Nofile, before).unwrap();

@@ -99,6 +99,14 @@ impl Poller for Uring {
         }
     }
 
+    fn disarm_listener(&mut self) {
+        // Where there is no multishot accept, what is armed ends with the event that it brings.
+        if self.ring.accepts_multishot() {
+            let cancel = Operation::Cancel(Token::Listener);
+            self.ring.push(cancel, Token::Cancel);
+        }
+    }
+
     fn arm(&mut self, connections: &mut Connections, handle: Handle, watch: Watch) {
         let bit = connections::bit(watch);
         let bits = connections.bits(handle);
@@ -209,6 +217,8 @@ fn note(ready: &mut VecDeque<Ready>, completion: Completion) {
         Token::Waker => ready.push_back(Ready::Woken { is_armed: more }),
         Token::Watch(watch, key) => ready.push_back(Ready::Watch(watch, key)),
         Token::ListenerPoll => ready.push_back(Ready::Acceptable),
+        // What it called off says so itself.
+        Token::Cancel => {}
         Token::Listener if result < 0 => {
             ready.push_back(Ready::AcceptFailed(Errno::from_raw_os_error(-result)));
         }
