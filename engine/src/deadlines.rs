@@ -11,12 +11,23 @@ use wire::http::{Refusal, RefusalCode};
 
 use crate::catch_up::Scratch;
 use crate::driver::{Close, Outcome, Transmit};
-use crate::limits::{GROUP_MAX, SCAN_MS};
+use crate::limits::{GROUP_MAX, SCAN_MS, STANDSTILL_MS};
 use crate::record::{Bits, NONE, State};
 use crate::time::Tick;
 use crate::{Driver, Engine, Now};
 
 impl Engine {
+    /// Where there was no turn for long, deadlines are looked at anew in a while: whatever came in the
+    /// meantime is told before, and whoever is only slow because we were is no slow client.
+    pub(crate) fn observe_standstill(&mut self, now: Now) {
+        let stood_ms = now.monotonic_ms.saturating_sub(self.scan.turned_ms);
+        self.scan.turned_ms = now.monotonic_ms;
+        if stood_ms > STANDSTILL_MS {
+            self.scan.at = None;
+            self.scan.next_ms = now.monotonic_ms + SCAN_MS;
+        }
+    }
+
     /// Goes on with the walk, or begins one when it is time; at most a group of connections a turn.
     pub(crate) fn scan_deadlines(&mut self, now: Now, driver: &mut dyn Driver) {
         if self.scan.at.is_none() && now.monotonic_ms >= self.scan.next_ms {

@@ -106,6 +106,8 @@ pub(crate) struct Scan {
     pub(crate) next_ms: u64,
 }
 
+    /// When the last turn was.
+    pub(crate) turned_ms: u64,
 impl Engine {
     /// An engine that has no connection, and opens no stream before its first `Batch::Start`.
     pub fn new(config: Config, now: Now) -> Self {
@@ -135,6 +137,7 @@ impl Engine {
             },
             ended_sweeps: Vec::new(),
             concerned: Vec::new(),
+                turned_ms: now.monotonic_ms,
             spare_sweeps: Vec::new(),
             scratch: Scratch::default(),
             shared_answer: None,
@@ -231,6 +234,7 @@ impl Engine {
         self.observe_ended_sweeps(now);
         if !self.sweep_small(now, driver) {
             self.sweep_large(now, driver);
+        self.observe_standstill(now);
             self.catch_up(now, driver);
             self.advance_pace(now);
             self.scan_deadlines(now, driver);

@@ -82,3 +82,8 @@ const _: () = assert!(
     size_of::<usize>() >= size_of::<u64>(),
     "a 64-bit machine is needed"
 );
+/// After a longer time without a turn, in milliseconds, it was this process that stood still (SIGSTOP, a
+/// machine that was moved): what clients did meanwhile lies in their sockets, and is looked at before their
+/// deadlines are.
+pub const STANDSTILL_MS: u64 = 3 * SCAN_MS;
+
