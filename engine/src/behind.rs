@@ -23,6 +23,8 @@ pub(crate) struct Behind {
     pub(crate) is_ready: bool,
     /// It stands among those that wait for its class.
     pub(crate) is_waiting: bool,
+    /// What is pending is a long response: its number among those.
+    pub(crate) long: Option<u64>,
 }
 
 /// A frame of which a part was sent.

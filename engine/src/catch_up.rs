@@ -103,6 +103,7 @@ impl Engine {
             }
             if self.table[slot].state == State::Behind && self.table[slot].bits.has(Bits::PAGE) {
                 pages += 1;
+                self.make_room_for_response(now, driver);
                 page_bytes += self.serve_page(now, slot);
                 continue;
             }
@@ -324,8 +325,8 @@ impl Engine {
     /// All is written: ends our direction, and reads what still comes, so that closing does not eat
     /// our last words.
     fn linger(&mut self, now: Now, slot: u32, driver: &mut dyn Driver) {
+        self.drop_behind(self.table[slot].side);
         let record = &mut self.table[slot];
-        self.behind.remove(record.side as usize);
         record.side = crate::record::NONE;
         record.state = State::Lingering;
         record.events = 0;

@@ -2,11 +2,12 @@
 //! when nothing of it is left in the kernel.
 
 use bytes::Bytes;
+use wire::http::{Refusal, RefusalCode};
 use wire::{CloseReason, ConnectionId};
 
 use crate::behind::Behind;
 use crate::driver::{Close, Notice};
-use crate::limits::LAST_WORDS_MS;
+use crate::limits::{LAST_WORDS_MS, RESPONSE_BYTES_EACH};
 use crate::record::{Bits, NONE, State};
 use crate::time::Tick;
 use crate::{Driver, Engine, Now};
@@ -82,17 +83,25 @@ impl Engine {
             self.leave_stream(now, slot, self.table[slot].bye.unwrap_or(reason));
         }
         let record = &mut self.table[slot];
-        let side = std::mem::replace(&mut record.side, NONE);
-        match record.state {
-            State::Behind | State::Finishing => drop(self.behind.remove(side as usize)),
+        let (state, side) = (record.state, std::mem::replace(&mut record.side, NONE));
+        match state {
+            State::Behind | State::Finishing => self.drop_behind(side),
             State::Reading if side != NONE => drop(self.inputs.remove(side)),
             State::Reading | State::Waiting | State::Lingering => {}
             State::InStep | State::Held => panic!("a stream was left behind"),
             State::Free | State::Closing => panic!("slot {slot} is closed twice"),
         }
-        record.state = State::Closing;
+        self.table[slot].state = State::Closing;
         self.table.set_deadline(slot, Tick::NEVER);
         driver.close(self.table.handle(slot), how);
+    }
+
+    /// Nothing more is written of what was kept here.
+    pub(crate) fn drop_behind(&mut self, side: u32) {
+        let behind = self.behind.remove(side as usize);
+        if let Some(number) = behind.long {
+            self.responses.leave(number);
+        }
     }
 
     /// The peer closed or broke.
@@ -105,8 +114,14 @@ impl Engine {
     /// The control thread's answer to a request; nobody's, if the client is gone.
     pub(crate) fn respond_to(&mut self, now: Now, connection: ConnectionId, response: Bytes) {
         let slot = self.table.find_id(connection);
-        if let Some(slot) = slot.filter(|slot| self.table[*slot].state == State::Waiting) {
+        let Some(slot) = slot.filter(|slot| self.table[*slot].state == State::Waiting) else {
+            return;
+        };
+        if response.len() <= RESPONSE_BYTES_EACH || self.responses.has_room() {
+            let response = self.responses.count(response);
             self.respond(now, slot, response);
+        } else {
+            self.refuse_for_now(now, slot, &no_room_for_response(), None);
         }
     }
 
@@ -119,9 +134,17 @@ impl Engine {
             state => panic!("no response is written in {state:?}"),
         }
         record.state = State::Finishing;
-        record.side = self.behind.insert(Behind::new(response, 0)) as u32;
+        let mut behind = Behind::new(response, 0);
+        behind.long = self.responses.enter(slot, &behind.pending);
+        record.side = self.behind.insert(behind) as u32;
         self.table
             .set_deadline(slot, Tick::after(now, LAST_WORDS_MS));
         self.make_ready(slot);
     }
+}
+
+/// What is said where too many long responses wait to be taken.
+pub(crate) fn no_room_for_response() -> Refusal {
+    let message = "too many answers wait for their clients to take them; come back in some seconds";
+    Refusal::new(RefusalCode::Overloaded, message)
 }

@@ -20,6 +20,7 @@ use crate::log::{Log, Reading};
 use crate::pacing::Pace;
 use crate::queues::Queues;
 use crate::record::NONE;
+use crate::responses::Responses;
 use crate::session::Quiet;
 use crate::sweep::EndedSweep;
 use crate::table::Table;
@@ -36,6 +37,7 @@ pub struct Engine {
     pub(crate) table: Table,
     pub(crate) users: Users,
     pub(crate) inputs: Inputs,
+    pub(crate) responses: Responses,
     pub(crate) behind: Slab<Behind>,
     pub(crate) log: Log,
     pub(crate) classes: Slab<Class>,
@@ -104,10 +106,10 @@ pub(crate) struct Scan {
     pub(crate) at: Option<u32>,
     /// When the next walk begins.
     pub(crate) next_ms: u64,
-}
-
     /// When the last turn was.
     pub(crate) turned_ms: u64,
+}
+
 impl Engine {
     /// An engine that has no connection, and opens no stream before its first `Batch::Start`.
     pub fn new(config: Config, now: Now) -> Self {
@@ -115,6 +117,7 @@ impl Engine {
             table: Table::new(config.boot, config.engine),
             users: Users::default(),
             inputs: Inputs::default(),
+            responses: Responses::default(),
             behind: Slab::new(),
             log: Log::new(config.log_bytes_max),
             classes: Slab::new(),
@@ -134,10 +137,10 @@ impl Engine {
             scan: Scan {
                 at: None,
                 next_ms: now.monotonic_ms + limits::SCAN_MS,
+                turned_ms: now.monotonic_ms,
             },
             ended_sweeps: Vec::new(),
             concerned: Vec::new(),
-                turned_ms: now.monotonic_ms,
             spare_sweeps: Vec::new(),
             scratch: Scratch::default(),
             shared_answer: None,
@@ -197,12 +200,13 @@ impl Engine {
     }
 
     /// A command from the control thread.
-    pub fn handle_command(&mut self, now: Now, command: Command, _driver: &mut dyn Driver) {
+    pub fn handle_command(&mut self, now: Now, command: Command, driver: &mut dyn Driver) {
         match command {
             Command::Respond {
                 connection,
                 response,
             } => {
+                self.make_room_for_response(now, driver);
                 self.respond_to(now, connection, response);
             }
             Command::Flushed(lsn) => self.judge_held(now, lsn),
@@ -231,10 +235,10 @@ impl Engine {
     /// round; else a group of a large one, then those that are behind, then what time asks for.
     pub fn turn(&mut self, now: Now, driver: &mut dyn Driver) -> Next {
         self.admitted = 0;
+        self.observe_standstill(now);
         self.observe_ended_sweeps(now);
         if !self.sweep_small(now, driver) {
             self.sweep_large(now, driver);
-        self.observe_standstill(now);
             self.catch_up(now, driver);
             self.advance_pace(now);
             self.scan_deadlines(now, driver);

@@ -25,7 +25,7 @@
 //! `sweep`, `catch_up`, `step`, `session`, `subscription`, `deadlines`, `pacing`, `closing`,
 //! `page`, `control_events`. What they work
 //! on: `table` and `record` (connections), `users`, `log`, `class`, `filters`, `slice`, `queues`,
-//! `behind`, `inputs`.
+//! `behind`, `inputs`, `responses`.
 
 #![forbid(unsafe_code)]
 #![deny(missing_docs)]
@@ -54,6 +54,7 @@ mod page;
 mod queues;
 mod record;
 mod request;
+mod responses;
 mod session;
 mod slice;
 mod step;

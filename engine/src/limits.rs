@@ -72,8 +72,21 @@ pub const PAGE_SCAN_MAX: usize = 16_384;
 /// compared with each event. As many as a URL may name.
 pub const SUBSCRIPTION_NAMES_MAX: usize = wire::http::QUERY_NAMES_MAX;
 
+/// A response up to this length is not counted among those that wait to be taken, in bytes: refusals, and
+/// most of what is answered. A socket takes it whole.
+pub const RESPONSE_BYTES_EACH: usize = 4 * 1024;
+
+/// The most bytes that longer responses may hold while their clients do not take them, all of one engine
+/// together: 256 of the longest pages. For another one those are closed that do not take theirs.
+pub const RESPONSES_BYTES_MAX: usize = 64 * 1024 * 1024;
+
 /// How often the deadlines of all connections are looked at, in milliseconds.
 pub const SCAN_MS: u64 = 1_000;
+
+/// After a longer time without a turn, in milliseconds, it was this process that stood still (SIGSTOP, a
+/// machine that was moved): what clients did meanwhile lies in their sockets, and is looked at before their
+/// deadlines are.
+pub const STANDSTILL_MS: u64 = 3 * SCAN_MS;
 
 /// The generation of a slot has as many bits as `user_data` of a ring leaves for it.
 pub const GENERATION_BITS: u32 = 24;
@@ -82,8 +95,3 @@ const _: () = assert!(
     size_of::<usize>() >= size_of::<u64>(),
     "a 64-bit machine is needed"
 );
-/// After a longer time without a turn, in milliseconds, it was this process that stood still (SIGSTOP, a
-/// machine that was moved): what clients did meanwhile lies in their sockets, and is looked at before their
-/// deadlines are.
-pub const STANDSTILL_MS: u64 = 3 * SCAN_MS;
-

@@ -13,6 +13,7 @@ use wire::{CloseReason, EventId, Grant, Key, Lsn, PageRequest, PageSince};
 use crate::admit::Awaited;
 use crate::behind::Behind;
 use crate::class::ClassKey;
+use crate::closing::no_room_for_response;
 use crate::driver::Watch;
 use crate::limits::LAST_WORDS_MS;
 use crate::record::{Bits, State};
@@ -99,6 +100,7 @@ impl Engine {
             since: request.since,
             member_since: grant.since,
         };
+        self.make_room_for_response(now, driver);
         self.begin_page(now, slot, from);
     }
 
@@ -106,6 +108,7 @@ impl Engine {
     pub(crate) fn begin_page(&mut self, now: Now, slot: u32, from: PageFrom) {
         match self.place_of_page(now, slot, from.since) {
             Place::Ahead(id) => self.hold_page(now, slot, id, from),
+            _ if !self.responses.has_room() => self.refuse_page_for_now(now, slot),
             place => {
                 let page = self.read_page(now, slot, place, from);
                 if self.may_wait(now, slot, &page) {
@@ -135,6 +138,11 @@ impl Engine {
             self.send_page(now, slot, events, response);
             return 0;
         }
+        if !self.responses.has_room() {
+            self.refuse_page_for_now(now, slot);
+            return 0;
+        }
+        let record = &self.table[slot];
         let mut page = match record.reset {
             Some(reason) => {
                 self.counters.resets[reason.index()] += 1;
@@ -209,7 +217,15 @@ impl Engine {
 
     /// Answers a page that cannot be had.
     pub(crate) fn refuse_page(&mut self, now: Now, slot: u32, reason: CloseReason) {
-        let refusal = refusal_of(reason);
+        self.refuse_page_with(now, slot, &refusal_of(reason), reason);
+    }
+
+    /// Answers a page for which there is no room while others do not take theirs.
+    fn refuse_page_for_now(&mut self, now: Now, slot: u32) {
+        self.refuse_page_with(now, slot, &no_room_for_response(), CloseReason::Done);
+    }
+
+    fn refuse_page_with(&mut self, now: Now, slot: u32, refusal: &Refusal, reason: CloseReason) {
         self.counters.refusals[refusal.code.index()] += 1;
         let fields = self.terms_of(slot).fields.clone();
         let fields = std::str::from_utf8(&fields).expect("the control thread writes UTF-8");
@@ -254,7 +270,7 @@ impl Engine {
             body.extend_from_slice(frame.json());
         }
         body.push(b']');
-        let response = response(200, fields.as_str(), &body);
+        let response = self.responses.count(response(200, fields.as_str(), &body));
         (page.frames.len() as u32, response)
     }
 
@@ -269,6 +285,7 @@ impl Engine {
         let record = &mut self.table[slot];
         record.state = State::Finishing;
         let behind = &mut self.behind[record.side as usize];
+        behind.long = self.responses.enter(slot, &response);
         behind.pending = response;
         self.table
             .set_deadline(slot, Tick::after(now, LAST_WORDS_MS));

@@ -1,6 +1,6 @@
 //! Requests in pieces, refused, unanswered.
 
-use engine::Command;
+use engine::{Close, Command};
 use expect_test::expect;
 
 use crate::script::check;
@@ -159,4 +159,61 @@ fn what_the_engine_refuses_itself_is_counted() {
     world.bytes(5, b"GET / HTTP/9.9\r\nhost: a\r\n\r\n");
     let code = wire::http::RefusalCode::VersionNotSupported;
     assert_eq!(world.engine.counters().refusals[code.index()], 1);
+}
+
+/// Asks for something over a socket with little room, and is answered by so many bytes; nobody looks whether
+/// it takes them.
+fn answer(world: &mut World, descriptor: i32, bytes: usize) {
+    world.accept(descriptor);
+    world.bytes(descriptor, b"GET /metrics HTTP/1.1\r\nhost: a\r\n\r\n");
+    world.make_room(descriptor, Some(1_000));
+    let connection = world.id_of(descriptor);
+    let response = vec![b'x'; bytes].into();
+    world.command(Command::Respond {
+        connection,
+        response,
+    });
+}
+
+const LONG_BYTES: usize = 1024 * 1024;
+
+/// As many long responses as there may be.
+const LONG_MOST: i32 = (engine::limits::RESPONSES_BYTES_MAX / LONG_BYTES) as i32;
+
+#[test]
+fn long_responses_that_nobody_takes_have_a_bound() {
+    let mut world = World::new(1 << 24);
+    for descriptor in 1..=2 * LONG_MOST {
+        answer(&mut world, descriptor, LONG_BYTES);
+        world.settle();
+        let taken = &world.kernel.sockets[&descriptor].received;
+        assert_eq!(taken, &[b'x'; 1_000], "{descriptor}");
+    }
+    // Those that were there first did not take theirs, and are gone for those who came later.
+    let closed = |descriptor: &i32| world.kernel.sockets[descriptor].closed == Some(Close::Reset);
+    let gone: Vec<i32> = (1..=2 * LONG_MOST).filter(closed).collect();
+    assert_eq!(gone, (1..=LONG_MOST).collect::<Vec<_>>());
+    // Who goes on reading has all of it.
+    world.make_room(2 * LONG_MOST, None);
+    world.settle();
+    let socket = &world.kernel.sockets[&(2 * LONG_MOST)];
+    assert_eq!(
+        (socket.received.len(), socket.is_finished),
+        (LONG_BYTES, true)
+    );
+}
+
+#[test]
+fn who_comes_before_anybody_could_take_a_long_response_is_refused_for_now() {
+    let mut world = World::new(1 << 24);
+    for descriptor in 1..=LONG_MOST + 1 {
+        answer(&mut world, descriptor, LONG_BYTES);
+    }
+    // A short one is nobody's burden.
+    answer(&mut world, 1_000, engine::limits::RESPONSE_BYTES_EACH);
+    world.settle();
+    let received = |descriptor: i32| &world.kernel.sockets[&descriptor].received[..];
+    assert_eq!(received(LONG_MOST), [b'x'; 1_000]);
+    assert!(received(LONG_MOST + 1).starts_with(b"HTTP/1.1 503 "));
+    assert_eq!(received(1_000), [b'x'; 1_000]);
 }
