@@ -158,7 +158,7 @@ impl Node {
         }
     }
 
-    /// Runs until SIGTERM or SIGINT; then takes its leave (`drain`), or ends at once. A second signal
+    /// Runs until SIGTERM, SIGINT or SIGHUP; then takes its leave (`drain`), or ends at once. A second signal
     /// ends at once, too.
     pub(crate) fn run_until_signal(self, drain: bool) -> ExitCode {
         let runtime = tokio::runtime::Builder::new_current_thread()
@@ -273,15 +273,19 @@ impl Node {
 struct Signals {
     terminate: Signal,
     interrupt: Signal,
+    /// The terminal is gone that the node was started from.
+    hangup: Signal,
 }
 
 impl Signals {
     fn listen() -> std::io::Result<Self> {
         let terminate = signal(SignalKind::terminate())?;
         let interrupt = signal(SignalKind::interrupt())?;
+        let hangup = signal(SignalKind::hangup())?;
         Ok(Self {
             terminate,
             interrupt,
+            hangup,
         })
     }
 
@@ -289,6 +293,7 @@ impl Signals {
         tokio::select! {
             _ = self.terminate.recv() => {}
             _ = self.interrupt.recv() => {}
+            _ = self.hangup.recv() => {}
         }
     }
 }
