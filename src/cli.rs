@@ -6,7 +6,7 @@ use std::process::ExitCode;
 use clap::{Parser, Subcommand};
 
 use crate::config::{Config, Environment};
-use crate::{check, dev, init, logs, node, publish, slots, tail, token};
+use crate::{check, dev, init, last_words, logs, node, publish, slots, tail, token};
 
 /// Streams PostgreSQL's committed changes to browsers over Server-Sent Events.
 #[derive(Parser)]
@@ -84,8 +84,7 @@ fn done(result: Result<(), String>) -> ExitCode {
     result.map_or_else(|error| fail(&error), |()| ExitCode::SUCCESS)
 }
 
-#[expect(clippy::print_stderr, reason = "the command line speaks to a person")]
 fn fail(error: &str) -> ExitCode {
-    eprintln!("tailrace: {error}");
+    last_words::say(&format!("tailrace: {error}\n"));
     ExitCode::FAILURE
 }

@@ -1,19 +1,15 @@
 //! Logs: where they go, and the lines about connections, which are many. Nothing here writes a payload
 //! or a token, and nothing waits for whoever reads standard error.
 
-use std::backtrace::{Backtrace, BacktraceStatus};
 use std::fmt;
-use std::io::Write as _;
-use std::panic::PanicHookInfo;
-use std::sync::{OnceLock, mpsc};
-use std::time::Duration;
+use std::sync::OnceLock;
 
 use engine::Notice;
 use tracing_appender::non_blocking::{ErrorCounter, NonBlockingBuilder, WorkerGuard};
 use tracing_subscriber::EnvFilter;
 use wire::ConnectionId;
 
-use crate::audience;
+use crate::{audience, last_words};
 
 /// The most lines about connections in one second. Those beyond are counted, and the count is
 /// logged.
@@ -25,9 +21,6 @@ const WAITING_MAX: usize = 8_192;
 
 /// The most characters of a name of the application's in a line.
 const NAME_CHARACTERS_MAX: usize = 200;
-
-/// How long the end of the process, or of a thread that panicked, waits for its last words to be written.
-const LAST_WORDS: Duration = Duration::from_secs(2);
 
 /// What is logged if nothing is said.
 const DEFAULT: &str = "info";
@@ -49,7 +42,7 @@ impl Drop for Logs {
         // The guard waits for its thread in bounded time, but speaks to standard output where that has
         // more to write than it can: perhaps the very pipe that nobody reads.
         let writer = self.writer.take();
-        in_bounded_time(move || drop(writer));
+        last_words::in_bounded_time(move || drop(writer));
     }
 }
 
@@ -92,43 +85,13 @@ pub(crate) fn start() -> Result<Logs, String> {
         .with_writer(writer)
         .with_ansi(std::io::IsTerminal::is_terminal(&std::io::stderr()))
         .init();
+    last_words::of_panics();
     if tracing::enabled!(target: TARGET, tracing::Level::DEBUG) {
         audience::watch();
     }
-    std::panic::set_hook(Box::new(on_panic));
     Ok(Logs {
         writer: Some(guard),
     })
-}
-
-/// Says what the usual hook says, and goes on where nobody reads it. That one would wait for ever, and
-/// with it a thread whose panic is to end the process.
-fn on_panic(panic: &PanicHookInfo<'_>) {
-    let thread = std::thread::current();
-    let name = thread.name().unwrap_or("<unnamed>");
-    let backtrace = Backtrace::capture();
-    let backtrace = match backtrace.status() {
-        BacktraceStatus::Captured => format!("{backtrace}\n"),
-        _ => String::new(),
-    };
-    let words = format!("thread '{name}' {panic}\n{backtrace}");
-    in_bounded_time(move || {
-        // There is nobody to tell that it failed.
-        let _ = std::io::stderr().write_all(words.as_bytes());
-    });
-}
-
-/// Does what may wait for a reader, and goes on after [`LAST_WORDS`] whether or not it is done.
-fn in_bounded_time(work: impl FnOnce() + Send + 'static) {
-    let (done, is_done) = mpsc::channel();
-    let thread = std::thread::Builder::new().spawn(move || {
-        work();
-        // Nobody listens any more where it took too long.
-        let _ = done.send(());
-    });
-    if thread.is_ok() {
-        let _ = is_done.recv_timeout(LAST_WORDS);
-    }
 }
 
 /// How many lines were thrown away because nobody read standard error.
@@ -233,8 +196,9 @@ impl fmt::Display for Printable<'_> {
 
 #[cfg(test)]
 mod tests {
+    use std::io::Write as _;
     use std::process::{Command, Stdio};
-    use std::time::Instant;
+    use std::time::{Duration, Instant};
 
     use super::*;
 

@@ -23,6 +23,7 @@ mod dev;
 mod figures;
 mod http_client;
 mod init;
+mod last_words;
 mod logs;
 mod metrics;
 mod node;
