@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::fmt;
+use std::io::Write as _;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
 /// What can be done to a run, by the matrix of faults: A is PostgreSQL, B process and host, C clients and
@@ -14,6 +15,8 @@ pub(crate) enum Fault {
     DatabaseRestarted,
     /// A6: every process of PostgreSQL stands still.
     DatabasePaused,
+    /// A2: no connection is left for anybody, and the walsenders are ended.
+    DatabaseFull,
     /// A1: the walsenders are ended.
     WalsendersEnded,
     /// A13: a transaction of some thousand rows.
@@ -106,7 +109,7 @@ impl Tally {
             .insert(fault, why.to_owned())
             .is_none()
         {
-            println!("SKIPPED: {fault}: {why}");
+            skipped(&fault.to_string(), why);
         }
     }
 
@@ -119,6 +122,17 @@ impl Tally {
     pub(crate) fn skips(&self) -> BTreeMap<Fault, String> {
         locked(&self.skipped).clone()
     }
+}
+
+/// Says that something cannot be tried on this machine.
+pub(crate) fn skipped(what: &str, why: &str) {
+    tell(&format!("SKIPPED: {what}: {why}"));
+}
+
+/// Tells whoever runs the tests, also where the harness keeps what a test prints that passes.
+pub(crate) fn tell(line: &str) {
+    // Where nobody listens there is nobody to tell.
+    let _ = writeln!(std::io::stderr(), "{line}");
 }
 
 fn locked<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {

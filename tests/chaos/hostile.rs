@@ -213,3 +213,42 @@ fn statuses(mut received: &[u8]) -> Vec<u16> {
     }
     statuses
 }
+
+#[test]
+fn what_is_wrong_is_seen() {
+    let refused = Case {
+        name: "a case".into(),
+        bytes: Vec::new(),
+        answer: Answer::Refused,
+    };
+    let outcome = |text: &str, end| Outcome {
+        received: text.into(),
+        end,
+    };
+    let refusal = "HTTP/1.1 400 Bad Request\r\ncontent-length: 2\r\n\r\n{}";
+    assert_eq!(judge(&refused, outcome(refusal, End::Closed)), None);
+    let smuggled = refusal.repeat(2);
+    let failed = refusal.replace("400", "500");
+    for (text, end) in [
+        (refusal, End::Open),
+        (refusal, End::Reset),
+        (smuggled.as_str(), End::Closed),
+        (failed.as_str(), End::Closed),
+        ("HTTP/1.1 200 OK\r\ncontent-length: 0\r\n\r\n", End::Closed),
+        ("", End::Closed),
+        ("nonsense", End::Closed),
+    ] {
+        let wrong = judge(&refused, outcome(text, end));
+        assert!(wrong.is_some(), "{text:?}");
+    }
+    // A stream that begins from now where it was asked to go on.
+    let reset = Case {
+        answer: Answer::Reset,
+        ..refused
+    };
+    let head = "HTTP/1.1 200 OK\r\n\r\nretry: 2000\n\nevent: connected\n";
+    let told = format!("{head}data: {{\"resume\":\"reset\"}}\n\nevent: reset\ndata: {{}}\n\n");
+    assert_eq!(judge(&reset, outcome(&told, End::Open)), None);
+    let untold = format!("{head}data: {{\"resume\":\"live\"}}\n\n");
+    assert!(judge(&reset, outcome(&untold, End::Open)).is_some());
+}

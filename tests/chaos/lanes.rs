@@ -12,8 +12,9 @@ use crate::house::House;
 use crate::proxy::{Manner, Proxy};
 use crate::random::Random;
 use crate::stage::Stage;
-use crate::support::Node;
 use crate::support::process::{Pid, Signal};
+use crate::support::sql::Sql;
+use crate::support::{Node, becomes_true};
 use crate::surroundings::{MemoryGroup, limit_descriptors};
 use crate::writers::{ORGANISATIONS, write_long};
 
@@ -25,6 +26,12 @@ const GROUP_BYTES: u64 = 192 << 20;
 
 /// How many requests wait for a node that has no descriptors.
 const WAITING: usize = 60;
+
+/// More connections than PostgreSQL has.
+const CONNECTIONS_MAX: usize = 300;
+
+const END_WALSENDERS: &str =
+    "SELECT pg_terminate_backend(active_pid) FROM pg_replication_slots WHERE active";
 
 /// What all lanes share.
 #[derive(Clone, Copy)]
@@ -68,6 +75,7 @@ impl Lane<'_> {
             Fault::DatabaseKilled,
             Fault::DatabaseRestarted,
             Fault::DatabasePaused,
+            Fault::DatabaseFull,
             Fault::WalsendersEnded,
             Fault::LongTransaction,
         ];
@@ -89,10 +97,19 @@ impl Lane<'_> {
                     self.pause(Duration::from_secs(1) + random.duration(Duration::from_secs(5)));
                     cluster.go_on();
                 }
+                Fault::DatabaseFull => {
+                    let own = database.try_connect().map_err(|e| e.to_string())?;
+                    let url = database.socket_url();
+                    let all: Vec<Sql> = (0..CONNECTIONS_MAX)
+                        .map_while(|_| Sql::connect(&url).ok())
+                        .collect();
+                    own.try_run(END_WALSENDERS).map_err(|e| e.to_string())?;
+                    self.pause(Duration::from_secs(2));
+                    drop(all);
+                }
                 Fault::WalsendersEnded => {
-                    let end = "SELECT pg_terminate_backend(active_pid) FROM pg_replication_slots
-                               WHERE active";
-                    cluster.sql().try_run(end).map_err(|e| e.to_string())?;
+                    let own = database.try_connect().map_err(|e| e.to_string())?;
+                    own.try_run(END_WALSENDERS).map_err(|e| e.to_string())?;
                 }
                 _ => {
                     let organisation = *random.pick(&ORGANISATIONS);
@@ -304,14 +321,23 @@ impl Lane<'_> {
     /// Takes what descriptors a node has left, lets some wait for it, and gives them back: those who wait are
     /// answered.
     fn take_descriptors(&self, node: &mut Node, number: usize) -> Result<(), String> {
+        let address = self.house.addresses[number];
+        // One that starts says what it lacks, and ends; whoever supervises it starts it again.
+        if !crowd::is_answered(address, BACK_MAX) {
+            return Err("the node is not up".to_owned());
+        }
         let process = node.process();
         let most = process.descriptors() as u64 + 4;
         let before = limit_descriptors(process.id(), Some(most));
-        let address = self.house.addresses[number];
         let waiting = crowd::waiting_requests(address, WAITING);
         self.pause(Duration::from_secs(2));
         limit_descriptors(node.process().id(), before);
         drop(waiting);
+        let log = &self.house.logs[number];
+        if !becomes_true(BACK_MAX, || log.text().contains("accepting pauses")) {
+            self.stage
+                .violated(format!("node {number} never ran out of descriptors"));
+        }
         if !crowd::is_answered(address, BACK_MAX) {
             let log = tail(&self.house.logs[number].text());
             self.stage.violated(format!(

@@ -5,6 +5,7 @@ use std::fs::File;
 use std::net::{IpAddr, Ipv4Addr};
 use std::os::fd::AsFd;
 use std::process::Command;
+use std::sync::atomic::{AtomicU32, Ordering};
 
 use rustix::thread::{LinkNameSpaceType, move_into_link_name_space};
 
@@ -27,15 +28,17 @@ impl Link {
     /// Makes it, or says why not.
     pub(crate) fn new() -> Result<Self, String> {
         remove_leftovers();
-        let id = std::process::id();
+        static COUNT: AtomicU32 = AtomicU32::new(0);
+        let (id, count) = (std::process::id(), COUNT.fetch_add(1, Ordering::Relaxed));
+        let number = id.wrapping_mul(4).wrapping_add(count);
         let link = Self {
-            name: format!("{PREFIX}{id}"),
-            near: format!("trn{id}"),
-            far: format!("trf{id}"),
-            address: address(id, 1),
+            name: format!("{PREFIX}{id}-{count}"),
+            near: format!("tr{id}n{count}"),
+            far: format!("tr{id}f{count}"),
+            address: address(number, 1),
         };
         let (name, near, far) = (&link.name, &link.near, &link.far);
-        let (own, theirs) = (link.address, address(id, 2));
+        let (own, theirs) = (link.address, address(number, 2));
         run(&["ip", "netns", "add", name])?;
         run(&[
             "ip", "link", "add", near, "type", "veth", "peer", "name", far, "netns", name,
@@ -136,8 +139,8 @@ impl Drop for Link {
 }
 
 /// Runs beside each other have networks of their own, of four addresses each.
-fn address(id: u32, host: u8) -> IpAddr {
-    let [high, low] = ((id % 0x4000) as u16 * 4).to_be_bytes();
+fn address(number: u32, host: u8) -> IpAddr {
+    let [high, low] = ((number % 0x4000) as u16 * 4).to_be_bytes();
     Ipv4Addr::new(10, 213, high, low + host).into()
 }
 

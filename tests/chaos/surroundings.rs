@@ -3,13 +3,14 @@
 
 use std::fs::{self, File};
 use std::io::{Read, Write};
+use std::os::fd::OwnedFd;
 use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread;
 use std::time::Duration;
 
-use rustix::fs::{CWD, Mode, mkfifoat};
+use rustix::fs::{CWD, Mode, OFlags, mkfifoat};
 use rustix::process::{Resource, Rlimit};
 
 use crate::support::directory::Directory;
@@ -20,7 +21,7 @@ pub(crate) struct LogPipe {
     directory: Directory,
     shared: Arc<LogReader>,
     /// Held open, so that the reader never meets an end while the node is away.
-    writer: File,
+    _writer: File,
 }
 
 #[derive(Default)]
@@ -59,7 +60,7 @@ impl LogPipe {
         Self {
             directory,
             shared,
-            writer,
+            _writer: writer,
         }
     }
 
@@ -77,6 +78,19 @@ impl LogPipe {
         self.shared.is_asleep.store(false, Ordering::Relaxed);
     }
 
+    /// Fills it, so that there is no room for a byte.
+    pub(crate) fn fill(&self) {
+        let pipe = self.open_without_waiting();
+        while rustix::io::write(&pipe, &[b'x'; 512]).is_ok() {}
+        while rustix::io::write(&pipe, b"x").is_ok() {}
+    }
+
+    fn open_without_waiting(&self) -> OwnedFd {
+        let flags = OFlags::WRONLY | OFlags::NONBLOCK;
+        let pipe = rustix::fs::open(self.path(), flags, Mode::empty());
+        pipe.expect("the end for reading is open")
+    }
+
     /// What was read so far.
     pub(crate) fn text(&self) -> String {
         let bytes = fs::read(self.directory.join("log")).unwrap_or_default();
@@ -87,9 +101,8 @@ impl LogPipe {
 impl Drop for LogPipe {
     fn drop(&mut self) {
         self.shared.is_over.store(true, Ordering::Relaxed);
-        self.read_on();
-        // Ends the read that waits. Nobody else writes any more, so there is room.
-        let _ = self.writer.write_all(b"\n");
+        // Ends the read that waits. Where there is no room for a byte, none does.
+        let _ = rustix::io::write(&self.open_without_waiting(), b"\n");
     }
 }
 

@@ -6,6 +6,9 @@ use std::fmt;
 use crate::faults::Fault;
 use crate::plan::Goal;
 
+/// What is said of clients that were told to start anew.
+pub(crate) const RESETS: &str = "resets given";
+
 /// What came of a run.
 pub(crate) struct Table {
     /// Committed events, by what `test_decoding` says.
@@ -27,6 +30,23 @@ pub(crate) struct Table {
 }
 
 impl Table {
+    /// The least of it, in a line.
+    pub(crate) fn summary(&self) -> String {
+        let injected: u64 = self.faults.values().sum();
+        format!(
+            "{injected} faults of {} kinds, {} skipped; {} events, {} delivered, {} lost, {} duplicated, \
+             {} leaked, {} resets",
+            self.faults.len(),
+            self.skips.len(),
+            self.events,
+            self.delivered,
+            self.lost,
+            self.duplicated,
+            self.leaked,
+            self.resets,
+        )
+    }
+
     /// Says which figures are not as they must be.
     pub(crate) fn judge(&self, goal: Goal, memory_max: u64, descriptors_max: usize) -> Vec<String> {
         let injected: u64 = self.faults.values().sum();
@@ -34,6 +54,8 @@ impl Table {
             ("lost", self.lost, 0),
             ("duplicated on one connection", self.duplicated, 0),
             ("leaked", self.leaked, 0),
+            // No fault takes away what a client goes on from.
+            (RESETS, self.resets, 0),
             ("bytes of memory", self.memory_max, memory_max),
             (
                 "descriptors at the end beyond those at the beginning",
@@ -85,9 +107,12 @@ impl fmt::Display for Table {
             self.descriptors_more
         )?;
         writeln!(f, "| faults | {injected} of {kinds} kinds |")?;
-        for (fault, count) in &self.faults {
-            writeln!(f, "| {fault} | {count} |")?;
-        }
+        let by_kind: Vec<String> = self
+            .faults
+            .iter()
+            .map(|(fault, count)| format!("{fault} {count}"))
+            .collect();
+        writeln!(f, "| by kind | {} |", by_kind.join(", "))?;
         for (fault, why) in &self.skips {
             writeln!(f, "| {fault} | SKIPPED: {why} |")?;
         }
