@@ -11,6 +11,7 @@ mod model;
 mod script;
 mod world;
 
+mod attacks;
 mod bounds;
 mod coalescing;
 mod deadlines;
