@@ -1,7 +1,7 @@
 //! What a run happens to: a PostgreSQL server, two nodes on it, a proxy before each side of each node, a
 //! link to one of them, and what belongs to a node beside.
 
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 
 use crate::faults::{Fault, Tally};
@@ -79,7 +79,7 @@ impl House {
             });
         }
         if let Some(link) = &link {
-            configs[1] = configs[1].clone().on(link.address);
+            configs[1] = listening_on(configs[1].clone(), link.address);
         }
         let mut nodes: Vec<Node> = configs.iter().map(Node::launch).collect();
         nodes.iter_mut().for_each(Node::wait_ready);
@@ -110,6 +110,13 @@ impl House {
             _ => (self.addresses.clone(), false),
         }
     }
+}
+
+/// The same node at another address of this machine.
+pub(crate) fn listening_on(mut config: Config, address: IpAddr) -> Config {
+    config.address.set_ip(address);
+    let listen = config.address.to_string();
+    config.text("http.listen", &listen)
 }
 
 fn config(database: &Database, number: usize, wire: &Proxy, log: &LogPipe) -> Config {

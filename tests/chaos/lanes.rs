@@ -15,7 +15,7 @@ use crate::stage::Stage;
 use crate::support::process::{Pid, Signal};
 use crate::support::sql::Sql;
 use crate::support::{Node, becomes_true};
-use crate::surroundings::{MemoryGroup, limit_descriptors};
+use crate::surroundings::{MemoryGroup, limit_descriptors, signal_all};
 use crate::writers::{ORGANISATIONS, write_long};
 
 /// How long a node may take until it answers again after what was done to it.
@@ -93,9 +93,9 @@ impl Lane<'_> {
                     cluster.restart();
                 }
                 Fault::DatabasePaused => {
-                    cluster.pause();
+                    signal_all(cluster, Signal::STOP);
                     self.pause(Duration::from_secs(1) + random.duration(Duration::from_secs(5)));
-                    cluster.go_on();
+                    signal_all(cluster, Signal::CONT);
                 }
                 Fault::DatabaseFull => {
                     let own = database.try_connect().map_err(|e| e.to_string())?;

@@ -5,6 +5,7 @@ use std::time::{Duration, Instant};
 
 use crate::clients::request;
 use crate::faults::skipped;
+use crate::house::listening_on;
 use crate::link::Link;
 use crate::support::http::Connection;
 use crate::support::{Config, Database, Driver, Node, Stream, World, wait_until};
@@ -27,7 +28,7 @@ fn a_peer_that_vanished_is_found_out() {
     for driver in [Driver::Uring, Driver::Epoll] {
         let database = Database::new();
         let config = Config::new(&database, driver).text("http.heartbeat", "2s");
-        let node = Node::start(&config.on(link.address));
+        let node = Node::start(&listening_on(config, link.address));
         let here = node.open("acme", "carol");
         let streams = |count: f64| node.metrics().value("tailrace_streams") == count;
         // The namespace is the thread's; whoever holds the stream lives there.

@@ -14,7 +14,8 @@ use rustix::fs::{CWD, Mode, OFlags, mkfifoat};
 use rustix::process::{Resource, Rlimit};
 
 use crate::support::directory::Directory;
-use crate::support::process::Pid;
+use crate::support::postgres::{Cluster, children_of};
+use crate::support::process::{Pid, Signal};
 
 /// A pipe into which a node logs, and whoever reads it, or not.
 pub(crate) struct LogPipe {
@@ -102,7 +103,7 @@ impl Drop for LogPipe {
     fn drop(&mut self) {
         self.shared.is_over.store(true, Ordering::Relaxed);
         // Ends the read that waits. Where there is no room for a byte, none does.
-        let _ = rustix::io::write(&self.open_without_waiting(), b"\n");
+        let _ = rustix::io::write(self.open_without_waiting(), b"\n");
     }
 }
 
@@ -156,6 +157,21 @@ pub(crate) fn limit_descriptors(process: Pid, most: Option<u64>) -> Option<u64> 
         },
     );
     before.ok()?.current
+}
+
+/// Sends a signal to every process of a server, the first one first: it starts no others meanwhile.
+pub(crate) fn signal_all(cluster: &Cluster, signal: Signal) {
+    let file = fs::read_to_string(cluster.file("data/postmaster.pid")).unwrap_or_default();
+    let id = file
+        .lines()
+        .next()
+        .and_then(|line| line.trim().parse().ok());
+    let first = id.and_then(Pid::from_raw).expect("the server runs");
+    // Others may have ended since.
+    let _ = rustix::process::kill_process(first, signal);
+    for child in children_of(first) {
+        let _ = rustix::process::kill_process(child, signal);
+    }
 }
 
 /// A control group with a limit of memory, for a process that goes into it and out again.

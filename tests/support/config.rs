@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::fmt::Write;
-use std::net::{IpAddr, Ipv4Addr, SocketAddr};
+use std::net::{Ipv4Addr, SocketAddr};
 
 use super::Driver;
 use super::ports::free_port;
@@ -22,7 +22,8 @@ pub(crate) const ALLOWED_ORIGIN: &str = "https://app.example";
 pub(crate) struct Config {
     values: BTreeMap<String, String>,
     tail: String,
-    address: SocketAddr,
+    /// Where the node listens; `http.listen` says the same.
+    pub(crate) address: SocketAddr,
     /// Where the node logs; `None` is a file of its own.
     pub(crate) log: Option<String>,
     /// How many file descriptors the node may hold; `None` is what the tests themselves may.
@@ -93,17 +94,6 @@ impl Config {
         self.address.set_port(free_port());
         let listen = self.address.to_string();
         self.text("http.listen", &listen)
-    }
-
-    /// Moves to another address of this machine.
-    pub(crate) fn on(mut self, address: IpAddr) -> Self {
-        self.address.set_ip(address);
-        let listen = self.address.to_string();
-        self.text("http.listen", &listen)
-    }
-
-    pub(crate) fn address(&self) -> SocketAddr {
-        self.address
     }
 
     /// The file.

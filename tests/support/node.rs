@@ -43,7 +43,7 @@ impl Node {
         let directory = Directory::new();
         let file = directory.join("tailrace.toml");
         fs::write(&file, config.render()).expect("the directory of a test can be written");
-        let address = config.address();
+        let address = config.address;
         let process = Self::run(&directory, config);
         Self {
             process,

@@ -227,27 +227,6 @@ impl Cluster {
         });
     }
 
-    /// Stops every process of the server where it is, until [`Self::go_on`].
-    pub(crate) fn pause(&self) {
-        self.signal_all(Signal::STOP);
-    }
-
-    /// Lets every process of the server go on.
-    pub(crate) fn go_on(&self) {
-        self.signal_all(Signal::CONT);
-    }
-
-    /// The first one first: it starts no others meanwhile.
-    fn signal_all(&self, signal: Signal) {
-        let server = self.server();
-        let process = server.as_ref().expect("the server runs");
-        process.signal(signal);
-        for child in children_of(process.id()) {
-            // It may have ended since.
-            let _ = rustix::process::kill_process(child, signal);
-        }
-    }
-
     /// The directory of its Unix socket.
     fn socket_directory(&self) -> &str {
         self.directory
@@ -418,7 +397,7 @@ fn hand_over_to_postgres(path: &Path) {
 }
 
 /// The children of a process: those whose `/proc/pid/stat` names it in field 4.
-fn children_of(parent: Pid) -> Vec<Pid> {
+pub(crate) fn children_of(parent: Pid) -> Vec<Pid> {
     let processes = fs::read_dir("/proc")
         .expect("the tests run on Linux")
         .flatten();
