@@ -7,9 +7,9 @@
 //!
 //! `plan` says how long and how many, `house` is what it happens to, `lanes` strike it by `faults`, with
 //! `proxy`, `link`, `surroundings` and `crowd`; `writers` are the application and `clients` its browsers;
-//! `table` is what is told. The oracle, what it expects and the verdict are those of the crashes. `attacks`
-//! and `requests` are hostile, and `hostile` sends them; `clocks`, `logs`, `memory` and `links` are what they
-//! say.
+//! `table` is what is told. The oracle, what it expects and the verdict are those of the crashes, `refused`
+//! is what the core is tried with, too. `requests` has all that are hostile, and `hostile` sends them; `clocks`,
+//! `logs`, `memory` and `links` are what they say.
 
 #![expect(
     clippy::print_stdout,
@@ -17,7 +17,6 @@
     reason = "what a test prints is for the person who runs it"
 )]
 
-mod attacks;
 mod clients;
 mod clocks;
 mod crowd;
@@ -43,6 +42,8 @@ mod plan;
 mod proxy;
 #[path = "../crash/random.rs"]
 mod random;
+#[path = "../../engine/tests/main/hostile/refused.rs"]
+mod refused;
 mod requests;
 #[path = "../crash/stage.rs"]
 #[expect(dead_code, reason = "shared with the crashes, which use more of it")]

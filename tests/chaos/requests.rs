@@ -1,9 +1,9 @@
 //! Hostile requests, class by class of the matrix: D are attacks on HTTP/1 (those that are no requests at
-//! all stand in `attacks`), F what a stream is asked for and told. Bytes and what has to come of them; who
+//! all stand in `refused`, where the core is tried with them), F what a stream is asked for and told. Bytes and what has to come of them; who
 //! sends them is `hostile`.
 
-use crate::attacks::{self, SMUGGLED};
 use crate::clients::request;
+use crate::refused::{REFUSED, SMUGGLED};
 use crate::support::Request;
 use crate::support::config::SERVICE_KEY;
 
@@ -30,18 +30,26 @@ pub(crate) enum Answer {
 
 /// Every case.
 pub(crate) fn all() -> Vec<Case> {
-    let refused = |(name, text): (String, String)| Case {
-        name,
-        bytes: text.into_bytes(),
-        answer: Answer::Refused,
-    };
-    let mut cases: Vec<Case> = attacks::all().into_iter().map(refused).collect();
+    let mut cases = refused();
     cases.extend(targets());
     cases.extend(sizes());
     cases.extend(served_once());
     cases.extend(last_event_ids());
     cases.extend(queries());
     cases.extend(bodies());
+    cases
+}
+
+/// What no reader of heads may take for a request, each with a good one behind it.
+fn refused() -> Vec<Case> {
+    let mut cases = Vec::new();
+    for (row, status, requests) in REFUSED {
+        cases.extend(requests.iter().map(|request| Case {
+            name: format!("{row}: {request:?}"),
+            bytes: format!("{request}{SMUGGLED}").into_bytes(),
+            answer: Answer::Status(*status),
+        }));
+    }
     cases
 }
 

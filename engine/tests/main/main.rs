@@ -11,7 +11,6 @@ mod model;
 mod script;
 mod world;
 
-mod attacks;
 mod bounds;
 mod coalescing;
 mod deadlines;

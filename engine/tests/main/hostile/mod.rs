@@ -1,7 +1,9 @@
 //! Requests that are made to be read in two ways, to be too much, or to be something else than HTTP: each
-//! gets one answer, the same one however it is cut, and its connection ends. The requests are in `cases`.
+//! gets one answer, the same one however it is cut, and its connection ends. The requests are in `cases`
+//! and `refused`.
 
 mod cases;
+mod refused;
 
 use bytes::Bytes;
 use engine::{Command, limits};
@@ -9,6 +11,7 @@ use wire::http::{BODY_BYTES_MAX, Request};
 
 use crate::world::World;
 use cases::{Answer, cases};
+use refused::SMUGGLED;
 
 /// The client of the case, and another one who comes later.
 const HOSTILE: i32 = 5;
@@ -36,6 +39,8 @@ fn every_hostile_request_has_one_answer_however_it_is_cut() {
                 assert_eq!(whole.forwarded, None, "{name}");
                 let begins = format!("HTTP/1.1 {status} ");
                 assert!(whole.answer.starts_with(&begins), "{name}: {whole:?}");
+                let followed = [&case.bytes, SMUGGLED.as_bytes()].concat();
+                assert_eq!(outcome(&[&followed]), whole, "{name}, and a good one");
             }
             Answer::Forwarded { target, body } => {
                 let forwarded = Some((target.to_owned(), body.to_vec()));
