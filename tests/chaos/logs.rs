@@ -11,16 +11,16 @@ use crate::support::process::Signal;
 use crate::support::{Config, Database, Driver, Node, Stream, wait_until};
 use crate::surroundings::LogPipe;
 
-/// How many events there are, each with a line: more than a pipe of 64 KiB and the queue of 128,000
-/// lines before it hold.
-const EVENTS: usize = 150_000;
-const STEP: usize = 15_000;
+/// How many events there are, each with a line: more than a pipe of 64 KiB and the queue of 8,192 lines
+/// before it hold.
+const EVENTS: usize = 30_000;
+const STEP: usize = 10_000;
 
 /// How long a node may take to end: half a second of drain, and a second or two for last words.
 const END_MAX: Duration = Duration::from_secs(20);
 
 /// What a log that goes on has more than a pipe holds.
-const GOES_ON_BYTES: usize = 1 << 20;
+const GOES_ON_BYTES: usize = 256 << 10;
 
 const LOST: &str = "tailrace_log_lines_skipped_total{why=\"not_read\"}";
 
