@@ -97,7 +97,7 @@ impl Engine {
                 self.let_continue(slot, driver);
             }
         }
-        self.refuse_slowest(now);
+        self.refuse_slowest(now, driver);
         if self.table[slot].state == State::Reading {
             driver.watch(self.table.handle(slot), Watch::Readable);
         }
@@ -113,12 +113,22 @@ impl Engine {
     }
 
     /// Where too much is arriving in pieces, those are refused that take longest.
-    fn refuse_slowest(&mut self, now: Now) {
+    fn refuse_slowest(&mut self, now: Now, driver: &mut dyn Driver) {
         while let Some(slowest) = self.inputs.slowest_of_too_many() {
+            let head = self.inputs.get(self.table[slowest].side).head();
+            let Some(soft) = head.map(|head| self.softly_refused(head)) else {
+                // It may be for a stream, and the status of a refusal would end an `EventSource` for good;
+                // a connection that is lost does not.
+                let refused = RefusalCode::Overloaded.index();
+                self.counters.refusals[refused] += 1;
+                self.close(now, slowest, CloseReason::Refused, Close::Orderly, driver);
+                continue;
+            };
             let message =
                 "the node reads too many long requests at a time, and this one took longest";
             let refusal = Refusal::new(RefusalCode::Overloaded, message);
-            self.refuse_request(now, slowest, &refusal);
+            self.table[slowest].bits.set(Bits::SOFT, soft.is_some());
+            self.refuse_for_now(now, slowest, &refusal, soft.flatten());
         }
     }
 

@@ -196,3 +196,21 @@ fn long_requests_in_pieces_have_a_bound_and_who_takes_longest_goes_first() {
     assert_eq!(world.kernel.requests.len(), 1);
     assert_eq!(refused(&world), [1]);
 }
+
+#[test]
+fn who_may_have_asked_for_a_stream_is_never_refused_for_good_where_room_is_short() {
+    let cookies = vec![b'c'; 16 * 1024];
+    let head = [b"GET /stream HTTP/1.1\r\nhost: a\r\ncookie: ", &cookies[..]].concat();
+    let most = (limits::INPUTS_BYTES_MAX / head.len()) as i32;
+    let mut world = World::new(1 << 20);
+    for descriptor in 1..=most + 1 {
+        world.accept(descriptor);
+        world.bytes(descriptor, &head);
+    }
+    world.settle();
+    // No status, which would end an `EventSource`: the connection is lost, and it comes again.
+    let first = &world.kernel.sockets[&1];
+    assert!(first.closed.is_some() && first.received.is_empty());
+    world.bytes(most + 1, b"\r\n\r\n");
+    assert_eq!(world.kernel.requests.len(), 1);
+}
