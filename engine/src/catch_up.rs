@@ -103,7 +103,6 @@ impl Engine {
             }
             if self.table[slot].state == State::Behind && self.table[slot].bits.has(Bits::PAGE) {
                 pages += 1;
-                self.make_room_for_response(now, driver);
                 page_bytes += self.serve_page(now, slot);
                 continue;
             }
@@ -134,7 +133,11 @@ impl Engine {
         if !matches!(record.state, State::Behind | State::Held | State::Finishing) {
             return;
         }
-        self.behind[record.side as usize].is_blocked = false;
+        let behind = &mut self.behind[record.side as usize];
+        behind.is_blocked = false;
+        if let Some(number) = behind.long_stalled.take() {
+            self.responses.go_on(number);
+        }
         self.make_ready(slot);
     }
 

@@ -7,8 +7,9 @@ use wire::{CloseReason, ConnectionId};
 
 use crate::behind::Behind;
 use crate::driver::{Close, Notice};
-use crate::limits::{LAST_WORDS_MS, RESPONSE_BYTES_EACH};
+use crate::limits::LAST_WORDS_MS;
 use crate::record::{Bits, NONE, State};
+use crate::responses::is_long;
 use crate::time::Tick;
 use crate::{Driver, Engine, Now};
 
@@ -99,8 +100,8 @@ impl Engine {
     /// Nothing more is written of what was kept here.
     pub(crate) fn drop_behind(&mut self, side: u32) {
         let behind = self.behind.remove(side as usize);
-        if let Some(number) = behind.long {
-            self.responses.leave(number);
+        if let Some(number) = behind.long_stalled {
+            self.responses.go_on(number);
         }
     }
 
@@ -117,11 +118,9 @@ impl Engine {
         let Some(slot) = slot.filter(|slot| self.table[*slot].state == State::Waiting) else {
             return;
         };
-        if response.len() <= RESPONSE_BYTES_EACH || self.responses.has_room() {
-            let response = self.responses.count(response);
-            self.respond(now, slot, response);
-        } else {
-            self.refuse_for_now(now, slot, &no_room_for_response(), None);
+        match self.responses.admit(response) {
+            Some(response) => self.respond(now, slot, response),
+            None => self.refuse_for_now(now, slot, &no_room_for_response(), None),
         }
     }
 
@@ -135,7 +134,7 @@ impl Engine {
         }
         record.state = State::Finishing;
         let mut behind = Behind::new(response, 0);
-        behind.long = self.responses.enter(slot, &behind.pending);
+        behind.is_long = is_long(&behind.pending);
         record.side = self.behind.insert(behind) as u32;
         self.table
             .set_deadline(slot, Tick::after(now, LAST_WORDS_MS));

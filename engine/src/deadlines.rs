@@ -18,11 +18,12 @@ use crate::{Driver, Engine, Now};
 
 impl Engine {
     /// Where there was no turn for long, deadlines are looked at anew in a while: whatever came in the
-    /// meantime is told before, and whoever is only slow because we were is no slow client.
+    /// meantime is told before, and whoever is only slow because we were is no slow client. Between two
+    /// such times all of them are looked at: who is stopped again and again has deadlines, too.
     pub(crate) fn observe_standstill(&mut self, now: Now) {
         let stood_ms = now.monotonic_ms.saturating_sub(self.scan.turned_ms);
         self.scan.turned_ms = now.monotonic_ms;
-        if stood_ms > STANDSTILL_MS {
+        if stood_ms > STANDSTILL_MS && !std::mem::replace(&mut self.scan.is_put_off, true) {
             self.scan.at = None;
             self.scan.next_ms = now.monotonic_ms + SCAN_MS;
         }
@@ -33,6 +34,7 @@ impl Engine {
         if self.scan.at.is_none() && now.monotonic_ms >= self.scan.next_ms {
             self.scan.at = Some(0);
             self.scan.next_ms = now.monotonic_ms + SCAN_MS;
+            self.make_room_for_responses(now, driver);
         }
         let Some(mut at) = self.scan.at else { return };
         let tick = Tick::at(now.monotonic_ms);
@@ -56,6 +58,7 @@ impl Engine {
         }
         self.scan.at = (!is_over).then_some(at);
         if is_over {
+            self.scan.is_put_off = false;
             self.give_memory_back();
         }
         self.send_heartbeats(now, &silent, driver);

@@ -108,6 +108,8 @@ pub(crate) struct Scan {
     pub(crate) next_ms: u64,
     /// When the last turn was.
     pub(crate) turned_ms: u64,
+    /// A walk was put off, and none has come to its end since.
+    pub(crate) is_put_off: bool,
 }
 
 impl Engine {
@@ -138,6 +140,7 @@ impl Engine {
                 at: None,
                 next_ms: now.monotonic_ms + limits::SCAN_MS,
                 turned_ms: now.monotonic_ms,
+                is_put_off: false,
             },
             ended_sweeps: Vec::new(),
             concerned: Vec::new(),
@@ -200,13 +203,12 @@ impl Engine {
     }
 
     /// A command from the control thread.
-    pub fn handle_command(&mut self, now: Now, command: Command, driver: &mut dyn Driver) {
+    pub fn handle_command(&mut self, now: Now, command: Command, _driver: &mut dyn Driver) {
         match command {
             Command::Respond {
                 connection,
                 response,
             } => {
-                self.make_room_for_response(now, driver);
                 self.respond_to(now, connection, response);
             }
             Command::Flushed(lsn) => self.judge_held(now, lsn),

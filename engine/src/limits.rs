@@ -77,8 +77,12 @@ pub const SUBSCRIPTION_NAMES_MAX: usize = wire::http::QUERY_NAMES_MAX;
 pub const RESPONSE_BYTES_EACH: usize = 4 * 1024;
 
 /// The most bytes that longer responses may hold while their clients do not take them, all of one engine
-/// together: 256 of the longest pages. For another one those are closed that do not take theirs.
+/// together: 256 of the longest pages. Where another one is asked for, its client is told to come again.
 pub const RESPONSES_BYTES_MAX: usize = 64 * 1024 * 1024;
+
+/// For how long whoever gets a long response may take nothing of it, in milliseconds, once these hold as
+/// much as they may.
+pub const RESPONSE_STALL_MS: u64 = 2_000;
 
 /// How often the deadlines of all connections are looked at, in milliseconds.
 pub const SCAN_MS: u64 = 1_000;

@@ -17,6 +17,7 @@ use crate::closing::no_room_for_response;
 use crate::driver::Watch;
 use crate::limits::LAST_WORDS_MS;
 use crate::record::{Bits, State};
+use crate::responses::is_long;
 use crate::time::Tick;
 use crate::{Driver, Engine, Now};
 use read::{Page, Place};
@@ -100,7 +101,6 @@ impl Engine {
             since: request.since,
             member_since: grant.since,
         };
-        self.make_room_for_response(now, driver);
         self.begin_page(now, slot, from);
     }
 
@@ -108,7 +108,6 @@ impl Engine {
     pub(crate) fn begin_page(&mut self, now: Now, slot: u32, from: PageFrom) {
         match self.place_of_page(now, slot, from.since) {
             Place::Ahead(id) => self.hold_page(now, slot, id, from),
-            _ if !self.responses.has_room() => self.refuse_page_for_now(now, slot),
             place => {
                 let page = self.read_page(now, slot, place, from);
                 if self.may_wait(now, slot, &page) {
@@ -138,10 +137,6 @@ impl Engine {
             self.send_page(now, slot, events, response);
             return 0;
         }
-        if !self.responses.has_room() {
-            self.refuse_page_for_now(now, slot);
-            return 0;
-        }
         let record = &self.table[slot];
         let mut page = match record.reset {
             Some(reason) => {
@@ -162,11 +157,16 @@ impl Engine {
             return 0;
         }
         let (events, response) = self.write_page(slot, &page);
-        if may_share {
-            self.share_answer(slot, sequence, events, &response);
-        }
         let bytes = response.len();
-        self.send_page(now, slot, events, response);
+        match self.responses.admit(response) {
+            Some(response) => {
+                if may_share {
+                    self.share_answer(slot, sequence, events, &response);
+                }
+                self.send_page(now, slot, events, response);
+            }
+            None => self.refuse_page_for_now(now, slot),
+        }
         bytes
     }
 
@@ -248,7 +248,10 @@ impl Engine {
 
     fn answer_page(&mut self, now: Now, slot: u32, page: &Page) {
         let (events, response) = self.write_page(slot, page);
-        self.send_page(now, slot, events, response);
+        match self.responses.admit(response) {
+            Some(response) => self.send_page(now, slot, events, response),
+            None => self.refuse_page_for_now(now, slot),
+        }
     }
 
     /// The answer, and how many events it has.
@@ -270,7 +273,7 @@ impl Engine {
             body.extend_from_slice(frame.json());
         }
         body.push(b']');
-        let response = self.responses.count(response(200, fields.as_str(), &body));
+        let response = response(200, fields.as_str(), &body);
         (page.frames.len() as u32, response)
     }
 
@@ -285,7 +288,7 @@ impl Engine {
         let record = &mut self.table[slot];
         record.state = State::Finishing;
         let behind = &mut self.behind[record.side as usize];
-        behind.long = self.responses.enter(slot, &response);
+        behind.is_long = is_long(&response);
         behind.pending = response;
         self.table
             .set_deadline(slot, Tick::after(now, LAST_WORDS_MS));

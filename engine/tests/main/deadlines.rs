@@ -184,6 +184,19 @@ fn time_in_which_we_stood_still_is_not_held_against_a_stream() {
 }
 
 #[test]
+fn who_is_stopped_again_and_again_has_deadlines_too() {
+    let mut world = World::new(1 << 24);
+    world.accept(5);
+    world.bytes(5, b"GET /livez HTTP/1.1\r\n");
+    for _ in 0..4 {
+        stand_still(&mut world);
+        world.settle();
+    }
+    let answer = String::from_utf8_lossy(&world.kernel.sockets[&5].received).into_owned();
+    assert!(answer.starts_with("HTTP/1.1 408 "), "{answer}");
+}
+
+#[test]
 fn time_in_which_we_stood_still_is_not_held_against_a_request() {
     let mut world = World::new(1 << 24);
     for descriptor in [5, 6] {

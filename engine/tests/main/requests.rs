@@ -1,6 +1,6 @@
 //! Requests in pieces, refused, unanswered.
 
-use engine::{Close, Command};
+use engine::Command;
 use expect_test::expect;
 
 use crate::script::check;
@@ -180,31 +180,14 @@ const LONG_BYTES: usize = 1024 * 1024;
 /// As many long responses as there may be.
 const LONG_MOST: i32 = (engine::limits::RESPONSES_BYTES_MAX / LONG_BYTES) as i32;
 
-#[test]
-fn long_responses_that_nobody_takes_have_a_bound() {
-    let mut world = World::new(1 << 24);
-    for descriptor in 1..=2 * LONG_MOST {
-        answer(&mut world, descriptor, LONG_BYTES);
-        world.settle();
-        let taken = &world.kernel.sockets[&descriptor].received;
-        assert_eq!(taken, &[b'x'; 1_000], "{descriptor}");
-    }
-    // Those that were there first did not take theirs, and are gone for those who came later.
-    let closed = |descriptor: &i32| world.kernel.sockets[descriptor].closed == Some(Close::Reset);
-    let gone: Vec<i32> = (1..=2 * LONG_MOST).filter(closed).collect();
-    assert_eq!(gone, (1..=LONG_MOST).collect::<Vec<_>>());
-    // Who goes on reading has all of it.
-    world.make_room(2 * LONG_MOST, None);
-    world.settle();
-    let socket = &world.kernel.sockets[&(2 * LONG_MOST)];
-    assert_eq!(
-        (socket.received.len(), socket.is_finished),
-        (LONG_BYTES, true)
-    );
+/// Those who are closed, of so many.
+fn closed(world: &World, most: i32) -> Vec<i32> {
+    let is_closed = |descriptor: &i32| world.kernel.sockets[descriptor].closed.is_some();
+    (1..=most).filter(is_closed).collect()
 }
 
 #[test]
-fn who_comes_before_anybody_could_take_a_long_response_is_refused_for_now() {
+fn long_responses_that_nobody_takes_have_a_bound() {
     let mut world = World::new(1 << 24);
     for descriptor in 1..=LONG_MOST + 1 {
         answer(&mut world, descriptor, LONG_BYTES);
@@ -212,8 +195,48 @@ fn who_comes_before_anybody_could_take_a_long_response_is_refused_for_now() {
     // A short one is nobody's burden.
     answer(&mut world, 1_000, engine::limits::RESPONSE_BYTES_EACH);
     world.settle();
-    let received = |descriptor: i32| &world.kernel.sockets[&descriptor].received[..];
-    assert_eq!(received(LONG_MOST), [b'x'; 1_000]);
-    assert!(received(LONG_MOST + 1).starts_with(b"HTTP/1.1 503 "));
-    assert_eq!(received(1_000), [b'x'; 1_000]);
+    let received = |world: &World, descriptor: i32| {
+        let socket = &world.kernel.sockets[&descriptor];
+        (socket.received.len(), socket.received.starts_with(b"x"))
+    };
+    assert_eq!(received(&world, LONG_MOST), (1_000, true));
+    assert_eq!(received(&world, 1_000), (1_000, true));
+    let refused = &world.kernel.sockets[&(LONG_MOST + 1)].received;
+    assert!(refused.starts_with(b"HTTP/1.1 503 "));
+    // Half of those that took nothing are gone soon, the first ones first, and there is room again.
+    world.pass(engine::limits::RESPONSE_STALL_MS + 2_000);
+    let gone = closed(&world, LONG_MOST);
+    assert_eq!(gone, (1..=LONG_MOST / 2 + 1).collect::<Vec<_>>());
+    assert_eq!(
+        world.engine.counters().responses_given_up,
+        gone.len() as u64
+    );
+    answer(&mut world, 2_000, LONG_BYTES);
+    world.make_room(2_000, None);
+    world.settle();
+    assert_eq!(received(&world, 2_000), (LONG_BYTES, true));
+    assert!(world.kernel.sockets[&2_000].is_finished);
+}
+
+#[test]
+fn who_takes_a_long_response_slowly_is_not_closed_for_others() {
+    let mut world = World::new(1 << 24);
+    for descriptor in 1..=LONG_MOST {
+        answer(&mut world, descriptor, LONG_BYTES);
+    }
+    world.settle();
+    // Much longer than somebody may take nothing for.
+    for _ in 0..6 {
+        for descriptor in 2..=LONG_MOST {
+            world.make_room(descriptor, Some(1_000));
+        }
+        world.pass(1_000);
+        answer(&mut world, 1_000, LONG_BYTES);
+        world.settle();
+        world.make_room(1_000, None);
+        world.bytes(1_000, b"");
+        world.settle();
+        world.kernel.sockets.remove(&1_000);
+    }
+    assert_eq!(closed(&world, LONG_MOST), [1]);
 }
