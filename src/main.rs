@@ -31,6 +31,7 @@ mod preflight;
 mod publish;
 mod replication_thread;
 mod retention;
+mod signals;
 mod slots;
 mod tail;
 mod tls;

@@ -11,7 +11,6 @@ use axum::Router;
 use driver::Engines;
 use engine::{Command, StreamPath};
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
-use tokio::signal::unix::{Signal, SignalKind, signal};
 use wire::{CloseReason, Keys};
 
 use crate::capacity::{self, Capacity, Machine, Plan};
@@ -20,6 +19,7 @@ use crate::control::{self, Shared};
 use crate::preflight;
 use crate::replication_thread::{self, Feed};
 use crate::retention;
+use crate::signals::Signals;
 
 /// Over how long resets of many streams are spread, so that their pages do not refetch at once.
 const RESET_SPREAD_MS: u64 = 10_000;
@@ -265,35 +265,6 @@ impl Node {
             && self.shared.counters().iter().map(count).sum::<u64>() > 0
         {
             tokio::time::sleep(LOOK_EVERY).await;
-        }
-    }
-}
-
-/// The signals that ask a node to end.
-struct Signals {
-    terminate: Signal,
-    interrupt: Signal,
-    /// The terminal is gone that the node was started from.
-    hangup: Signal,
-}
-
-impl Signals {
-    fn listen() -> std::io::Result<Self> {
-        let terminate = signal(SignalKind::terminate())?;
-        let interrupt = signal(SignalKind::interrupt())?;
-        let hangup = signal(SignalKind::hangup())?;
-        Ok(Self {
-            terminate,
-            interrupt,
-            hangup,
-        })
-    }
-
-    async fn next(&mut self) {
-        tokio::select! {
-            _ = self.terminate.recv() => {}
-            _ = self.interrupt.recv() => {}
-            _ = self.hangup.recv() => {}
         }
     }
 }
