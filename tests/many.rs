@@ -12,7 +12,8 @@ on_both_drivers!(ten_thousand_streams_and_no_descriptors_left);
 /// What one process may hold on a small machine.
 const DESCRIPTORS: u32 = 20_000;
 const STREAMS: usize = 10_000;
-/// Of these the last are the node's own, and no client's.
+/// Of these the last are the node's own. The number is said here again, as operators are told it: these
+/// tests know the node by its binary, and use none of its crates.
 const RESERVED: usize = 64;
 /// Beyond what the node can take, by some thousands that wait in the listeners' queues.
 const BEYOND: usize = 12_000;
@@ -64,6 +65,8 @@ fn ten_thousand_streams_and_no_descriptors_left(driver: Driver) {
     let held = world.node.process().descriptors();
     assert!(held >= full, "{held} descriptors: {:?}", second.count());
     let crowded = second.count();
+    // Nowhere near an eighth of all descriptors goes at one time, so nobody has to be closed again.
+    assert_eq!(crowded.lost, 0, "{crowded:?}");
     assert!(crowded.waiting > 0, "some must wait: {crowded:?}");
     let share = cpu_share(world.node.process(), Duration::from_secs(3));
     println!("{driver:?}: {share:.3} of a core with {crowded:?}");
@@ -86,15 +89,18 @@ fn ten_thousand_streams_and_no_descriptors_left(driver: Driver) {
     first.wait_for(STREAMS, 3, LIMIT);
     assert_eq!(first.count().lost, 0);
 
-    // Room again: those who waited get in by themselves, and everybody gets what comes.
-    second.close(crowded.streaming);
-    let waited = BEYOND - crowded.streaming - crowded.lost;
+    // Room again: those who waited get in by themselves, and everybody gets what comes. One of them may be
+    // in already: the node took a descriptor of its own, and the one it had was a client's to have.
+    let streaming = second.count().streaming;
+    assert!(streaming <= crowded.streaming + RESERVED, "{streaming}");
+    second.close(streaming);
+    let waited = BEYOND - streaming;
     second.wait_for(waited, 0, LIMIT);
     assert_eq!(world.node.get("/livez").head.status, 200);
     commit();
     first.wait_for(STREAMS, 4, LIMIT);
     second.wait_for(waited, 1, LIMIT);
     assert_eq!(first.count().lost, 0, "no stream is lost");
-    assert_eq!(second.count().lost, crowded.lost);
+    assert_eq!(second.count().lost, 0, "nor anybody who waited");
     assert!(world.node.process().is_running());
 }

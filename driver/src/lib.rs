@@ -22,7 +22,7 @@
 //! * A watch is answered once. A slot is given back only when nothing of its connection is left in
 //!   the kernel, and never from within a call of the engine.
 //! * Running out of descriptors or memory pauses accepting, and nothing else. The last descriptors are
-//!   kept for the process's own.
+//!   kept for the process's own; while few are left, clients are accepted one by one.
 //! * A panic on an engine's thread ends the process.
 //!
 //! The only `unsafe` of the project is here: in `uring`, for entries of the ring and its system call, and

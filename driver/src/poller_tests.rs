@@ -9,13 +9,14 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use engine::{Close, Handle, Outcome, Transmit, Watch};
+use rustix::io::Errno;
 
 use crate::acceptor::Acceptor;
 use crate::choice::Kind;
 use crate::connections::{Connections, WATCHES};
 use crate::epoll::Epoll;
 use crate::listener;
-use crate::poller::{Event, Poller};
+use crate::poller::{Arming, Event, Poller};
 use crate::port::{Shared, port};
 use crate::socket::{self, Received};
 use crate::token::Key;
@@ -77,17 +78,27 @@ impl Bench {
     }
 
     fn accept(&mut self) -> OwnedFd {
-        if let Some(listener) = self.acceptor.take_unarmed(Instant::now()) {
-            self.poller.arm_listener(listener);
+        if let Some((listener, arming)) = self.acceptor.take_unarmed(Instant::now()) {
+            self.poller.arm_listener(listener, arming);
         }
         match self.event() {
             Event::Accepted(socket) => socket,
             Event::Acceptable => {
                 self.acceptor.set_unarmed();
-                self.acceptor.accept().unwrap().unwrap()
+                self.accept_waiting().unwrap()
             }
             other => panic!("an accept was expected, not {other:?}"),
         }
+    }
+
+    fn arm_listener(&mut self, arming: Arming) {
+        let (listener, _) = self.acceptor.take_unarmed(Instant::now()).unwrap();
+        self.poller.arm_listener(listener, arming);
+    }
+
+    /// Whoever waits in the listener's queue.
+    fn accept_waiting(&self) -> Result<OwnedFd, Errno> {
+        self.acceptor.accept(Instant::now()).unwrap()
     }
 
     fn watch(&mut self, handle: Handle, watch: Watch) {
@@ -186,6 +197,43 @@ fn both(test: impl Fn(&mut Bench)) {
     for kind in [Kind::Uring, Kind::Epoll] {
         test(&mut Bench::new(kind));
     }
+}
+
+#[test]
+fn a_report_says_that_somebody_waits_and_accepts_nobody() {
+    both(|bench| {
+        bench.arm_listener(Arming::Reports);
+        // There is nothing to call off.
+        bench.poller.disarm_listener();
+        bench.expect_silence();
+        let _clients = [(); 2].map(|()| TcpStream::connect(bench.address).unwrap());
+        assert!(matches!(bench.event(), Event::Acceptable));
+        bench.expect_silence();
+        for _ in 0..2 {
+            bench.accept_waiting().unwrap();
+        }
+        assert_eq!(bench.accept_waiting().unwrap_err(), Errno::AGAIN);
+    });
+}
+
+#[test]
+fn an_accept_that_is_called_off_ends_and_leaves_who_comes_in_the_queue() {
+    let mut bench = Bench::new(Kind::Uring);
+    bench.arm_listener(Arming::Accepts);
+    let early = TcpStream::connect(bench.address).unwrap();
+    assert!(matches!(bench.event(), Event::Accepted(_)));
+    drop(early);
+    for _ in 0..2 {
+        bench.poller.disarm_listener();
+    }
+    let event = bench.event();
+    assert!(
+        matches!(event, Event::AcceptFailed(Errno::CANCELED)),
+        "{event:?}"
+    );
+    let _late = TcpStream::connect(bench.address).unwrap();
+    bench.expect_silence();
+    bench.accept_waiting().unwrap();
 }
 
 #[test]

@@ -139,8 +139,8 @@ impl<P: Poller> EngineThread<P> {
         if self.acceptor.is_time_to_look(now) {
             self.accept_waiting();
         }
-        if let Some(listener) = self.acceptor.take_unarmed(now) {
-            self.world.poller.arm_listener(listener);
+        if let Some((listener, arming)) = self.acceptor.take_unarmed(now) {
+            self.world.poller.arm_listener(listener, arming);
         }
     }
 
@@ -242,11 +242,15 @@ impl<P: Poller> EngineThread<P> {
 
     /// Takes a socket over, where its descriptor is one for clients.
     fn accept(&mut self, socket: OwnedFd) {
-        if !self.acceptor.admits(&socket, Instant::now()) {
+        let now = Instant::now();
+        let is_admitted = self.acceptor.admits(&socket, now);
+        if self.acceptor.is_scarce(now) {
+            self.world.poller.disarm_listener();
+        }
+        if !is_admitted {
             // Without a word: whoever hears nothing comes back, and a native `EventSource` gives up for
             // good on any answer that we could give before it has asked.
             drop(socket);
-            self.world.poller.disarm_listener();
             return;
         }
         let descriptor = self.world.connections.begin_accept(socket);
@@ -258,20 +262,15 @@ impl<P: Poller> EngineThread<P> {
     /// Accepts who waits, within a bound. Whether nobody is left.
     fn accept_waiting(&mut self) -> bool {
         for _ in 0..ACCEPTS_MAX {
-            if self.acceptor.is_open() && !self.acceptor.may_accept(Instant::now()) {
+            let now = Instant::now();
+            if self.acceptor.is_paused(now) {
                 return false;
             }
-            match self.acceptor.accept() {
+            match self.acceptor.accept(now) {
                 None => return true,
                 Some(Ok(socket)) => self.accept(socket),
                 Some(Err(rustix::io::Errno::AGAIN)) => return true,
-                Some(Err(error)) => {
-                    let now = Instant::now();
-                    self.acceptor.heed(error, now);
-                    if self.acceptor.is_paused(now) {
-                        return false;
-                    }
-                }
+                Some(Err(error)) => self.acceptor.heed(error, now),
             }
         }
         false

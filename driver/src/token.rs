@@ -9,7 +9,7 @@ use engine::{Handle, Watch};
 pub(crate) enum Token {
     /// The listener.
     Listener,
-    /// The listener, where it is polled (io_uring without multishot accept).
+    /// The listener, where the ring only polls it.
     ListenerPoll,
     /// The end of what was asked for the listener.
     Cancel,
