@@ -12,7 +12,6 @@ use engine::{Close, Handle, Outcome, Transmit, Watch};
 use rustix::io::Errno;
 
 use crate::acceptor::Acceptor;
-use crate::choice::Kind;
 use crate::connections::{Connections, WATCHES};
 use crate::epoll::Epoll;
 use crate::listener;
@@ -36,13 +35,24 @@ struct Bench {
     backlog: VecDeque<Event>,
 }
 
+/// What the suite runs over.
+#[derive(Clone, Copy, Debug)]
+enum Kernel {
+    Uring,
+    /// A ring of the least size: entries do not fit at once, and completions overflow.
+    TinyUring,
+    Epoll,
+}
+
 impl Bench {
-    fn new(kind: Kind) -> Self {
+    fn new(kernel: Kernel) -> Self {
         let (_, inbox) = port().unwrap();
         let shared = inbox.shared;
-        let poller: Box<dyn Poller> = match kind {
-            Kind::Uring => Box::new(Uring::new(Ring::open().unwrap(), Arc::clone(&shared))),
-            Kind::Epoll => Box::new(Epoll::open(Arc::clone(&shared)).unwrap()),
+        let uring = |ring| Box::new(Uring::new(ring, Arc::clone(&shared)));
+        let poller: Box<dyn Poller> = match kernel {
+            Kernel::Uring => uring(Ring::open().unwrap()),
+            Kernel::TinyUring => uring(Ring::of_size(2, 4)),
+            Kernel::Epoll => Box::new(Epoll::open(Arc::clone(&shared)).unwrap()),
         };
         let (address, mut listeners) =
             listener::open_group("127.0.0.1:0".parse().unwrap(), 1).unwrap();
@@ -194,8 +204,8 @@ impl Bench {
 
 /// Runs a test against both drivers. A ring that is refused fails it.
 fn both(test: impl Fn(&mut Bench)) {
-    for kind in [Kind::Uring, Kind::Epoll] {
-        test(&mut Bench::new(kind));
+    for kernel in [Kernel::Uring, Kernel::TinyUring, Kernel::Epoll] {
+        test(&mut Bench::new(kernel));
     }
 }
 
@@ -340,6 +350,34 @@ fn a_group_goes_to_all_and_says_who_took_what() {
             let mut text = vec![0; texts[handle.slot as usize].len()];
             client.read_exact(&mut text).unwrap();
             assert_eq!(text, texts[handle.slot as usize].as_bytes());
+        }
+    });
+}
+
+#[test]
+fn of_more_events_at_once_than_a_ring_holds_none_is_lost() {
+    both(|bench| {
+        let mut pairs: Vec<_> = (0..100).map(|_| bench.connect()).collect();
+        for round in 0..3 {
+            for (_, handle) in &pairs {
+                bench.watch(*handle, Watch::Readable);
+            }
+            for (client, _) in &mut pairs {
+                client.write_all(b"x").unwrap();
+            }
+            let mut slots: Vec<u32> = (0..pairs.len())
+                .map(|_| match bench.event() {
+                    Event::Ready(handle, Watch::Readable) => handle.slot,
+                    other => panic!("round {round}: {other:?}"),
+                })
+                .collect();
+            slots.sort_unstable();
+            assert!(slots.into_iter().eq(0..100), "round {round}");
+            for (_, handle) in &pairs {
+                let socket = bench.connections.socket(*handle);
+                let received = socket::receive(socket, &mut [0; 8]);
+                assert_eq!(received, Received::Bytes(1));
+            }
         }
     });
 }

@@ -82,6 +82,21 @@ impl Ring {
     }
 }
 
+#[cfg(test)]
+impl Ring {
+    /// A ring of this size, to see what happens when it is full.
+    pub(crate) fn of_size(entries: u32, completions: u32) -> Self {
+        let mut rings = Flags::ALL.iter().filter_map(|flags| {
+            let ring = set_up(entries, completions, *flags).ok()?;
+            Some(Self::wrap(ring, flags.as_str(), flags.is_tried()))
+        });
+        let mut ring = rings.next().expect("the kernel grants a ring");
+        ring.check().expect("the ring has what is needed");
+        try_accept(&mut ring).expect("the ring accepts");
+        ring
+    }
+}
+
 impl Ring {
     /// The ring, if its kernel is one on which this driver is tried: Linux 6.1 or newer.
     ///
