@@ -30,6 +30,11 @@
 
 #![deny(unsafe_code)]
 
+/// What `sleep_flag` is made of; `tests/sleep.rs` makes it of others.
+mod atomic {
+    pub(crate) use std::sync::atomic::{AtomicBool, Ordering, fence};
+}
+
 mod abort;
 mod acceptor;
 mod choice;
@@ -44,6 +49,7 @@ mod poller;
 #[cfg(test)]
 mod poller_tests;
 mod port;
+mod sleep_flag;
 mod socket;
 mod thread;
 mod token;
