@@ -45,6 +45,8 @@ mod delay;
 mod driver;
 mod engine;
 mod filters;
+#[doc(hidden)]
+pub mod fuzzing;
 mod inputs;
 mod intake;
 pub mod limits;
