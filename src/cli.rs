@@ -41,7 +41,7 @@ enum Command {
 }
 
 /// Does what the command line says.
-pub(crate) fn run() -> ExitCode {
+pub fn run() -> ExitCode {
     match Arguments::parse().command {
         Command::Run { config } => logged(|| run_node(config)),
         Command::Check(arguments) => check::run(&arguments).unwrap_or_else(|error| {

@@ -24,6 +24,7 @@ mod columns;
 mod connection;
 mod counts;
 mod crowd;
+pub(crate) mod fuzzing;
 mod gathering;
 mod health;
 mod history;
