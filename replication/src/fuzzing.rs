@@ -250,16 +250,15 @@ mod tests {
 
     #[test]
     fn the_corpora_of_conversations_values_and_connections_find_nothing() {
-        let targets: [(&str, fn(&[u8]), usize); 3] = [
-            ("backend", backend, 5),
-            ("values", values, 10),
-            ("connection", connect_info, 8),
-        ];
-        for (target, body, least) in targets {
-            let corpus = corpus(target);
-            assert!(corpus.len() >= least, "{target} has lost its seeds");
-            corpus.iter().for_each(|(_, bytes)| body(bytes));
-        }
+        replay("backend", backend, 5);
+        replay("values", values, 10);
+        replay("connection", connect_info, 8);
+    }
+
+    fn replay(target: &str, body: fn(&[u8]), least: usize) {
+        let corpus = corpus(target);
+        assert!(corpus.len() >= least, "{target} has lost its seeds");
+        corpus.iter().for_each(|(_, bytes)| body(bytes));
     }
 
     // Case: 5
