@@ -73,6 +73,9 @@ pub(super) struct Client {
     /// Its places in the list of all frames: from the first to the last at which it can stand. They
     /// differ where a subscription changed, since nobody sees frames that are not for them go by.
     places: Option<(usize, usize)>,
+    /// Where it began, or began anew: it has everything up to here, and so also what another node was
+    /// faster with and is only committed here after it came.
+    start: Option<EventId>,
     /// Its `connected` event said `reset`, which has not come yet.
     owes_reset: bool,
     has_ended: bool,
@@ -95,6 +98,7 @@ impl Client {
             last_id: None,
             read: 0,
             places: None,
+            start: None,
             owes_reset: false,
             has_ended: false,
         }
@@ -160,19 +164,21 @@ impl Client {
             );
         }
         self.places = Some((place, place));
+        self.start = Some(id);
     }
 
     fn reset(&mut self, id: EventId, committed: &[Frame]) {
         assert!(self.places.is_some(), "reset before connected");
         let place = place_after(committed, id);
         self.places = Some((place, place));
+        self.start = Some(id);
         self.owes_reset = false;
         self.floor = self.floor.filter(|floor| *floor > id);
     }
 
     /// It has everything up to here.
     fn advance(&mut self, id: EventId, committed: &[Frame]) {
-        let (first, last) = self.places();
+        let (first, last) = self.places(committed);
         assert!(self.floor.is_none(), "a heartbeat before the reset");
         let complete = place_after(committed, id);
         let next = self.came.reader.next_for(committed, last);
@@ -185,7 +191,7 @@ impl Client {
     }
 
     fn subscribe(&mut self, data: &str, committed: &[Frame]) {
-        let (first, last) = self.places();
+        let (first, last) = self.places(committed);
         let last = self.came.reader.next_for(committed, last);
         let names = data.split_once("\"channels\":[").map(|(_, rest)| rest);
         let names = names.and_then(|rest| rest.split_once(']'));
@@ -198,7 +204,7 @@ impl Client {
     }
 
     fn receive(&mut self, id: EventId, text: &str, committed: &[Frame]) {
-        let (first, last) = self.places();
+        let (first, last) = self.places(committed);
         let at = committed.binary_search_by_key(&id, Frame::id);
         let at = at.expect("an event was committed");
         let frame = &committed[at];
@@ -231,7 +237,7 @@ impl Client {
 
     /// Whether it has everything.
     pub(super) fn check_is_complete(&self, committed: &[Frame]) {
-        let (_, last) = self.places();
+        let (_, last) = self.places(committed);
         assert!(!self.owes_reset && self.floor.is_none(), "no reset came");
         assert!(
             self.came.reader.revoked_at.is_none(),
@@ -250,8 +256,10 @@ impl Client {
         self.has_ended
     }
 
-    fn places(&self) -> (usize, usize) {
-        self.places.expect("nothing comes before connected")
+    fn places(&self, committed: &[Frame]) -> (usize, usize) {
+        let (first, last) = self.places.expect("nothing comes before connected");
+        let start = self.start.map_or(0, |start| place_after(committed, start));
+        (first.max(start), last.max(start))
     }
 }
 
