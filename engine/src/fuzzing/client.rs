@@ -55,8 +55,8 @@ pub(super) struct Came {
     pub(super) may_resume: bool,
     /// How many frames were committed when it came.
     pub(super) came_at: usize,
-    /// By what its session is revoked.
-    pub(super) session: Key,
+    /// By what its session is revoked; a service key has none.
+    pub(super) session: Option<Key>,
     /// Who it is, by the number of the script.
     pub(super) who: usize,
 }

@@ -7,8 +7,8 @@ use super::client::{Reader, place_after};
 /// A page that was asked for.
 pub(super) struct Page {
     pub(super) reader: Reader,
-    /// By what its session is revoked.
-    pub(super) session: Key,
+    /// By what its session is revoked; a service key has none.
+    pub(super) session: Option<Key>,
     since: PageSince,
     limit: u16,
     /// The answer came, and was looked at.
@@ -16,7 +16,7 @@ pub(super) struct Page {
 }
 
 impl Page {
-    pub(super) fn new(reader: Reader, session: Key, since: PageSince, limit: u16) -> Self {
+    pub(super) fn new(reader: Reader, session: Option<Key>, since: PageSince, limit: u16) -> Self {
         Self {
             reader,
             session,

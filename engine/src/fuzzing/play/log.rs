@@ -141,11 +141,11 @@ impl Play {
         // Whatever a renewal before it did is known.
         self.settle();
         self.hear_notices();
-        let is_meant = |reader: &Reader, of_session: Key| match scope {
+        let is_meant = |reader: &Reader, of_session: Option<Key>| match scope {
             RevocationScope::Member { user, organisation } => {
                 reader.user == Some(user) && reader.organisation == Some(organisation)
             }
-            RevocationScope::Session(session) => of_session == session,
+            RevocationScope::Session(session) => of_session == Some(session),
             RevocationScope::User(user) => reader.user == Some(user),
             RevocationScope::Organisation(organisation) => {
                 reader.organisation == Some(organisation)

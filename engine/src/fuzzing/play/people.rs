@@ -135,7 +135,7 @@ impl Play {
         let resume = self.resume(who, terms.from);
         let since = self.membership(terms.session / 16);
         let format = [Format::Event, Format::Data, Format::Named][who / 16 % 3];
-        let session = self.session(who, terms.session);
+        let session = reader.user.map(|_| self.session(who, terms.session));
         let is_ours = |id: EventId| self.lineage.admits(id);
         let came = Came {
             reader,
@@ -157,7 +157,7 @@ impl Play {
         grant.resume = resume;
         grant.since = since;
         grant.expires_ms = expires_ms;
-        grant.session = came.reader.user.map(|_| session);
+        grant.session = session;
         if self.carry_out_grant(id, grant) {
             self.clients.insert(descriptor, Client::new(came));
         }
@@ -199,8 +199,8 @@ impl Play {
             wait_ms,
         });
         let mut grant = grant_of(id, &reader, purpose);
-        let session = self.session(who, 0);
-        grant.session = reader.user.map(|_| session);
+        let session = reader.user.map(|_| self.session(who, 0));
+        grant.session = session;
         if self.carry_out_grant(id, grant) {
             let page = Page::new(reader, session, since, limit);
             self.pages.insert(descriptor, page);

@@ -110,7 +110,7 @@ impl Play {
                     if let (Some((descriptor, session)), TicketOutcome::Done) = (renewal, outcome)
                         && let Some(client) = self.clients.get_mut(&descriptor)
                     {
-                        client.came.session = session;
+                        client.came.session = Some(session);
                     }
                 }
             }
