@@ -127,6 +127,27 @@ impl Inputs {
         oldest.filter(|_| self.long_bytes > INPUTS_BYTES_MAX)
     }
 
+    /// Whether this is a request that arrives in pieces.
+    pub(crate) fn contains(&self, side: u32) -> bool {
+        self.all.contains(side as usize)
+    }
+
+    /// Holds what is counted against what there is: these slots read.
+    ///
+    /// # Panics
+    ///
+    /// Where one does not agree with the other.
+    pub(crate) fn check(&self, reading: impl Iterator<Item = u32>) {
+        assert_eq!(self.all.len(), reading.count());
+        let long = self.all.iter().filter_map(|(_, input)| input.counted);
+        let (count, bytes) = long.fold((0, 0), |(count, sum), (number, bytes)| {
+            assert!(self.long.contains_key(&number));
+            (count + 1, sum + bytes)
+        });
+        assert_eq!((self.long.len(), self.long_bytes), (count, bytes));
+        assert!(self.long_bytes <= INPUTS_BYTES_MAX);
+    }
+
     /// Gives back what a storm needed, when it is over.
     pub(crate) fn give_memory_back(&mut self) {
         if self.all.is_empty() {

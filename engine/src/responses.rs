@@ -62,6 +62,18 @@ impl Responses {
         assert!(stalled.is_some(), "a number is given back once");
     }
 
+    /// Holds those that are stalled against what their connections say: these numbers and slots.
+    ///
+    /// # Panics
+    ///
+    /// Where one does not agree with the other.
+    pub(crate) fn check(&self, stalled: impl Iterator<Item = (u64, u32)>) {
+        let count = stalled
+            .inspect(|(number, slot)| assert_eq!(self.stalled[number].0, *slot))
+            .count();
+        assert_eq!(self.stalled.len(), count);
+    }
+
     /// Who has taken nothing for longest, and for too long, while there is no room, or was none a moment
     /// ago and there is little.
     fn longest_stalled(&self, now: Now, is_short: bool) -> Option<u32> {

@@ -30,7 +30,7 @@ fn check_record(engine: &Engine, slot: u32) {
     let record = &engine.table[slot];
     let side = record.side as usize;
     match record.state {
-        State::Reading => assert!(record.side == NONE || engine.inputs.contains(side)),
+        State::Reading => assert!(record.side == NONE || engine.inputs.contains(record.side)),
         State::Waiting | State::Lingering | State::Closing => assert_eq!(record.side, NONE),
         State::Finishing | State::Behind => assert!(engine.behind.contains(side)),
         State::Held => {
@@ -72,11 +72,20 @@ fn check_sides(engine: &Engine, slots: &[u32]) {
     assert_eq!(engine.behind.len(), behind);
     assert_eq!(engine.held.len(), count(|it| it == State::Held));
     assert_eq!(engine.held_for.len(), engine.held.len());
-    let reading = slots.iter().filter(|slot| {
-        let record = &engine.table[**slot];
+    let reading = slots.iter().copied().filter(|slot| {
+        let record = &engine.table[*slot];
         record.state == State::Reading && record.side != NONE
     });
-    assert_eq!(engine.inputs.len(), reading.count());
+    engine.inputs.check(reading);
+    let stalled = slots.iter().filter_map(|slot| {
+        let record = &engine.table[*slot];
+        let behind = engine.behind.get(record.side as usize);
+        let is_behind = matches!(record.state, State::Behind | State::Held | State::Finishing);
+        let behind = behind.filter(|_| is_behind)?;
+        assert!(behind.is_blocked || behind.long_stalled.is_none());
+        Some((behind.long_stalled?, *slot))
+    });
+    engine.responses.check(stalled);
     let streams = slots.iter().filter(|slot| engine.table[**slot].is_stream());
     assert_eq!(engine.counters.streams, streams.count() as u64);
     for slot in slots {
