@@ -234,6 +234,10 @@ fn row(mut fields: Fields<'_>) -> Result<Row, Malformed> {
             u32::MAX => None,
             len => {
                 let value = fields.take(len as usize)?;
+                // No text of PostgreSQL's holds one, and what is said here may go into our next query.
+                if memchr::memchr(0, value).is_some() {
+                    return Err(Malformed::Text);
+                }
                 Some(String::from_utf8_lossy(value).into_owned())
             }
         });
@@ -321,5 +325,7 @@ mod tests {
         assert_eq!(messages(b"R\0\0\0\x04"), Err(Malformed::Short));
         assert_eq!(messages(b"E\0\0\0\x06Cx"), Err(Malformed::Text));
         assert_eq!(messages(b"D\0\0\0\x06\0\x01"), Err(Malformed::Short));
+        let nul = b"D\0\0\0\x0d\0\x01\0\0\0\x03a\0b";
+        assert_eq!(messages(nul), Err(Malformed::Text));
     }
 }
