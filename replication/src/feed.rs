@@ -8,6 +8,7 @@ use std::sync::Arc;
 
 use wire::{Batch, Commit, EventId, Frame, Key, Keys, Lineage, Lsn};
 
+use crate::Rules;
 use crate::batches::Batches;
 use crate::events::Place;
 use crate::limits::PROGRESS_MS;
@@ -21,7 +22,6 @@ use crate::router::{Router, Row};
 use crate::tally::Tally;
 use crate::transaction::Transaction;
 use crate::values::Shape;
-use crate::{Action, Rules};
 
 /// Turns changes into batches.
 #[derive(Debug)]
@@ -145,30 +145,9 @@ impl Feed {
                 let shape = Shape::of_name(namespace, name, self.router.rules.style);
                 self.relations.describe_type(oid, shape)
             }
-            Message::Insert { relation, new } => self.row(
-                relation,
-                Row {
-                    action: Action::Insert,
-                    new: Some(new),
-                    old: None,
-                },
-            ),
-            Message::Update { relation, old, new } => self.row(
-                relation,
-                Row {
-                    action: Action::Update,
-                    new: Some(new),
-                    old,
-                },
-            ),
-            Message::Delete { relation, old } => self.row(
-                relation,
-                Row {
-                    action: Action::Delete,
-                    new: None,
-                    old: Some(old),
-                },
-            ),
+            Message::Insert { relation, new } => self.row(relation, Row::inserted(new)),
+            Message::Update { relation, old, new } => self.row(relation, Row::updated(old, new)),
+            Message::Delete { relation, old } => self.row(relation, Row::deleted(old)),
             Message::Truncate { relations } => self.truncate(&relations),
             Message::Application {
                 transactional,

@@ -24,6 +24,32 @@ pub(crate) struct Row<'a> {
     pub(crate) old: Option<Old<'a>>,
 }
 
+impl<'a> Row<'a> {
+    pub(crate) fn inserted(new: Tuple<'a>) -> Self {
+        Self {
+            action: Action::Insert,
+            new: Some(new),
+            old: None,
+        }
+    }
+
+    pub(crate) fn updated(old: Option<Old<'a>>, new: Tuple<'a>) -> Self {
+        Self {
+            action: Action::Update,
+            new: Some(new),
+            old,
+        }
+    }
+
+    pub(crate) fn deleted(old: Old<'a>) -> Self {
+        Self {
+            action: Action::Delete,
+            new: None,
+            old: Some(old),
+        }
+    }
+}
+
 /// What comes of a change: everything that does not change from one to the next.
 pub(crate) struct Router {
     pub(crate) rules: Rules,
