@@ -39,8 +39,10 @@ pub(crate) struct Feed {
     emitted: EventId,
     /// Up to here every change was looked at for what it means for rights.
     judged: EventId,
-    /// The end of the last transaction that was handed out whole: where reading goes on.
+    /// Up to here everything was read that is not in `transaction`: where reading goes on.
     resume: Lsn,
+    /// Up to here the server has said, on this connection, that all was sent.
+    said: Lsn,
     /// A position that has not been said yet, up to which there is nothing for us.
     progress: Option<Lsn>,
     progress_at_ms: u64,
@@ -72,6 +74,7 @@ impl Feed {
             judged: begin,
             lineage,
             resume: floor,
+            said: Lsn(0),
             progress: None,
             progress_at_ms: 0,
         }
@@ -93,6 +96,7 @@ impl Feed {
     pub(crate) fn on_reconnect(&mut self, lineage: Lineage) {
         self.lineage = lineage;
         self.relations = Relations::default();
+        self.said = Lsn(0);
         if let Some(mut transaction) = self.transaction.take() {
             transaction.forget();
             self.interrupted = Some(transaction);
@@ -160,7 +164,11 @@ impl Feed {
     /// The server has sent everything up to a position. Says whether it moves us on: not in the
     /// middle of a transaction.
     pub(crate) fn handle_keepalive(&mut self, end: Lsn) {
-        if self.transaction.is_none() && end > self.resume {
+        if self.transaction.is_some() {
+            return;
+        }
+        self.said = self.said.max(end);
+        if end > self.resume {
             self.progress = Some(end);
             self.resume = end;
             self.rights.on_position(end);
@@ -268,11 +276,17 @@ impl Feed {
         });
         // They come in the order of their commits.
         self.rights.on_position(commit);
-        // A server that said it had sent everything beyond it was wrong, and what it brings would lie
-        // behind what was handed over.
-        self.progress = self.progress.filter(|end| *end <= commit);
         if transaction.is_before(&self.lineage, self.emitted) {
+            // On the server's word everybody was told that there is nothing before.
+            if commit < self.said {
+                return Err(Malformed::Behind);
+            }
             self.router.tally.replayed += 1;
+        } else {
+            // A server that said it had sent everything beyond it was wrong, and what it brings would
+            // lie behind what was handed over. Where it breaks, it is read again from its beginning.
+            self.progress = self.progress.filter(|end| *end <= commit);
+            self.resume = self.resume.min(commit);
         }
         self.transaction = Some(transaction);
         if planted::CONFIRM_BEFORE_HAND_OVER {
@@ -291,6 +305,7 @@ impl Feed {
         }
         let through = self.lineage.position(end, 0);
         self.resume = self.resume.max(end);
+        self.said = self.said.max(end);
         self.rights.on_position(end);
         if through <= self.emitted {
             return Ok(());

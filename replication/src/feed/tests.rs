@@ -35,6 +35,8 @@ fn progress_that_was_not_said_before_a_connection_broke_is_said_on_the_next() {
 
 const COMMIT: u64 = 0x700;
 const ROWS: u32 = 20;
+/// Behind the whole transaction.
+const BEYOND: Lsn = Lsn(COMMIT + 0x100);
 
 fn relation() -> Vec<u8> {
     let columns = [b"\x01id\0\0\0\0\x19", b"\0tenant_id\0\0\0\0\x19" as &[u8]];
@@ -63,7 +65,7 @@ fn insert() -> Vec<u8> {
 #[test]
 fn a_transaction_behind_the_servers_word_that_all_is_sent_stays_in_order() {
     let mut feed = feed(0x100);
-    feed.handle_keepalive(Lsn(COMMIT + 0x100));
+    feed.handle_keepalive(BEYOND);
     feed.handle_message(&relation()).unwrap();
     feed.handle_message(&begin()).unwrap();
     feed.handle_message(&insert()).unwrap();
@@ -75,9 +77,23 @@ fn a_transaction_behind_the_servers_word_that_all_is_sent_stays_in_order() {
     assert!(handed.is_sorted_by(|one, next| one.position < next.position));
 }
 
+#[test]
+fn a_transaction_behind_what_was_handed_over_on_the_servers_word_is_not_dropped_in_silence() {
+    let mut feed = feed(0x100);
+    feed.handle_keepalive(BEYOND);
+    assert_eq!(progress(&mut feed, PROGRESS_MS), Some(BEYOND));
+    assert_eq!(feed.handle_message(&begin()), Err(Malformed::Behind));
+    // What another connection brings once more is only that.
+    let lineage = feed.lineage().clone();
+    feed.on_reconnect(lineage);
+    assert_eq!(feed.handle_message(&begin()), Ok(()));
+    assert_eq!((feed.tally().replayed, feed.resume()), (1, BEYOND));
+}
+
 /// In memory, since a real server's connection cannot be cut at a chosen change: the types and ids of
-/// what comes of the transaction, where the connection breaks before a row.
-fn handed(breaks_before: Option<u32>) -> Vec<(String, EventId)> {
+/// what comes of the transaction, where the connection breaks before a row; and where the server says
+/// before the transaction that everything up to a place was sent.
+fn handed(breaks_before: Option<u32>, word: Lsn) -> Vec<(String, EventId)> {
     let rules = Rules {
         batch_over: 8,
         ..Rules::default()
@@ -93,12 +109,15 @@ fn handed(breaks_before: Option<u32>) -> Vec<(String, EventId)> {
             }
         }
     };
+    feed.handle_keepalive(word);
     if let Some(row) = breaks_before {
         [relation(), begin()]
             .iter()
             .for_each(|message| hear(&mut feed, message));
         (1..row).for_each(|_| hear(&mut feed, &insert()));
         feed.on_reconnect(lineage());
+        assert!(feed.resume() <= Lsn(COMMIT), "the rest would not be read");
+        assert!(progress(&mut feed, PROGRESS_MS) <= Some(Lsn(COMMIT)));
     }
     [relation(), begin()]
         .iter()
@@ -111,9 +130,9 @@ fn handed(breaks_before: Option<u32>) -> Vec<(String, EventId)> {
 
 #[test]
 fn wherever_a_transaction_breaks_its_batches_are_the_same() {
-    let whole = handed(None);
+    let whole = handed(None, Lsn(0));
     assert!(whole.len() < ROWS as usize, "there are batches: {whole:?}");
-    for row in 1..=ROWS {
-        assert_eq!(handed(Some(row)), whole, "before {row}");
+    for (row, word) in (1..=ROWS).flat_map(|row| [(row, Lsn(0)), (row, BEYOND)]) {
+        assert_eq!(handed(Some(row), word), whole, "before {row}, {word}");
     }
 }

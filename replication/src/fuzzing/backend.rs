@@ -22,6 +22,10 @@ const ACTIONS_MAX: usize = 100;
 /// connection: it fails. `t`: so many hundredths of a second pass. `h`: engines are full, or have room
 /// again. Every other byte is passed over.
 pub fn backend(input: &[u8]) {
+    play(input);
+}
+
+fn play(input: &[u8]) -> Conversation {
     let mut conversation = Conversation::new();
     let mut rest = input;
     while let [letter, after @ ..] = rest {
@@ -45,6 +49,7 @@ pub fn backend(input: &[u8]) {
         }
         conversation.go_on();
     }
+    conversation
 }
 
 /// A reader, and what it was told and asked for.
@@ -57,6 +62,7 @@ struct Conversation {
     has_batch: bool,
     /// Up to here everything has been handed over.
     through: Option<EventId>,
+    gaps: u32,
 }
 
 impl Conversation {
@@ -71,6 +77,7 @@ impl Conversation {
             is_full: false,
             has_batch: false,
             through: None,
+            gaps: 0,
         };
         conversation.reader.handle_timeout(0);
         conversation.go_on();
@@ -164,6 +171,7 @@ impl Conversation {
             Batch::Progress(position) => *position,
             Batch::Gap(gap) => {
                 self.through = Some(gap.floor);
+                self.gaps += 1;
                 return;
             }
             _ => return,
@@ -176,4 +184,18 @@ impl Conversation {
 fn place(line: Line) -> usize {
     let at = LINES.iter().position(|(_, of)| *of == line);
     at.expect("every connection has a letter")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// In memory, since no real server does it.
+    #[test]
+    fn who_was_told_that_nothing_came_before_a_transaction_is_reset() {
+        let seed = include_bytes!("../../../fuzz/corpus/backend/a-transaction-behind-what-was-all");
+        assert_eq!(play(seed).gaps, 1);
+        let whole = include_bytes!("../../../fuzz/corpus/backend/memberships-sessions-and-changes");
+        assert_eq!(play(whole).gaps, 0);
+    }
 }

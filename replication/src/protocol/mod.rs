@@ -26,6 +26,9 @@ pub(crate) enum Malformed {
     Tag(u8),
     /// A message came at a time when it has no place.
     OutOfPlace(&'static str),
+    /// A transaction lies before the place up to which the server had said that all was sent, and we
+    /// to everybody after it.
+    Behind,
     /// A change names a table or a number of columns that was not described before.
     UnknownRelation,
     /// More tables or types than [`crate::limits`] allows.
@@ -43,6 +46,9 @@ impl fmt::Display for Malformed {
                 write!(f, "the server sent an unknown message (0x{tag:02x})")
             }
             Self::OutOfPlace(what) => write!(f, "the server sent {what} out of place"),
+            Self::Behind => f.write_str(
+                "the server sent a transaction from before where it had said that all was sent",
+            ),
             Self::UnknownRelation => f.write_str("a change names a table that was not described"),
             Self::TooMany => f.write_str("the server describes too many tables or types"),
         }

@@ -1,7 +1,7 @@
 //! While it streams: messages out of the session, into the feed, until there is something to hand
 //! over.
 
-use wire::{Batch, EventId, Lsn};
+use wire::{Batch, EventId, GapReason, Lsn};
 
 use super::{Mark, Reader, State, waiting};
 use crate::feed::Feed;
@@ -85,6 +85,9 @@ impl Reader {
                 }
                 Err(broken) => {
                     self.is_unreadable |= is_unreadable(&broken);
+                    if broken == Broken::Malformed(Malformed::Behind) {
+                        self.reset_all(GapReason::HistoryChanged);
+                    }
                     broken.to_string()
                 }
             };
@@ -92,7 +95,7 @@ impl Reader {
                 waiting(&format!("connecting to PostgreSQL: {reason}")),
                 now_ms,
             );
-            return None;
+            return self.batches.pop_front();
         }
     }
 }
