@@ -2,6 +2,7 @@
 //! and a test replays the committed corpus.
 
 mod backend;
+mod told;
 mod values;
 
 pub use backend::backend;

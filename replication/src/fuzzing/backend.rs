@@ -1,9 +1,11 @@
 //! What a server answers on each of the reader's connections, with connections that fail, time that
-//! passes and engines that are full: nothing may panic, and what is handed over is in order.
+//! passes and engines that are full: nothing may panic, what is handed over is in order, and nothing is
+//! confirmed before it was.
 
-use wire::{Batch, EventId, Keys};
+use wire::{Batch, EventId, Frame, Keys};
 
 use super::identity_rules;
+use super::told::Told;
 use crate::{Config, Line, LineAction, Protection, Reader};
 
 /// All connections, by the letter that stands for each in an input.
@@ -57,9 +59,12 @@ struct Conversation {
     reader: Reader,
     now_ms: u64,
     is_open: [bool; LINES.len()],
+    /// Nothing was sent yet on the connection.
+    is_new: [bool; LINES.len()],
     /// Engines are full: a batch that was polled stays with us.
     is_full: bool,
-    has_batch: bool,
+    batch: Option<Batch>,
+    told: Told,
     /// Up to here everything has been handed over.
     through: Option<EventId>,
     gaps: u32,
@@ -74,8 +79,10 @@ impl Conversation {
             reader: Reader::new(config, 1, 0),
             now_ms: 0,
             is_open: [false; LINES.len()],
+            is_new: [false; LINES.len()],
             is_full: false,
-            has_batch: false,
+            batch: None,
+            told: Told::default(),
             through: None,
             gaps: 0,
         };
@@ -86,7 +93,7 @@ impl Conversation {
 
     /// Bytes arrive, where the contract lets them be read.
     fn hear(&mut self, line: Line, bytes: &[u8]) {
-        let waits = line != Line::Stream || !self.has_batch;
+        let waits = line != Line::Stream || self.batch.is_none();
         if self.is_open[place(line)] && waits && self.reader.reads(line, self.now_ms) {
             self.reader.handle_bytes(line, bytes, self.now_ms);
         }
@@ -107,8 +114,10 @@ impl Conversation {
             }
             _ => {
                 self.is_full = !self.is_full;
-                if !self.is_full && std::mem::take(&mut self.has_batch) {
-                    self.reader.handle_handed_over(self.now_ms);
+                if !self.is_full
+                    && let Some(batch) = self.batch.take()
+                {
+                    self.hand_over(&batch);
                 }
             }
         }
@@ -122,11 +131,7 @@ impl Conversation {
             while let Some(notice) = self.reader.poll_notice() {
                 assert!(!notice.to_string().is_empty());
             }
-            for (_, line) in LINES {
-                if let Some(outbox) = self.reader.outbox(line) {
-                    outbox.clear();
-                }
-            }
+            self.send();
             match self.reader.poll_action() {
                 None => {
                     assert!(self.reader.deadline_ms() < u64::MAX, "it waits for nothing");
@@ -134,6 +139,7 @@ impl Conversation {
                 }
                 Some(LineAction::Close(line)) => self.is_open[place(line)] = false,
                 Some(LineAction::Open(line)) => {
+                    self.is_new[place(line)] = true;
                     let was_open = std::mem::replace(&mut self.is_open[place(line)], true);
                     assert!(!was_open, "{line:?} was open");
                     self.reader
@@ -144,28 +150,55 @@ impl Conversation {
         panic!("the reader asks for ever more");
     }
 
+    /// Takes what is to be sent, and looks at what it says.
+    fn send(&mut self) {
+        for (_, line) in LINES {
+            let Some(outbox) = self.reader.outbox(line).filter(|it| !it.is_empty()) else {
+                continue;
+            };
+            let sent = std::mem::take(outbox);
+            let is_first = std::mem::take(&mut self.is_new[place(line)]);
+            match line {
+                Line::Stream => self.told.on_stream(&sent, is_first),
+                Line::Anchor => self.told.on_anchor(&sent, is_first),
+                Line::Watch | Line::Members => {}
+            }
+        }
+    }
+
+    fn hand_over(&mut self, batch: &Batch) {
+        self.told.on_handed_over(batch);
+        self.reader.handle_handed_over(self.now_ms);
+    }
+
     fn take_batches(&mut self) {
-        while !self.has_batch {
+        while self.batch.is_none() {
             let Some(batch) = self.reader.poll_batch(self.now_ms) else {
                 return;
             };
             self.check(&batch);
             match self.is_full {
-                true => self.has_batch = true,
-                false => self.reader.handle_handed_over(self.now_ms),
+                true => self.batch = Some(batch),
+                false => self.hand_over(&batch),
             }
         }
     }
 
-    /// Every id lies above everything that was handed over before.
+    /// Every id lies above everything that was handed over before, but for the two events of a row that
+    /// moves, which go to different places.
     fn check(&mut self, batch: &Batch) {
         let through = match batch {
             Batch::Commit(commit) => {
-                let mut last = self.through;
-                for frame in &commit.frames {
-                    assert!(last.is_none_or(|last| frame.id() >= last), "{batch:?}");
-                    last = Some(frame.id());
+                let ids = || commit.frames.iter().map(Frame::id);
+                let is_new = |first| Some(first) > self.through;
+                assert!(ids().next().is_none_or(is_new), "{batch:?}");
+                for pair in commit.frames.windows(2) {
+                    let of = |frame: &Frame| (frame.audience().clone(), frame.channel().to_owned());
+                    let is_moved = pair[0].id() == pair[1].id() && of(&pair[0]) != of(&pair[1]);
+                    assert!(pair[0].id() < pair[1].id() || is_moved, "{batch:?}");
                 }
+                assert!(commit.frames.windows(3).all(|it| it[0].id() < it[2].id()));
+                assert!(ids().next_back() <= Some(commit.through));
                 commit.through
             }
             Batch::Progress(position) => *position,
@@ -176,7 +209,7 @@ impl Conversation {
             }
             _ => return,
         };
-        assert!(self.through.is_none_or(|last| through >= last), "{batch:?}");
+        assert!(Some(through) > self.through, "{batch:?}");
         self.through = Some(through);
     }
 }
