@@ -6,16 +6,24 @@ use std::net::IpAddr;
 use std::sync::OnceLock;
 
 use bytes::Bytes;
-use wire::Purpose;
-use wire::http::{Head, QUERY_NAMES_MAX, Request};
+use wire::fuzzing::sse_reader;
+use wire::http::{Head, QUERY_NAMES_MAX, Query, Refusal, RefusalCode, Request};
+use wire::{EventId, Purpose};
 
 use super::request::{Answered, Circumstances, Manner, Wanted};
 use super::{address, history, renew, request, subscription};
-use crate::config::{Config, Environment};
+use crate::config::{Config, Environment, Stream};
 
 /// The boot of the node, which names of streams begin with, and how many engines it has.
 const BOOT: u32 = 0xb007;
 const ENGINES: usize = 2;
+
+/// Why no stream may be opened for now.
+const CLOSED: [Option<RefusalCode>; 3] = [
+    None,
+    Some(RefusalCode::Draining),
+    Some(RefusalCode::NotReady),
+];
 
 /// A node that pages of two origins may ask, behind a proxy.
 const CONFIGURATION: &str = r#"
@@ -57,20 +65,66 @@ fn judge_from(request: &Request, peer: Option<IpAddr>, config: &Config) {
     let head = &request.head;
     let address = address::client_address(head, peer, &config.http.trusted_proxies);
     assert_eq!(address.is_some(), peer.is_some());
-    let circumstances = || Circumstances {
-        config,
-        closed: None,
-        jitter: 7,
-    };
-    for stream in &config.streams {
-        let judged = request::judge(head, peer, stream, circumstances());
-        check_wanted(judged.map(|(_, wanted)| wanted));
+    for closed in CLOSED {
+        let circumstances = || circumstances(config, closed);
+        for stream in &config.streams {
+            let judged = request::judge(head, peer, stream, circumstances());
+            check_softness(head, stream, &judged);
+            check_wanted(judged.map(|(_, wanted)| wanted));
+        }
+        check_wanted(history::judge(head, peer, circumstances()).map(|(_, wanted)| wanted));
     }
-    check_wanted(history::judge(head, peer, circumstances()).map(|(_, wanted)| wanted));
     let changed = subscription::judge(request, peer, config, BOOT, ENGINES);
     check_manner(changed.map(|(_, change)| change.manner));
     let renewed = renew::judge(request, peer, config, BOOT, ENGINES);
     check_manner(renewed.map(|renewal| renewal.manner));
+}
+
+fn circumstances(config: &Config, closed: Option<RefusalCode>) -> Circumstances<'_> {
+    Circumstances {
+        config,
+        closed: closed.map(|code| Refusal::new(code, "for now \"nobody\"\r\n\r\n may")),
+        jitter: 7,
+    }
+}
+
+/// A stream is refused by a stream where it comes to that by itself, and an `EventSource` of a browser
+/// listens on a path that says so; else with the status that is true.
+fn check_softness<T>(head: &Head, stream: &Stream, judged: &Result<T, Answered>) {
+    let Err((response, Some(code))) = judged else {
+        return;
+    };
+    let may_be_soft = stream.soft_refusal && head.field("x-tailrace-client").is_none();
+    let is_soft = response.starts_with(b"HTTP/1.1 200 ");
+    assert_eq!(is_soft, may_be_soft && code.is_temporary(), "{code:?}");
+    if !is_soft {
+        return;
+    }
+    let text = std::str::from_utf8(response).expect("an answer is UTF-8");
+    let (_, body) = text.split_once("\r\n\r\n").expect("a head ends");
+    let read = sse_reader::read(body);
+    let (least_ms, greatest_ms) = code.retry_ms().expect("it passes by itself");
+    let is_between = |ms: &u64| (u64::from(least_ms)..=u64::from(greatest_ms)).contains(ms);
+    assert!(read.retry_ms.len() == 1 && read.retry_ms.iter().all(is_between));
+    let [event] = read.events.as_slice() else {
+        panic!("one event, and not {:?}", read.events);
+    };
+    assert_eq!(event.event_type, "refused");
+    let data: serde_json::Value = serde_json::from_str(&event.data).expect("it is JSON");
+    assert_eq!(data["code"], code.as_str());
+    assert_eq!(event.last_event_id, sent_id(head));
+}
+
+/// The id that goes back to who sent it; nothing where it is none.
+fn sent_id(head: &Head) -> String {
+    let query = Query::parse(head.query()).expect("it was read before");
+    let of_query = query.text("lastEventId").ok().flatten();
+    let of_field = head.field("last-event-id").filter(|id| !id.is_empty());
+    let id = of_field.or(of_query).unwrap_or_default();
+    match id.parse::<EventId>() {
+        Ok(_) => id.to_owned(),
+        Err(_) => String::new(),
+    }
 }
 
 fn check_wanted(judged: Result<Wanted, Answered>) {
@@ -106,7 +160,7 @@ fn check_response(response: &[u8]) {
     let length = fields.lines().find_map(said);
     match status {
         204 => assert!(body.is_empty() && length.is_none()),
-        // A soft refusal is a stream, which ends with its connection.
+        // A soft refusal is a stream, which ends with its connection; see `check_softness`.
         200 => assert!(length.is_none() && body.ends_with("\n\n")),
         400..=599 => assert_eq!(length, Some(body.len())),
         _ => panic!("nobody answers {status}"),
@@ -154,11 +208,7 @@ mod tests {
         };
         let body = Bytes::copy_from_slice(&input[head.len_bytes()..]);
         let request = Request { head, body };
-        let circumstances = Circumstances {
-            config: config(),
-            closed: None,
-            jitter: 0,
-        };
+        let circumstances = circumstances(config(), None);
         request::judge(&request.head, None, &config().streams[0], circumstances).is_ok()
             || subscription::judge(&request, None, config(), BOOT, ENGINES).is_ok()
             || renew::judge(&request, None, config(), BOOT, ENGINES).is_ok()
