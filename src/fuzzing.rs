@@ -6,8 +6,6 @@
 
 use std::time::Duration;
 
-use toml::{Table, Value};
-
 use crate::config::{Config, Environment};
 
 /// What stands between the text of a file and the environment, a variable to a line.
@@ -65,27 +63,55 @@ fn check(config: &Config) {
     assert!(!is_open_to_sessions || config.identity.membership.is_some());
 }
 
-/// Every text of a file under a name that is one of a secret's, and the passwords of its URLs. Read
-/// without the product's list of keys.
+/// What stands in a file under a name that is one of a secret's, and the passwords of its URLs. Read as
+/// text, without the product's list of keys: a secret is one also where the file is no TOML, or where it is
+/// of another type.
 fn secrets_of_file(file: &str) -> Vec<String> {
     let mut secrets = Vec::new();
-    if let Ok(root) = file.parse::<Table>() {
-        gather("", &Value::Table(root), &mut secrets);
+    for (at, _) in file.match_indices('=') {
+        let before = file[..at].trim_end_matches([' ', '\t', '"', '\'']);
+        let is_of_name = |it: char| it.is_ascii_alphanumeric() || it == '_' || it == '-';
+        let name = before.rsplit(|it| !is_of_name(it)).next();
+        let values = values(&file[at + 1..]);
+        match name {
+            Some("secret" | "service" | "admin") => secrets.extend(values),
+            Some("url") => secrets.extend(values.iter().filter_map(|url| password(url))),
+            _ => {}
+        }
     }
     secrets
 }
 
-fn gather(name: &str, value: &Value, secrets: &mut Vec<String>) {
-    match value {
-        Value::Table(inside) => inside
-            .iter()
-            .for_each(|(name, value)| gather(name, value, secrets)),
-        Value::Array(items) => items.iter().for_each(|item| gather(name, item, secrets)),
-        Value::String(text) if ["secret", "service", "admin"].contains(&name) => {
-            secrets.push(text.clone());
+/// The value that a text begins with, or those of a list, as they are written. One that is not ended ends
+/// with its line.
+fn values(text: &str) -> Vec<String> {
+    const QUOTES: [&str; 4] = ["\"\"\"", "'''", "\"", "'"];
+    let mut rest = text.trim_start_matches([' ', '\t']);
+    let is_list = rest.starts_with('[');
+    let mut values = Vec::new();
+    loop {
+        if is_list {
+            rest = rest.trim_start_matches(|it: char| it.is_whitespace() || "[,".contains(it));
         }
-        Value::String(text) if name == "url" => secrets.extend(password(text)),
-        _ => {}
+        let (value, after) = match QUOTES.into_iter().find(|quote| rest.starts_with(quote)) {
+            Some(quote) => {
+                let inside = &rest[quote.len()..];
+                let line = inside.split('\n').next().unwrap_or_default();
+                let within = if quote.len() > 1 { inside } else { line };
+                let value = within.split_once(quote).map_or(line, |(value, _)| value);
+                (value, inside.get(value.len() + quote.len()..).unwrap_or(""))
+            }
+            None => {
+                let ends = |it: char| it.is_whitespace() || ",]}#=".contains(it);
+                rest.split_at(rest.find(ends).unwrap_or(rest.len()))
+            }
+        };
+        // What is escaped is told as what it means.
+        values.extend(value.split(['\\', '\n']).map(str::to_owned));
+        rest = after;
+        if !is_list || value.is_empty() {
+            return values;
+        }
     }
 }
 
@@ -137,10 +163,14 @@ mod tests {
 
     #[test]
     fn what_is_secret_is_found_wherever_it_stands() {
-        let file = "[auth]\nsecret = [\"one-secret\"]\n[database]\nurl = \"a://b:c-password@d/e\"\n\
-                    [[key]]\nsecret = \"another-secret\"";
+        let file = "[auth]\nsecret = [\"one-secret\", 'two',\n 3]\n\
+                    [database]\nurl = \"a://b:c-password@d/e\"\n\
+                    a = { secret = \"another-secret\", b = 1 }\n\
+                    service = 12345 # a number\nadmin = '''a\nb'''\n\
+                    unsecret = \"no\"\nauth.\"secret\" = \"cut";
         let mut found = secrets_of_file(file);
-        found.sort();
-        assert_eq!(found, ["another-secret", "c-password", "one-secret"]);
+        found.retain(|secret| !secret.is_empty());
+        let expected = "one-secret two 3 c-password another-secret 12345 a b cut";
+        assert_eq!(found.join(" "), expected);
     }
 }
