@@ -2,34 +2,38 @@
 //! and a test replays the committed corpus.
 
 mod backend;
+mod connection;
+mod publication;
 mod told;
 mod values;
 
 pub use backend::backend;
+pub use connection::connect_info;
+pub use publication::publication;
 pub use values::values;
 
 use wire::{Batch, Format, Frame, Keys, Lineage, Lsn};
 
-use crate::application::Application;
-use crate::events::{EventWriter, Place};
 use crate::feed::Feed;
 use crate::protocol::backend::{Inbox, Message};
 use crate::protocol::stream::{self, Streamed};
 use crate::{
-    Config, ConnectInfo, Identity, Line, LineAction, MembershipSource, MembershipTable,
-    OrganisationTable, Protection, Reader, Rules, SessionTable, UserTable, limits, publishing,
+    Config, Identity, Line, LineAction, MembershipSource, MembershipTable, OrganisationTable,
+    Protection, Reader, Rules, SessionTable, UserTable,
 };
 
 /// Reads the bytes as a server's stream, from its framing to the batches, cut in two at every one of
-/// a few places: nothing may panic, and where the cut is may make no difference.
+/// a few places: nothing may panic, and where the cut is may make no difference. By the rules of rows, and the
+/// same rows as those of members, sessions, users and organisations.
 pub fn pgoutput(bytes: &[u8]) {
-    let whole = run(bytes, bytes.len());
-    for cut in [1, 5, bytes.len() / 3, bytes.len() / 2] {
-        assert_eq!(run(bytes, cut.min(bytes.len())), whole, "cut at {cut}");
+    for begin in [feed, identities] {
+        let whole = run_with(begin(), bytes, bytes.len());
+        for cut in [1, 5, bytes.len() / 3, bytes.len() / 2] {
+            let divided = run_with(begin(), bytes, cut.min(bytes.len()));
+            assert_eq!(divided, whole, "cut at {cut}");
+        }
     }
     session(bytes, bytes.len());
-    // The same rows as those of members, sessions, users and organisations.
-    run_with(identities(), bytes, bytes.len());
     let _ = identities().handle_message(bytes);
     // And as a single message of pgoutput, whose framing a fuzzer would have to guess.
     let _ = feed().handle_message(bytes);
@@ -64,43 +68,7 @@ fn session(bytes: &[u8], cut: usize) -> Vec<String> {
     events
 }
 
-/// Reads the bytes as a connection URL.
-pub fn connect_info(bytes: &[u8]) {
-    if let Ok(text) = std::str::from_utf8(bytes) {
-        let _ = text.parse::<ConnectInfo>();
-    }
-}
-
-/// Reads the bytes as the body of a publication. What is accepted is taken by the reader of the log as
-/// well, and no byte of it ends a line or a block of the stream.
-pub fn publication(bytes: &[u8]) {
-    let keys = Keys::new([0; 16]);
-    let Ok(entries) = publishing::entries(bytes, "an id", &keys) else {
-        return;
-    };
-    assert!((1..=limits::PUBLICATION_EVENTS_MAX).contains(&entries.len()));
-    for (entry, index) in entries.iter().zip(1..) {
-        let application = Application::parse(&entry.content).expect("it was read before");
-        assert_eq!(application.key(&keys), Some(entry.key));
-        let id = Lineage::new(1, Vec::new(), 1).position(Lsn(7), index);
-        let place = Place { id, commit_ms: 5 };
-        let audience = application.audience(&keys);
-        let frame = EventWriter::new(0).application(place, &application, audience);
-        for (format, lines) in [(Format::Event, 4), (Format::Data, 4), (Format::Named, 5)] {
-            let mut block = Vec::new();
-            frame.write(format, &mut block);
-            let ends = block.iter().filter(|byte| **byte == b'\n').count();
-            assert_eq!(ends + 1, lines, "{:?}", String::from_utf8_lossy(&block));
-            assert!(block.ends_with(b"\n\n") && !block.contains(&b'\r'));
-        }
-    }
-}
-
-/// What came of the bytes: a count of messages and of changes, and the last position.
-fn run(bytes: &[u8], cut: usize) -> (u32, Vec<String>) {
-    run_with(feed(), bytes, cut)
-}
-
+/// What came of the bytes: a count of messages, and everything that was handed over.
 fn run_with(mut feed: Feed, bytes: &[u8], cut: usize) -> (u32, Vec<String>) {
     let mut inbox = Inbox::default();
     let (mut count, mut seen) = (0, Vec::new());
@@ -216,6 +184,7 @@ mod tests {
     use std::path::PathBuf;
 
     use super::*;
+    use crate::publishing;
 
     /// The seeds that are committed: streams and messages of a real server, bodies, and broken ones.
     fn corpus(target: &str) -> Vec<(PathBuf, Vec<u8>)> {
@@ -271,10 +240,15 @@ mod tests {
             .filter(|(_, bytes)| bytes.len() <= SEED_BYTES_MAX);
         let mut events = 0;
         for (path, bytes) in small {
-            let whole = run(&bytes, 0);
+            let whole = run_with(feed(), &bytes, 0);
             events += whole.1.len();
             for cut in 0..=bytes.len() {
-                assert_eq!(run(&bytes, cut), whole, "{} cut at {cut}", path.display());
+                assert_eq!(
+                    run_with(feed(), &bytes, cut),
+                    whole,
+                    "{} cut at {cut}",
+                    path.display()
+                );
             }
         }
         assert!(events > 20, "the corpus has lost its streams");
