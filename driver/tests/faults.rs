@@ -11,7 +11,7 @@
 #[expect(dead_code, reason = "the suite uses more of it")]
 mod house;
 
-use std::io::{BufRead, BufReader, Read, Write};
+use std::io::{BufRead, BufReader, ErrorKind, Read, Write};
 use std::net::SocketAddr;
 use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
@@ -183,6 +183,10 @@ fn events_of(mut client: Client, fault: &str) -> usize {
             return EVENTS;
         }
         match client.stream.read(&mut buffer) {
+            // One that hangs is none that was lost.
+            Err(error) if error.kind() == ErrorKind::WouldBlock => {
+                panic!("{fault}: a stream stands still after {} events", numbers.len());
+            }
             Ok(0) | Err(_) => return numbers.len().saturating_sub(usize::from(!is_whole)),
             Ok(count) => received.extend_from_slice(&buffer[..count]),
         }

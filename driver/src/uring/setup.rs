@@ -225,14 +225,19 @@ fn wait_for_one(ring: &mut Ring) -> Result<Completion, String> {
     let end = Instant::now() + TRIAL;
     loop {
         let left = end.saturating_duration_since(Instant::now());
-        if ring.enter(Some(left)) == Entered::Busy {
+        let is_busy = ring.enter(Some(left)) == Entered::Busy;
+        if is_busy {
             std::thread::sleep(PAUSE);
         }
         if let Some(completion) = ring.complete() {
             return Ok(completion);
         }
         if left.is_zero() {
-            return Err(String::from("the ring does not answer within a second"));
+            let why = match is_busy {
+                true => "the kernel has had no memory for the ring for a second",
+                false => "the ring does not answer within a second",
+            };
+            return Err(why.to_owned());
         }
     }
 }
