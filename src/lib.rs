@@ -22,6 +22,7 @@ mod control;
 mod database;
 mod dev;
 mod figures;
+#[doc(hidden)]
 pub mod fuzzing;
 mod http_client;
 mod init;

@@ -18,6 +18,7 @@ mod counts;
 mod event_types;
 mod events;
 mod feed;
+#[doc(hidden)]
 pub mod fuzzing;
 pub mod limits;
 mod membership;
