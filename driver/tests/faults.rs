@@ -185,7 +185,10 @@ fn events_of(mut client: Client, fault: &str) -> usize {
         match client.stream.read(&mut buffer) {
             // One that hangs is none that was lost.
             Err(error) if error.kind() == ErrorKind::WouldBlock => {
-                panic!("{fault}: a stream stands still after {} events", numbers.len());
+                panic!(
+                    "{fault}: a stream stands still after {} events",
+                    numbers.len()
+                );
             }
             Ok(0) | Err(_) => return numbers.len().saturating_sub(usize::from(!is_whole)),
             Ok(count) => received.extend_from_slice(&buffer[..count]),
