@@ -1,0 +1,1 @@
+//! The application: whoever writes to the database.

@@ -1,0 +1,1 @@
+//! What each client must have seen, from the commit log alone.
