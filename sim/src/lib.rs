@@ -12,9 +12,19 @@
 #![deny(missing_docs)]
 
 pub mod application;
+pub mod clients;
+pub mod control;
+pub mod invariants;
 pub mod model;
+pub mod network;
+pub mod node;
+pub mod parser;
+mod planted;
 pub mod postgres;
+pub mod queue;
 pub mod random;
 pub mod sometimes;
 pub mod swarm;
 pub mod time;
+pub mod trace;
+pub mod world;
