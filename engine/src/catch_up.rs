@@ -91,8 +91,8 @@ impl Engine {
         let mut scratch = std::mem::take(&mut self.scratch);
         let mut parcels = ArrayVec::<Parcel, GROUP_MAX>::new();
         let (mut pages, mut page_bytes) = (0, 0);
-        while !parcels.is_full()
-            && pages < GROUP_MAX
+        while parcels.len() < self.group
+            && pages < self.group
             && scratch.bytes.len() + page_bytes < SCRATCH_BYTES_MAX
         {
             let Some(slot) = self.ready.pop_front() else {

@@ -107,7 +107,6 @@ pub struct Circumstances {
 }
 
 /// The control thread of a node.
-#[derive(Debug)]
 pub struct Control {
     keys: Keys,
     rules: swarm::Node,

@@ -78,7 +78,7 @@ pub struct Sockets<'a> {
     /// The way to the control thread.
     pub uplink: &'a mut Uplink,
     /// Connections that were closed in this round.
-    pub released: &'a mut Vec<Handle>,
+    pub released: Vec<Handle>,
     /// The engine.
     pub core: u32,
     /// The time of this round.

@@ -92,12 +92,11 @@ impl Core {
     ) -> Time {
         let now = clock(time, self.since, self.skew_ms);
         let before = std::mem::take(&mut self.released);
-        let mut released = Vec::new();
         let mut sockets = Sockets {
             network,
             queue,
             uplink,
-            released: &mut released,
+            released: Vec::new(),
             core,
             time,
         };
@@ -112,7 +111,9 @@ impl Core {
         self.hand_out(now, &mut sockets);
         self.live
             .retain(|number| !sockets.network.connections[*number as usize].is_closed);
-        let network = sockets.network;
+        let Sockets {
+            network, released, ..
+        } = sockets;
         self.released = released;
         let is_busy = next == Next::Now
             || !self.released.is_empty()

@@ -24,7 +24,6 @@ use crate::swarm;
 use crate::time::Time;
 
 /// A node of the world, running or not.
-#[derive(Debug)]
 pub struct Node {
     /// Which one.
     pub number: u32,
@@ -37,7 +36,6 @@ pub struct Node {
 }
 
 /// A node that runs.
-#[derive(Debug)]
 pub struct Alive {
     /// Its start.
     pub boot: u32,

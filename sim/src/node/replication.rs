@@ -1,6 +1,6 @@
 //! The replication thread: the loop of the node around the real reader, a round at a time.
 
-use ::replication::{LineAction, Protection};
+use ::replication::{LineAction, Notice, Protection};
 use wire::Batch;
 
 use super::{Alive, LINES, Wire};
@@ -29,6 +29,8 @@ pub struct Done {
     pub closed: Vec<(LineId, Vec<u8>)>,
     /// When the next round is wanted.
     pub next: Time,
+    /// What the reader says of itself.
+    pub notices: Vec<Notice>,
     /// Whether engines were handed something.
     pub has_handed_over: bool,
 }
@@ -54,7 +56,9 @@ impl Alive {
             self.check_confirmed(line, sometimes)?;
             self.write(now, node, line, rules, queue);
         }
-        while self.reader.poll_notice().is_some() {}
+        while let Some(notice) = self.reader.poll_notice() {
+            done.notices.push(notice);
+        }
         self.publish(now, sometimes);
         for line in 0..LINES.len() {
             self.read(now, line, rules, &mut done);

@@ -242,7 +242,8 @@ impl World {
             return Ok(());
         }
         let connection = &self.network.connections[number as usize];
-        let alive = self.nodes[connection.node as usize].of_boot(connection.boot);
+        let mut alive = self.nodes[connection.node as usize].of_boot(connection.boot);
+        let has_evicted = alive.as_mut().is_none_or(|alive| alive.has_evicted());
         let alive = alive.map(|alive| &*alive);
         let client = &mut self.clients[owner as usize];
         let around = Circumstances {
@@ -250,7 +251,7 @@ impl World {
             epoch: self.epoch,
             floor: alive.and_then(|alive| alive.floor).map(position),
             // Of a node that is no more, nobody can tell any more.
-            has_evicted: alive.is_none_or(|alive| alive.has_evicted()),
+            has_evicted,
             since: alive.and_then(|alive| {
                 let handle = connection.handle?;
                 alive.since_of(connection.core, handle)

@@ -64,7 +64,7 @@ impl World {
             return;
         }
         let (id, boot) = (wire.id, alive.boot);
-        let outbox = self.database.outbox(id);
+        let outbox = self.database.outbox(now, id);
         if outbox.is_empty() {
             if self.database.is_closed(id) {
                 wire.is_ended = true;
@@ -93,7 +93,7 @@ impl World {
     /// Looks after the database when it wants that.
     pub(super) fn heed_database(&mut self) {
         self.sometimes.add(self.database.take_reached());
-        let Some(deadline) = self.database.deadline() else {
+        let Some(deadline) = self.database.deadline(self.now) else {
             return;
         };
         let at = deadline.max(self.now + Time(1));

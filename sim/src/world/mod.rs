@@ -53,7 +53,6 @@ enum Phase {
 }
 
 /// Everything that there is.
-#[derive(Debug)]
 pub struct World {
     seed: u64,
     now: Time,
@@ -88,9 +87,11 @@ impl World {
         let mut random = Random::new(seed);
         let swarm = Swarm::draw(&mut random);
         let now = Time::from_ms(1_000);
-        let database = Postgres::new(random.fork(), &swarm.database, now);
+        let mut database = Postgres::new(random.fork(), &swarm.database, now);
+        database.set_reader(swarm.writers.batch_over, swarm.node.window_ms);
         let network = Network::new(swarm.sockets.clone(), random.fork());
-        let application = Application::new(random.fork(), &swarm.writers);
+        let application =
+            Application::new(random.fork(), &swarm.writers, now, &mut database);
         let clients = (0..swarm.clients)
             .map(|number| Client::new(number, &swarm.crowd, random.fork()))
             .collect();

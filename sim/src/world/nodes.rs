@@ -45,6 +45,9 @@ impl World {
         alive.replication_at = None;
         let done = alive.replicate(now, node, rules, &mut self.queue, &mut self.sometimes)?;
         let has_answers = !alive.control.answers.is_empty();
+        for notice in &done.notices {
+            self.trace.say(now, || format!("node {node}: {notice}"));
+        }
         for (line, last_words) in done.closed {
             if !last_words.is_empty() {
                 self.database.receive(now, line, &last_words);
@@ -99,7 +102,8 @@ impl World {
             self.wake_core(node, core, at);
         }
         if has_orders {
-            self.wake_replication(node, now + Time(1 + self.random.below(200)));
+            let at = now + Time(1 + self.random.below(200));
+            self.wake_replication(node, at);
         }
         // The age of the feed is looked at although nobody asks.
         let second = now + Time::from_ms(1_000);
@@ -175,8 +179,7 @@ impl World {
         let mut secret = [0; 16];
         secret[..8].copy_from_slice(&low.to_le_bytes());
         secret[8..].copy_from_slice(&high.to_le_bytes());
-        let mut config = self.database.reader_config(Keys::new(secret));
-        config.window_ms = self.swarm.node.window_ms;
+        let config = self.database.reader_config(Keys::new(secret));
         let random = &mut self.random;
         let alive = Alive::start((node, boot), self.now, config, &self.swarm, random);
         self.nodes[node as usize].alive = Some(Box::new(alive));

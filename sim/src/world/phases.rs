@@ -90,7 +90,12 @@ impl World {
         let until = self.now + CALM_MAX;
         while let Some(missing) = self.missing() {
             if self.now > until {
-                return Err(format!("it does not come to rest: {missing}"));
+                let status = |node: &crate::node::Node| {
+                    let alive = node.alive.as_deref()?;
+                    Some(alive.reader.status(alive.now_ms(self.now)))
+                };
+                let nodes: Vec<_> = self.nodes.iter().map(status).collect();
+                return Err(format!("it does not come to rest: {missing}\n{nodes:#?}"));
             }
             self.pass(Time::from_ms(1_000))?;
         }
