@@ -130,6 +130,9 @@ impl Sometimes {
 
     /// What is missing.
     pub fn missing(self) -> impl Iterator<Item = State> {
-        State::ALL.iter().copied().filter(move |state| !self.has(*state))
+        State::ALL
+            .iter()
+            .copied()
+            .filter(move |state| !self.has(*state))
     }
 }

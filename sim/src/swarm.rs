@@ -188,7 +188,11 @@ impl Swarm {
 /// A fault that this world may not have at all: half of the worlds do not.
 fn maybe(random: &mut Random, most: u64) -> u32 {
     let strength = random.log_uniform(1..=most);
-    if random.chance(500) { strength as u32 } else { 0 }
+    if random.chance(500) {
+        strength as u32
+    } else {
+        0
+    }
 }
 
 /// A time between two faults that this world may not have.

@@ -10,6 +10,7 @@ use crate::anchor::SlotStatus;
 use crate::feed::Feed;
 use crate::limits::COPY_MS_MAX;
 use crate::notice::Notice;
+use crate::planted;
 use crate::preparation::{Known, Next, Plan, Preparation};
 use crate::publication::Publication;
 use crate::session::Event;
@@ -130,6 +131,9 @@ impl Reader {
         } = plan;
         let floor = lineage.position(*from, 0);
         let mut effects = Vec::new();
+        if planted::REPLAY_IS_NEW && gap.is_none() {
+            self.feed = None;
+        }
         match (&mut self.feed, gap) {
             (None, _) => {
                 let (rules, keys) = (self.config.rules.clone(), self.config.keys.clone());

@@ -42,6 +42,9 @@ pub struct Application {
     /// Messages that may be sent again.
     said: Vec<(String, Meaning)>,
     next_row: u64,
+    /// The last transaction that changed something about people. There is one at a time: constraints between
+    /// their tables would let the others wait.
+    of_people: Option<Xid>,
     /// How many of the last events were written, when all is calm.
     last_words: usize,
 }
@@ -72,6 +75,7 @@ impl Application {
             rows: Vec::new(),
             said: Vec::new(),
             next_row: 0,
+            of_people: None,
             last_words: 0,
         }
     }
@@ -164,7 +168,11 @@ impl Application {
         let Ok(xid) = postgres.begin() else { return };
         let random = &mut self.random;
         let mut changes = random.log_uniform(1..=self.swarm.changes_max.max(1));
-        let is_of_people = random.chance(self.swarm.people);
+        let is_alone = self.of_people.is_none_or(|xid| postgres.has_ended(xid));
+        let is_of_people = random.chance(self.swarm.people) && is_alone;
+        if is_of_people {
+            self.of_people = Some(xid);
+        }
         let people_at = if is_of_people {
             random.below(changes)
         } else {

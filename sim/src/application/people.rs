@@ -58,6 +58,8 @@ impl Crowd {
         for number in 0..ORGANISATIONS {
             self.found(postgres, xid, &organisation(number))?;
         }
+        postgres.commit(now, xid, Time(0))?;
+        let xid = postgres.begin()?;
         for number in 0..USERS {
             let user = format!("u{number}");
             self.people.push(Person {
@@ -160,6 +162,10 @@ impl Crowd {
         user: &str,
         organisation: &str,
     ) -> Result<(), Refusal> {
+        // What a constraint would refuse.
+        if postgres.row(ORGANIZATION, organisation).is_none() {
+            return Ok(());
+        }
         self.next_member += 1;
         let id = format!("m{}", self.next_member);
         let role = *self.random.pick(&["admin", "reader"]);
@@ -325,15 +331,20 @@ impl Crowd {
         let xid = postgres.begin()?;
         let back = match table {
             USER => postgres.insert(xid, USER, [text(&id), text("f")].into()),
-            _ => self.found(postgres, xid, &id).and_then(|()| {
-                let user = self.any_user(&mut self.random.clone());
-                self.join(postgres, xid, &user, &id)
-            }),
+            _ => self.found(postgres, xid, &id),
         };
         if back.is_err() {
             return postgres.abort(xid);
         }
         self.gone.remove(at);
+        postgres.commit(now, xid, Time(0))?;
+        if table == USER {
+            return Ok(());
+        }
+        let first = self.random.below(self.people.len() as u64) as usize;
+        let first = self.people[first].user.clone();
+        let xid = postgres.begin()?;
+        self.join(postgres, xid, &first, &id)?;
         postgres.commit(now, xid, Time(0))
     }
 

@@ -1,7 +1,7 @@
 //! What a stream may say to its client, judged event by event against the model: whose it is, in which
 //! order, that nothing is missing and nothing comes twice, and that a reset has its reason.
 
-use crate::model::{Model, Position, Viewer};
+use crate::model::{Asked, Fault, Model, Position, Stream, Verdict, Viewer};
 use crate::parser::Event;
 use crate::sometimes::{Sometimes, State};
 
@@ -49,8 +49,8 @@ enum Stage {
 /// The judge of one stream.
 #[derive(Debug)]
 pub struct Oracle {
-    /// Who reads, and what it asked for.
-    pub viewer: Viewer,
+    /// What it is told, judged word by word.
+    stream: Stream,
     /// The id that was sent.
     sent: Option<Id>,
     /// The end of the log when it was.
@@ -58,10 +58,6 @@ pub struct Oracle {
     /// What the node had applied.
     applied_then: Option<Position>,
     stage: Stage,
-    /// Everything up to here was received, or need not be.
-    cursor: Position,
-    /// What was admitted before the subscription changed, where nothing came since.
-    before_change: Option<Vec<String>>,
     /// The stream's name, once it is known.
     pub connection: Option<String>,
     /// The last words.
@@ -81,14 +77,16 @@ impl Oracle {
         sent: Option<Id>,
         (applied_then, end_then): (Option<Position>, Position),
     ) -> Self {
+        let asked = match &sent {
+            None => Asked::Live,
+            Some(sent) => sent.position.map_or(Asked::Unknown, Asked::After),
+        };
         Self {
-            viewer,
+            stream: Stream::new(viewer, asked),
             sent,
             applied_then,
             end_then,
             stage: Stage::Opening,
-            cursor: Position::default(),
-            before_change: None,
             connection: None,
             bye: None,
             events: 0,
@@ -101,10 +99,19 @@ impl Oracle {
         self.stage == Stage::Open
     }
 
+    /// Who reads, with the subscription as it is now.
+    pub fn viewer(&self) -> &Viewer {
+        self.stream.viewer()
+    }
+
     /// Whether something is still owed to its client.
     pub fn owes(&self, model: &Model) -> Option<Position> {
-        let next = model.next_after(&self.viewer, self.cursor);
-        next.map(|expected| expected.position)
+        self.stream.owes(model)
+    }
+
+    /// Everything that was committed has had the time to arrive.
+    pub fn complete(&self, model: &Model) -> Result<(), String> {
+        self.stream.complete(model).map_err(|Fault(words)| words)
     }
 
     /// Judges an event. The id that the client keeps from now on, where it has a new one.
@@ -121,29 +128,45 @@ impl Oracle {
         if stage == Stage::Over {
             return Err(format!("something follows the last word: {event:?}"));
         }
+        let text = event.id.as_deref().unwrap_or_default();
         let needs = || place.ok_or_else(|| format!("an event without an id: {event:?}"));
         match (event.kind.as_str(), stage) {
             ("refused", Stage::Opening) => {
                 self.stage = Stage::Over;
+                self.stream.ended();
                 self.bye = Some(String::from("refused"));
                 return Ok(None);
             }
-            ("connected", Stage::Opening) => self.on_connected(event, needs()?, around, sometimes)?,
+            ("connected", Stage::Opening) => {
+                self.on_connected(event, needs()?, around, sometimes)?;
+                let verdict = match event.member("resume") {
+                    Some("resumed") => Verdict::Resumed,
+                    Some("reset") => Verdict::Reset,
+                    _ => Verdict::Live,
+                };
+                said(self.stream.connected(around.model, text, verdict))?;
+            }
             ("bye", Stage::Opening | Stage::Open | Stage::Resetting) => {
                 self.stage = Stage::Over;
+                self.stream.ended();
                 self.bye = event.member("reason").map(str::to_owned);
                 return Ok(None);
             }
             ("reset", Stage::Open | Stage::Resetting) => {
-                self.on_reset(event, needs()?, around, sometimes)?;
+                needs()?;
+                self.on_reset(event, around, sometimes)?;
+                said(self.stream.reset(around.model, text))?;
             }
             ("auth", Stage::Open) => return Ok(None),
             ("subscription", Stage::Open) => {
                 self.on_subscription(event)?;
                 return Ok(None);
             }
-            ("heartbeat", Stage::Open) => self.on_heartbeat(needs()?, around)?,
-            ("", Stage::Open) => self.on_data(event, needs()?, around)?,
+            ("heartbeat", Stage::Open) => said(self.stream.heartbeat(around.model, text))?,
+            ("", Stage::Open) => {
+                said(self.stream.event(around.model, text, &event.data))?;
+                self.events += 1;
+            }
             _ => return Err(format!("out of place while {stage:?}: {event:?}")),
         }
         Ok(id)
@@ -187,14 +210,12 @@ impl Oracle {
             (Some("reset"), _) => self.stage = Stage::Resetting,
             (verdict, sent) => return Err(format!("{verdict:?} is no answer to {sent:?}")),
         }
-        self.cursor = place;
         Ok(())
     }
 
     fn on_reset(
         &mut self,
         event: &Event,
-        place: Position,
         around: Circumstances<'_>,
         sometimes: &mut Sometimes,
     ) -> Result<(), String> {
@@ -224,8 +245,6 @@ impl Oracle {
             return Err(format!("a reset for {reason:?} after {sent:?}: {around:?}"));
         }
         self.stage = Stage::Open;
-        self.cursor = place;
-        self.before_change = None;
         self.resets += 1;
         Ok(())
     }
@@ -257,87 +276,22 @@ impl Oracle {
     }
 
     fn on_subscription(&mut self, event: &Event) -> Result<(), String> {
-        let channels = event
-            .data
-            .strip_prefix("{\"channels\":[")
-            .and_then(|rest| rest.split_once(']'))
-            .ok_or_else(|| format!("no subscription: {event:?}"))?;
-        let names = channels.0.split(',').filter(|name| !name.is_empty());
-        let names: Vec<String> = names.map(|name| name.trim_matches('"').to_owned()).collect();
-        let old = std::mem::replace(&mut self.viewer.channels, names);
-        let before = self.before_change.take();
-        self.before_change = Some(match before {
-            Some(before) => both(&before, &old),
-            None => old,
-        });
-        Ok(())
-    }
-
-    /// What has to come next after the cursor, at the latest.
-    fn first_owed(&self, model: &Model) -> Option<Position> {
-        let Some(before) = &self.before_change else {
-            return self.owes(model);
+        let list = |member: &str| -> Option<Vec<String>> {
+            let begin = format!("\"{member}\":[");
+            let (_, rest) = event.data.split_once(begin.as_str())?;
+            let (names, _) = rest.split_once(']')?;
+            let names = names.split(',').filter(|name| !name.is_empty());
+            Some(names.map(|name| name.trim_matches('"').to_owned()).collect())
         };
-        // Before the change only what was admitted then, behind it only what is admitted now: nobody
-        // is told where it lies, and what both admit comes in any case.
-        let common = both(before, &self.viewer.channels);
-        if common.is_empty() && !(before.is_empty() && self.viewer.channels.is_empty()) {
-            return None;
-        }
-        let viewer = Viewer {
-            channels: common,
-            ..self.viewer.clone()
-        };
-        let next = model.next_after(&viewer, self.cursor);
-        next.map(|expected| expected.position)
+        let lists = list("channels").zip(list("types"));
+        let (channels, types) = lists.ok_or_else(|| format!("no subscription: {event:?}"))?;
+        said(self.stream.subscription(&channels, &types))
     }
+}
 
-    fn on_heartbeat(&mut self, place: Position, around: Circumstances<'_>) -> Result<(), String> {
-        if let Some(owed) = self.first_owed(around.model)
-            && owed <= place
-        {
-            return Err(format!("complete up to {place:?}, and {owed:?} is missing"));
-        }
-        if place < self.cursor {
-            return Err(format!("a heartbeat at {place:?} after {:?}", self.cursor));
-        }
-        self.cursor = place;
-        Ok(())
-    }
-
-    fn on_data(
-        &mut self,
-        event: &Event,
-        place: Position,
-        around: Circumstances<'_>,
-    ) -> Result<(), String> {
-        if place <= self.cursor {
-            return Err(format!("{place:?} twice or out of order after {:?}", self.cursor));
-        }
-        if around.model.is_abandoned(self.cursor) {
-            return Err(format!("{place:?} follows {:?}, which is no more", self.cursor));
-        }
-        if let Some(owed) = self.first_owed(around.model)
-            && owed < place
-        {
-            return Err(format!("{owed:?} is missing before {place:?}"));
-        }
-        let expected = around.model.next_after(&self.viewer, just_before(place));
-        let expected = expected.filter(|expected| expected.position == place);
-        let Some(expected) = expected else {
-            return Err(format!("{place:?} is not for {:?}: {event:?}", self.viewer));
-        };
-        if !around.model.is_as_committed(expected, &event.data) {
-            return Err(format!("{expected:?} was said as {event:?}"));
-        }
-        if !around.model.has_right(&self.viewer, place) {
-            return Err(format!("{place:?} was said to {:?}, who may not know", self.viewer));
-        }
-        self.before_change = None;
-        self.cursor = place;
-        self.events += 1;
-        Ok(())
-    }
+/// What is wrong with something, in words.
+fn said(judged: Result<(), Fault>) -> Result<(), String> {
+    judged.map_err(|Fault(words)| words)
 }
 
 impl Id {
@@ -368,30 +322,5 @@ impl Id {
             epoch: epoch.unwrap_or_default() as u32,
             position,
         }
-    }
-}
-
-/// The last place before a position.
-fn just_before(place: Position) -> Position {
-    match place.index {
-        0 => Position {
-            lsn: place.lsn.saturating_sub(1),
-            index: u32::MAX,
-            ..place
-        },
-        index => Position {
-            index: index - 1,
-            ..place
-        },
-    }
-}
-
-/// What two lists of channels both admit, where none is all. Where nothing is, the list is empty too,
-/// and neither of them was.
-fn both(one: &[String], other: &[String]) -> Vec<String> {
-    match (one.is_empty(), other.is_empty()) {
-        (true, _) => other.to_vec(),
-        (_, true) => one.to_vec(),
-        _ => one.iter().filter(|name| other.contains(name)).cloned().collect(),
     }
 }

@@ -12,6 +12,8 @@ pub mod schema;
 mod slots;
 mod statements;
 #[cfg(test)]
+pub(crate) mod testing;
+#[cfg(test)]
 mod tests;
 mod trouble;
 mod wal;
@@ -32,11 +34,12 @@ use crate::swarm;
 use crate::time::Time;
 use backend::Backend;
 use rows::Rows;
-use schema::{ORGANIZATION, SESSION, USER};
+use schema::{SESSION, USER};
 use slots::Slots;
 use wal::Wal;
 use writing::Open;
 
+pub(crate) use messages::is_long;
 pub use wal::{Change, CommitLog, LooseMessage, Meaning, Record, Transaction, What};
 pub use writing::{Refusal, Savepoint, Xid};
 
@@ -128,6 +131,8 @@ pub struct Postgres {
     rows: Rows,
     slots: Slots,
     next_xid: u64,
+    /// The number of each transaction, and the end of the log when it was given out.
+    begun: Vec<(u64, u64)>,
     /// Transactions that have not ended.
     open: BTreeMap<u64, Open>,
     /// Transactions that were committed and are not seen yet, and when they will be.
@@ -140,8 +145,6 @@ pub struct Postgres {
     next_checkpoint: Time,
     batch_over: u32,
     window_ms: u64,
-    /// Up to where some walsender has sent everything.
-    sent_once: u64,
     reached: Sometimes,
 }
 
@@ -160,6 +163,7 @@ impl Postgres {
             rows: Rows::default(),
             slots: Slots::default(),
             next_xid,
+            begun: Vec::new(),
             open: BTreeMap::new(),
             hidden: BTreeMap::new(),
             backends: BTreeMap::new(),
@@ -169,7 +173,6 @@ impl Postgres {
             next_checkpoint: now + Time::from_ms(swarm.checkpoint_ms),
             batch_over: 0,
             window_ms: replication::Config::WINDOW_MS_DEFAULT,
-            sent_once: 0,
             reached: Sometimes::default(),
         }
     }
@@ -301,11 +304,6 @@ impl Postgres {
             user: user.to_owned(),
             expires_ms: row[2].as_deref().map_or(u64::MAX, unix_ms),
         }))
-    }
-
-    /// Whether an organisation has a row, as an ordinary statement finds it.
-    pub fn has_organisation(&self, organisation: &str) -> bool {
-        self.row(ORGANIZATION, organisation).is_some()
     }
 
     /// Everything that was ever committed.

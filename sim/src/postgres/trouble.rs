@@ -4,9 +4,6 @@ use super::{LineId, Phase, Postgres};
 use crate::sometimes::State;
 use crate::time::Time;
 
-/// A transaction beyond so many changes is a large one.
-const LARGE: usize = 50;
-
 impl Postgres {
     /// The server is killed with -9, and is back at a time. What is not on disk is lost: open transactions,
     /// temporary slots, and what the others were told since the last checkpoint.
@@ -81,15 +78,13 @@ impl Postgres {
         self.break_off();
         let kept = self.wal.records.len().saturating_sub(lost as usize);
         // Somewhere between the last commit that it has and the first that it has not.
-        let least = self.wal.records[..kept]
-            .last()
-            .map_or(self.wal.flushed, |last| last.end());
+        let kept_end = self.wal.records[..kept].last().map(|last| last.end());
         let most = self
             .wal
             .records
             .get(kept)
-            .map_or(self.wal.flushed, |next| next.end() - 8);
-        let (least, most) = (least.min(most), most.max(least));
+            .map_or(self.wal.flushed, |next| next.place());
+        let least = kept_end.unwrap_or(most);
         let at = least + self.random.below((most - least) / 8 + 1) * 8;
         if at < self.wal.flushed {
             self.reached.reach(State::FailoverLower);
@@ -97,19 +92,12 @@ impl Postgres {
         let xids = self.wal.fork(at);
         self.abort_open(|prepared_at| prepared_at > at);
         self.rows.forget(|xid| xids.contains(&xid));
-        // The numbers of what it never had are given out again.
-        let known = self.wal.records.iter().filter_map(|record| match record {
-            super::Record::Transaction(transaction) => Some(transaction.xid),
-            _ => None,
-        });
-        let known = known.chain(self.open.keys().copied());
-        let first_lost = xids.iter().min().copied();
-        self.next_xid = match (known.max(), first_lost) {
-            (Some(known), Some(_)) => known + 1,
-            (None, Some(lost)) => lost,
-            (_, None) => self.next_xid,
-        };
-        self.sent_once = self.sent_once.min(at);
+        // The numbers that were given out behind that are given out again.
+        let known = self.begun.partition_point(|(begun_at, _)| *begun_at < at);
+        if let Some((_, xid)) = self.begun.get(known) {
+            self.next_xid = *xid;
+        }
+        self.begun.truncate(known);
         if !slots_synced {
             self.slots.clear();
         } else if self.slots.persistent().any(|slot| slot.persisted > at) {
@@ -134,9 +122,6 @@ impl Postgres {
         let open = self.open.iter().filter(|(_, open)| ends(open.prepared_at));
         let xids: Vec<u64> = open.map(|(xid, _)| *xid).collect();
         for xid in xids {
-            if self.open[&xid].len() > LARGE {
-                self.reached.reach(State::LargeAborted);
-            }
             self.abort(super::Xid(xid)).expect("it is open");
         }
     }

@@ -104,6 +104,8 @@ pub enum Record {
         timeline: u32,
         /// The place at which the timeline before was left.
         at: u64,
+        /// How far that timeline went.
+        end: u64,
     },
 }
 
@@ -122,7 +124,7 @@ pub struct LooseMessage {
 
 impl Record {
     /// The place that decides whether a stream that begins somewhere has it.
-    fn place(&self) -> u64 {
+    pub(super) fn place(&self) -> u64 {
         match self {
             Self::Transaction(transaction) => transaction.commit,
             Self::Message(message) => message.lsn,
@@ -230,6 +232,7 @@ impl Wal {
         assert!(at <= self.flushed, "a standby has what is on disk");
         self.left.push((self.timeline, at));
         self.timeline += 1;
+        let end = self.flushed;
         (self.insert, self.flushed) = (at, at);
         self.history.end = at;
         let kept = self.records.partition_point(|record| record.end() <= at);
@@ -241,6 +244,7 @@ impl Wal {
         self.history.records.push(Record::Fork {
             timeline: self.timeline,
             at,
+            end,
         });
         lost.collect()
     }

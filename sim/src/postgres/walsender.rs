@@ -6,7 +6,6 @@ use std::sync::Arc;
 use super::messages;
 use super::wal::{Record, Transaction};
 use super::{LineId, Phase, Postgres};
-use crate::sometimes::State;
 use crate::time::Time;
 
 /// How much waits in a socket before a walsender stops decoding, in bytes.
@@ -61,24 +60,16 @@ impl Sender {
     }
 
     /// Sends what follows.
-    fn step(&mut self, out: &mut Vec<u8>, record: &Record, unix_us: u64, version_major: u32) {
+    fn step(&mut self, out: &mut Vec<u8>, record: &Record, unix_us: u64) {
         match record {
             Record::Message(message) => {
                 let (prefix, content) = (&message.prefix, &message.content);
                 messages::loose_message(out, unix_us, message.lsn, prefix, content);
                 self.finish(message.end);
             }
-            Record::Transaction(transaction) if self.is_empty(transaction, version_major) => {
-                self.finish(transaction.end);
-            }
             Record::Transaction(transaction) => self.send(out, transaction, unix_us),
             Record::Fork { .. } => unreachable!("a server's own log has no forks"),
         }
-    }
-
-    /// Since PostgreSQL 15 a transaction of which nothing is published is left out.
-    fn is_empty(&self, transaction: &Transaction, version_major: u32) -> bool {
-        version_major >= 15 && self.within.is_none() && transaction.changes.is_empty()
     }
 
     fn send(&mut self, out: &mut Vec<u8>, transaction: &Arc<Transaction>, unix_us: u64) {
@@ -136,14 +127,7 @@ impl Postgres {
             && let Some(record) = self.wal.records.get(sender.next)
             && record.end() <= flushed
         {
-            let is_begun = sender.within.is_some();
-            sender.step(out, record, unix_us, self.version.major);
-            if !is_begun && record.end() <= self.sent_once {
-                self.reached.reach(State::Replayed);
-            }
-            if sender.within.is_none() {
-                self.sent_once = self.sent_once.max(record.end());
-            }
+            sender.step(out, record, unix_us);
             if sender.described != 0 && self.random.chance(2) {
                 // Any invalidation of the catalog has the tables described again.
                 sender.described = 0;

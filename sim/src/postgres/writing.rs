@@ -10,7 +10,11 @@ use super::Postgres;
 use super::rows::Snapshot;
 use super::schema::{Row, TableId};
 use super::wal::{Change, LooseMessage, Meaning, Record, Transaction, What};
+use crate::sometimes::State;
 use crate::time::Time;
+
+/// A transaction of more changes than these is a large one.
+const LARGE: usize = 50;
 
 /// The number of a transaction, in all its 64 bits.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -56,6 +60,7 @@ impl Postgres {
         }
         let xid = self.next_xid;
         self.next_xid += 1;
+        self.begun.push((self.wal.insert, xid));
         self.open.insert(xid, Open::default());
         Ok(Xid(xid))
     }
@@ -137,6 +142,9 @@ impl Postgres {
         }
         let published = tables.iter().filter(|table| table.table().is_published);
         let published: Vec<TableId> = published.copied().collect();
+        if published.is_empty() {
+            return Ok(());
+        }
         self.record(xid, 16, What::Truncate(published))
     }
 
@@ -218,7 +226,8 @@ impl Postgres {
         let commit = self.wal.write(0);
         self.wal.flush();
         let end = self.wal.insert;
-        if !open.changes.is_empty() {
+        // Before PostgreSQL 15 a transaction of which nothing is published is told, too.
+        if !open.changes.is_empty() || self.version.major < 15 {
             self.wal.push(Record::Transaction(Arc::new(Transaction {
                 timeline: self.wal.timeline,
                 commit,
@@ -240,10 +249,12 @@ impl Postgres {
     ///
     /// Where it is gone.
     pub fn abort(&mut self, xid: Xid) -> Result<(), Refusal> {
-        let open = self.opened(xid)?;
-        let written = std::mem::take(&mut open.written);
-        self.take_back(xid, written);
-        self.open.remove(&xid.0);
+        self.opened(xid)?;
+        let open = self.open.remove(&xid.0).expect("it was just there");
+        if open.changes.len() > LARGE {
+            self.reached.reach(State::LargeAborted);
+        }
+        self.take_back(xid, open.written);
         self.wal.write(0);
         Ok(())
     }
@@ -260,6 +271,11 @@ impl Postgres {
         let end = self.wal.insert;
         self.opened(xid)?.prepared_at = Some(end);
         Ok(())
+    }
+
+    /// Whether a transaction has ended, for everybody to see.
+    pub fn has_ended(&self, xid: Xid) -> bool {
+        !self.open.contains_key(&xid.0) && !self.hidden.contains_key(&xid.0)
     }
 
     /// A row as a statement sees it that is asked now.
@@ -333,12 +349,5 @@ impl Postgres {
 
     fn opened(&mut self, xid: Xid) -> Result<&mut Open, Refusal> {
         self.open.get_mut(&xid.0).ok_or(Refusal::Gone)
-    }
-}
-
-impl Open {
-    /// How many changes it has made.
-    pub(super) fn len(&self) -> usize {
-        self.changes.len()
     }
 }
