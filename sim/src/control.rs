@@ -5,7 +5,7 @@
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
 use bytes::Bytes;
-use engine::{Command, Notice, SubscriptionChange};
+use engine::{Command, Handle, Notice, SubscriptionChange};
 use replication::{Admission, Place, Question, Wanted as Organisation};
 use wire::http::{Head, Method, Query, Refusal, RefusalCode, Request, stream_head};
 use wire::{
@@ -55,6 +55,15 @@ struct Wanted {
     token: String,
     /// The stream that is to change, and whether names are added.
     change: Option<(ConnectionId, bool)>,
+}
+
+/// How a grant was given.
+#[derive(Clone, Copy, Debug)]
+pub struct Granted {
+    /// What every engine had been handed at that moment.
+    pub applied: EventId,
+    /// From where on the user was a member.
+    pub since: Option<EventId>,
 }
 
 /// Who it is, and what had been applied before that was read.
@@ -118,8 +127,8 @@ pub struct Control {
     cache: BTreeMap<String, (Time, Known)>,
     /// The grants that were counted and not given back, by the connection's name.
     granted: BTreeSet<(u16, u32, u32)>,
-    /// From where on the user of each grant was a member.
-    since: BTreeMap<(u16, u32, u32), EventId>,
+    /// How each grant was given.
+    grants: BTreeMap<(u16, u32, u32), Granted>,
     tickets: BTreeMap<u64, ConnectionId>,
     held: Vec<(Time, u32)>,
     is_closed_to_users: bool,
@@ -139,7 +148,7 @@ impl Control {
             answers: VecDeque::new(),
             cache: BTreeMap::new(),
             granted: BTreeSet::new(),
-            since: BTreeMap::new(),
+            grants: BTreeMap::new(),
             tickets: BTreeMap::new(),
             held: Vec::new(),
             is_closed_to_users: false,
@@ -148,18 +157,17 @@ impl Control {
     }
 
     /// A grant is handed over: it is one of its user's connections until its engine says that it ended.
-    pub fn count(&mut self, grant: &Grant) {
+    pub fn count(&mut self, grant: &Grant, applied: EventId) {
         let name = name_of(grant.connection);
         assert!(self.granted.insert(name), "a connection is granted once");
-        if let Some(since) = grant.since {
-            self.since.insert(name, since);
-        }
+        let since = grant.since;
+        self.grants.insert(name, Granted { applied, since });
     }
 
-    /// From where on somebody was a member, as it was when its stream was granted.
-    pub fn since_of(&self, core: u32, handle: engine::Handle) -> Option<EventId> {
+    /// How a connection was granted its stream, where it was.
+    pub fn granted_to(&self, core: u32, handle: Handle) -> Option<Granted> {
         let name = (core as u16, handle.slot, handle.generation);
-        self.since.get(&name).copied()
+        self.grants.get(&name).copied()
     }
 
     /// How many grants were not given back.

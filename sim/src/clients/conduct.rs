@@ -31,7 +31,7 @@ pub struct Request {
 }
 
 /// The channels that there are: those of the tables, of messages, and of users.
-const CHANNELS: [&str; 4] = ["property", "memo", "notes", "user"];
+const CHANNELS: [&str; 4] = ["property", "report", "notes", "user"];
 
 impl Client {
     /// What it does now. In calm times it opens its stream and stays.

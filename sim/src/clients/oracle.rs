@@ -27,6 +27,8 @@ pub struct Circumstances<'a> {
     pub floor: Option<Position>,
     /// Whether anything was evicted from an engine's log of that node.
     pub has_evicted: bool,
+    /// What the node had applied when it granted the stream.
+    pub granted: Option<Position>,
     /// The position of the membership, as the node knew it.
     pub since: Option<Position>,
     /// Whether slots were lost, or another server was promoted, in this world.
@@ -109,6 +111,11 @@ impl Oracle {
         self.stream.owes(model)
     }
 
+    /// What was reached by it.
+    pub fn reached(&self, model: &Model) -> Sometimes {
+        self.stream.reached(model)
+    }
+
     /// Everything that was committed has had the time to arrive.
     pub fn complete(&self, model: &Model) -> Result<(), String> {
         self.stream.complete(model).map_err(|Fault(words)| words)
@@ -145,6 +152,9 @@ impl Oracle {
                     _ => Verdict::Live,
                 };
                 said(self.stream.connected(around.model, text, verdict))?;
+                if let Some(granted) = around.granted {
+                    said(self.stream.granted(around.model, granted))?;
+                }
             }
             ("bye", Stage::Opening | Stage::Open | Stage::Resetting) => {
                 self.stage = Stage::Over;
@@ -188,9 +198,6 @@ impl Oracle {
             (Some("resumed"), Some(sent)) => {
                 if sent.position != Some(place) || Some(sent.epoch) != around.epoch.or(Some(sent.epoch)) {
                     return Err(format!("resumed at {place:?} after {sent:?}"));
-                }
-                if around.model.is_abandoned(place) {
-                    return Err(format!("resumed on a history that was left: {sent:?}"));
                 }
                 if place == around.model.end() {
                     sometimes.reach(State::ResumeAtEnd);

@@ -149,11 +149,6 @@ impl Alive {
         cores.any(|core| core.engine.counters().evicted > 0)
     }
 
-    /// From where on somebody was a member, as it was when its stream was granted.
-    pub fn since_of(&self, core: u32, handle: engine::Handle) -> Option<EventId> {
-        self.control.since_of(core, handle)
-    }
-
     /// Milliseconds of the node's monotonic clock, which began with this start.
     pub fn now_ms(&self, now: Time) -> u64 {
         now.since(self.since).ms()

@@ -45,7 +45,9 @@ impl Alive {
                     let answer = match admission {
                         Admission::Admitted(place) => {
                             let grant: Grant = control::grant(&task, &place, &self.keys);
-                            self.control.count(&grant);
+                            let applied = self.reader.applied();
+                            let applied = applied.expect("nobody is let in before the start");
+                            self.control.count(&grant, applied);
                             self.push(task.core(), Batch::Grant(Box::new(grant)), sometimes);
                             Answer::Granted(task)
                         }

@@ -245,6 +245,10 @@ impl World {
         let mut alive = self.nodes[connection.node as usize].of_boot(connection.boot);
         let has_evicted = alive.as_mut().is_none_or(|alive| alive.has_evicted());
         let alive = alive.map(|alive| &*alive);
+        let granted = alive.and_then(|alive| {
+            let handle = connection.handle?;
+            alive.control.granted_to(connection.core, handle)
+        });
         let client = &mut self.clients[owner as usize];
         let around = Circumstances {
             model: &self.model,
@@ -252,10 +256,8 @@ impl World {
             floor: alive.and_then(|alive| alive.floor).map(position),
             // Of a node that is no more, nobody can tell any more.
             has_evicted,
-            since: alive.and_then(|alive| {
-                let handle = connection.handle?;
-                alive.since_of(connection.core, handle)
-            }).map(position),
+            granted: granted.map(|granted| position(granted.applied)),
+            since: granted.and_then(|granted| granted.since).map(position),
             has_lost: self.has_lost,
         };
         client.read(bytes, around, &mut self.sometimes)?;
@@ -277,6 +279,7 @@ impl World {
                 Some("lagging") => self.sometimes.reach(State::HoldTimedOut),
                 _ => {}
             }
+            self.sometimes.add(stream.oracle.reached(&self.model));
             self.trace.say(now, || {
                 format!("client {owner}: {number} ends {end:?}, {:?}", stream.oracle)
             });

@@ -106,14 +106,21 @@ impl World {
     /// Somebody writes.
     pub(super) fn on_application(&mut self) {
         let is_calm = self.phase != Phase::Faults;
+        self.application_at = None;
         let next = self.application.step(self.now, &mut self.database, is_calm);
         self.model.follow(self.database.log());
         match next {
-            Some(next) => {
-                let at = next.max(self.now + Time(1));
-                self.queue.push(at, Event::Application);
-            }
+            Some(next) => self.wake_application(next),
             None => self.is_written = is_calm,
+        }
+    }
+
+    /// Somebody writes at this time, if not before.
+    pub(super) fn wake_application(&mut self, at: Time) {
+        let at = at.max(self.now + Time(1));
+        if self.application_at.is_none_or(|due| at < due) {
+            self.application_at = Some(at);
+            self.queue.push(at, Event::Application);
         }
     }
 

@@ -66,6 +66,8 @@ pub struct World {
     /// When the database is looked after next.
     database_at: Option<Time>,
     application: Application,
+    /// When somebody writes next.
+    application_at: Option<Time>,
     /// Whether nobody writes any more.
     is_written: bool,
     model: Model,
@@ -105,8 +107,9 @@ impl World {
             database,
             database_at: None,
             application,
+            application_at: None,
             is_written: false,
-            model: Model::new(),
+            model: Model::new(swarm.writers.batch_over, swarm.node.window_ms),
             clients,
             seen: Vec::new(),
             epoch: None,
@@ -144,6 +147,7 @@ impl World {
             Event::DatabaseFault(which) => self.on_database_fault(which),
             Event::NodeFault { node, is_drain } => self.on_node_fault(node, is_drain),
             Event::Boot { node } => self.on_boot(node),
+            Event::Application => self.application_at == Some(self.now),
             Event::Client { client } => self.on_client(client)?,
             Event::Read { connection } => self.on_read(connection)?,
             Event::Arrive { connection } => self.on_arrive(connection),

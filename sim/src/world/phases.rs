@@ -77,7 +77,7 @@ impl World {
         for which in super::database::FAULTS {
             self.plan_database_fault(which);
         }
-        self.queue.push(self.now + Time(1), Event::Application);
+        self.wake_application(self.now + Time(1));
         for client in 0..self.swarm.clients {
             let at = self.now + Time::from_ms(self.random.below(3_000));
             self.wake_client(client, at);
@@ -122,7 +122,7 @@ impl World {
         self.phase = Phase::Calm;
         self.swarm.calm();
         self.network.rules = self.swarm.sockets.clone();
-        self.queue.push(self.now + Time(1), Event::Application);
+        self.wake_application(self.now + Time(1));
         for node in &mut self.nodes {
             if let Some(alive) = &mut node.alive {
                 alive.uplink.overloaded = 0;
@@ -153,7 +153,7 @@ impl World {
                 return Some(format!("client {number} lacks {owed:?}: {:?}", stream.oracle));
             }
             let end = self.model.end();
-            if !self.model.has_right(&stream.oracle.viewer, end) {
+            if !self.model.has_right(stream.oracle.viewer(), end) {
                 return Some(format!("client {number} may not: {:?}", stream.oracle));
             }
         }
@@ -162,6 +162,10 @@ impl World {
 
     /// Everybody has everything: what else has to be so then.
     fn check_rest(&mut self) -> Result<(), String> {
+        for client in &self.clients {
+            let stream = client.stream.as_ref().expect("nothing is missing");
+            stream.oracle.complete(&self.model)?;
+        }
         for node in &mut self.nodes {
             let Some(alive) = &mut node.alive else {
                 return Err(format!("node {} is not back", node.number));
