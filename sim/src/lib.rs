@@ -14,6 +14,7 @@
 pub mod application;
 pub mod clients;
 pub mod control;
+pub mod explore;
 pub mod invariants;
 pub mod model;
 pub mod network;

@@ -63,6 +63,13 @@ pub enum Event {
         /// Whether it ends in order.
         is_drain: bool,
     },
+    /// A node that was told to end has ended.
+    Stopped {
+        /// The node.
+        node: u32,
+        /// Its start.
+        boot: u32,
+    },
     /// A node starts.
     Boot {
         /// The node.

@@ -44,6 +44,7 @@ impl Trace {
             Event::Application => 6 << 32,
             Event::DatabaseFault(which) => 7 << 32 | u64::from(which),
             Event::NodeFault { node, .. } => 8 << 32 | u64::from(node),
+            Event::Stopped { node, .. } => 13 << 32 | u64::from(node),
             Event::Boot { node } => 9 << 32 | u64::from(node),
             Event::Client { client } => 10 << 32 | u64::from(client),
             Event::Read { connection } => 11 << 32 | u64::from(connection),

@@ -146,6 +146,7 @@ impl World {
             Event::Application => self.on_application(),
             Event::DatabaseFault(which) => self.on_database_fault(which),
             Event::NodeFault { node, is_drain } => self.on_node_fault(node, is_drain),
+            Event::Stopped { node, .. } => self.kill(node),
             Event::Boot { node } => self.on_boot(node),
             Event::Application => self.application_at == Some(self.now),
             Event::Client { client } => self.on_client(client)?,
@@ -174,9 +175,9 @@ impl World {
             Event::Control { node, boot } => {
                 alive(node, boot).is_some_and(|it| it.control_at == Some(self.now))
             }
-            Event::Dialled { node, boot, .. } | Event::Line { node, boot, .. } => {
-                alive(node, boot).is_some()
-            }
+            Event::Dialled { node, boot, .. }
+            | Event::Line { node, boot, .. }
+            | Event::Stopped { node, boot } => alive(node, boot).is_some(),
             Event::Database => self.database_at == Some(self.now),
             Event::Client { client } => self.clients[client as usize].due == Some(self.now),
             _ => true,

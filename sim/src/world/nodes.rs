@@ -113,7 +113,8 @@ impl World {
     /// Something befalls a node.
     pub(super) fn on_node_fault(&mut self, node: u32, is_drain: bool) {
         self.plan_node_fault(node, is_drain);
-        if self.phase != Phase::Faults || self.nodes[node as usize].alive.is_none() {
+        let state = &self.nodes[node as usize];
+        if self.phase != Phase::Faults || state.alive.is_none() || state.is_draining {
             return;
         }
         match is_drain {
@@ -137,6 +138,7 @@ impl World {
     fn drain(&mut self, node: u32) {
         self.nodes[node as usize].is_draining = true;
         let alive = alive(&mut self.nodes, node);
+        let boot = alive.boot;
         for core in &mut alive.cores {
             core.commands.push_back(Command::CloseAll {
                 reason: CloseReason::Draining,
@@ -147,10 +149,10 @@ impl World {
             self.wake_core(node, core, self.now + Time(1));
         }
         let at = self.now + Time::from_ms(2 * DRAIN_MS);
-        self.queue.push(at, Event::NodeFault { node, is_drain: false });
+        self.queue.push(at, Event::Stopped { node, boot });
     }
 
-    fn kill(&mut self, node: u32) {
+    pub(super) fn kill(&mut self, node: u32) {
         self.trace.say(self.now, || format!("node {node} is killed"));
         self.nodes[node as usize].is_draining = false;
         let killed = self.nodes[node as usize].alive.take();

@@ -57,6 +57,11 @@ impl World {
         })
     }
 
+    /// What time it is.
+    pub fn now(&self) -> Time {
+        self.now
+    }
+
     /// What happened.
     pub fn trace(&self) -> &Trace {
         &self.trace
