@@ -15,6 +15,7 @@ use super::names::Name;
 use super::position::Position;
 use super::rights::Roles;
 use super::{Model, Viewer};
+use crate::sometimes::{Sometimes, State};
 
 /// What a client was told that it must not have been, or was not told.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -80,6 +81,10 @@ struct Told {
     /// The last id of any kind.
     last: Position,
     owes_reset: bool,
+    /// Where it began; whether that was with a reset; and whether a batch was among its events.
+    first: Position,
+    is_reset: bool,
+    has_batch: bool,
     /// When each message with an id was told, by the time of its commit in milliseconds.
     said: BTreeMap<(Option<String>, Option<String>, String), u64>,
 }
@@ -155,6 +160,9 @@ impl Stream {
             seen: BTreeSet::new(),
             last: at,
             owes_reset: verdict == Verdict::Reset,
+            first: at,
+            is_reset: verdict == Verdict::Reset,
+            has_batch: false,
             said: BTreeMap::new(),
         });
         Ok(())
@@ -284,11 +292,38 @@ impl Stream {
             told.seen.clear();
         }
         told.seen.extend(changes);
+        told.has_batch |= !ids.is_empty();
         (told.last, told.timeline) = (at, timeline);
         if !self.before.is_empty() {
             self.changed_in.get_or_insert(at.lsn);
         }
         Ok(())
+    }
+
+    /// The interesting states that this stream was in by now.
+    pub fn reached(&self, model: &Model) -> Sometimes {
+        let mut reached = Sometimes::default();
+        let Some(told) = &self.told else {
+            return reached;
+        };
+        if told.has_batch {
+            reached.reach(State::BatchEvent);
+        }
+        if let Asked::After(asked) = self.asked
+            && told.is_reset
+        {
+            let cut = model.revoked_after(&self.viewer, asked);
+            if model.is_abandoned(asked) {
+                reached.reach(State::ResumeAbandoned);
+            } else if cut.is_some_and(|cut| !told.first.is_before(cut)) {
+                reached.reach(State::MemberBackWhileAway);
+            }
+        }
+        let cut = model.revoked_after(&self.viewer, told.since);
+        if told.last.index > 0 && cut.is_some_and(|cut| cut.lsn == told.last.lsn) {
+            reached.reach(State::RevocationWithinTransaction);
+        }
+        reached
     }
 
     /// The connection is over, with or without a word.
