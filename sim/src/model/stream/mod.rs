@@ -72,6 +72,8 @@ struct Told {
     user: Name,
     organisation: Name,
     roles: Roles,
+    /// Whether its right had ended where it began, so that nothing may come any more.
+    is_void: bool,
     /// From where on its right must last.
     since: Position,
     /// Everything up to here it has.
@@ -146,7 +148,10 @@ impl Stream {
         let line = self.line_of(model, at, None)?;
         let names = model.names_of(&self.viewer);
         let roles = model.roles_at(&self.viewer, at);
-        let (Some((user, organisation)), Some(roles)) = (names, roles) else {
+        // Who goes on from a place that the node has not reached was let in before it: the right may have
+        // ended in between, of which the stream hears when the node gets there.
+        let may_be_void = verdict == Verdict::Resumed;
+        let (Some((user, organisation)), true) = (names, roles.is_some() || may_be_void) else {
             return Err(self.fault(&format!("is let in at {at}, where it has no right")));
         };
         self.told = Some(Told {
@@ -154,7 +159,8 @@ impl Stream {
             timeline: line.timeline,
             user,
             organisation,
-            roles,
+            roles: roles.unwrap_or_default(),
+            is_void: roles.is_none(),
             since: at,
             complete: at,
             seen: BTreeSet::new(),
@@ -179,10 +185,13 @@ impl Stream {
                 "is granted a stream at {at}, where it has no right"
             )));
         }
-        let since = self.told.as_ref().map_or(at, |told| told.since);
-        match model.revoked_after(&self.viewer, since) {
+        let line = self.line_of(model, at, None)?;
+        let told = self.told.as_ref().filter(|told| line.contains(told.since));
+        let Some(told) = told else { return Ok(()) };
+        match self.cut(line) {
             Some(cut) if !at.is_before(cut) => Err(self.fault(&format!(
-                "is granted at {at} to go on from {since}, and lost its right in between, at {cut}"
+                "is granted at {at} to go on from {}, and lost its right in between, at {cut}",
+                told.since
             ))),
             _ => Ok(()),
         }
@@ -204,7 +213,7 @@ impl Stream {
         if let Some(roles) = roles
             && cut.is_none_or(|cut| at.is_before(cut))
         {
-            (told.since, told.roles) = (at, roles);
+            (told.since, told.roles, told.is_void) = (at, roles, false);
         }
         (told.complete, told.last, told.timeline) = (at, at, timeline);
         told.seen.clear();
@@ -355,6 +364,9 @@ impl Stream {
         }
         if let Some(cut) = self.cut(line) {
             return Err(self.fault(&format!("is open, and lost its right at {cut}")));
+        }
+        if told.is_void {
+            return Err(self.fault("is open, and lost its right before it began"));
         }
         self.check_has_all(line, |_| true, "the end")
     }
