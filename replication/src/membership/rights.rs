@@ -104,6 +104,16 @@ impl Rights {
         Vec::new()
     }
 
+    /// Another server goes on, which has everything before `passed`. It may lack transactions behind that which
+    /// the snapshot has seen, and give their numbers to others: what was read then is read again.
+    pub(crate) fn on_fork(&mut self, passed: Lsn) {
+        let is_behind = |visibility: &Visibility| visibility.end() > passed;
+        if self.visibility.as_ref().is_some_and(is_behind) {
+            self.wants_load = true;
+            self.is_owed = true;
+        }
+    }
+
     /// What the time is, until it is said again.
     pub(crate) fn handle_timeout(&mut self, now_ms: u64) {
         self.now_ms = now_ms;

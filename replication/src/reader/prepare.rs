@@ -134,6 +134,8 @@ impl Reader {
         if planted::REPLAY_IS_NEW && gap.is_none() {
             self.feed = None;
         }
+        let feed = self.feed.as_ref();
+        let is_forked = feed.is_some_and(|feed| feed.lineage() != lineage);
         match (&mut self.feed, gap) {
             (None, _) => {
                 let (rules, keys) = (self.config.rules.clone(), self.config.keys.clone());
@@ -141,7 +143,13 @@ impl Reader {
                 feed.remember_ids(self.config.window_ms);
                 self.feed = Some(feed);
             }
-            (Some(feed), None) => feed.on_reconnect(lineage.clone()),
+            (Some(feed), None) => {
+                if is_forked {
+                    let passed = feed.resume();
+                    feed.rights_mut().on_fork(passed);
+                }
+                feed.on_reconnect(lineage.clone());
+            }
             (Some(feed), Some(reason)) => {
                 effects = feed.on_gap(lineage.clone(), *from);
                 self.window.clear();
@@ -175,7 +183,7 @@ impl Reader {
             Batch::Start(Arc::new(start)),
             self.beginning(floor, gap.is_some()),
         ));
-        if gap.is_some() && self.load.begin_anew() {
+        if (gap.is_some() || is_forked) && self.load.begin_anew() {
             self.actions.push_back(Action::Close(Line::Members));
         }
         self.carry_out(effects);

@@ -135,7 +135,7 @@ impl Application {
     }
 
     fn end(&mut self, now: Time, postgres: &mut Postgres, begun: Begun) {
-        let hidden = self.hidden();
+        let hidden = self.hidden(postgres.hidden_max());
         // A transaction that went with the server is nothing to mourn.
         let ended = if self.random.chance(self.swarm.abort) {
             postgres.abort(begun.xid)
@@ -155,13 +155,14 @@ impl Application {
     }
 
     /// How long others do not see what is committed.
-    fn hidden(&mut self) -> Time {
-        match self.random.below(1_000) {
+    fn hidden(&mut self, most: Time) -> Time {
+        let drawn = match self.random.below(1_000) {
             0..3 => Time::from_ms(self.random.between(1_000..=8_000)),
             3..50 => Time::from_ms(self.random.between(1..=900)),
             50..500 => Time(self.random.below(2_000)),
             _ => Time(0),
-        }
+        };
+        drawn.min(most)
     }
 
     fn transact(&mut self, now: Time, postgres: &mut Postgres) {

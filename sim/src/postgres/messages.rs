@@ -78,6 +78,32 @@ pub(super) fn error(out: &mut Vec<u8>, severity: &str, code: &str, words: &str) 
     });
 }
 
+/// Something that a server says in between, at any time, and that changes nothing.
+pub(super) fn aside(out: &mut Vec<u8>, which: u64) {
+    match which % 3 {
+        0 => message(out, b'N', |out| {
+            for (field, value) in [
+                (b'S', "WARNING"),
+                (b'C', "01000"),
+                (b'M', "the disk is warm"),
+            ] {
+                out.push(field);
+                text(out, value);
+            }
+            out.push(0);
+        }),
+        1 => message(out, b'S', |out| {
+            text(out, "application_name");
+            text(out, "somebody");
+        }),
+        _ => message(out, b'A', |out| {
+            out.extend_from_slice(&7_u32.to_be_bytes());
+            text(out, "channel");
+            text(out, "payload");
+        }),
+    }
+}
+
 /// The rows of an answer, in text. Whoever asked knows the columns.
 pub(super) fn rows(out: &mut Vec<u8>, rows: &[Vec<Option<String>>], tag: &str) {
     message(out, b'T', |out| out.extend_from_slice(&0_u16.to_be_bytes()));

@@ -20,7 +20,7 @@ mod wal;
 mod walsender;
 mod writing;
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use replication::{
     Identity, MembershipSource, MembershipTable, OrganisationTable, Route, Rules, SessionTable,
@@ -34,7 +34,7 @@ use crate::swarm;
 use crate::time::Time;
 use backend::Backend;
 use rows::Rows;
-use schema::{SESSION, USER};
+use schema::{SESSION, USER, Value};
 use slots::Slots;
 use wal::Wal;
 use writing::Open;
@@ -145,6 +145,8 @@ pub struct Postgres {
     next_checkpoint: Time,
     batch_over: u32,
     window_ms: u64,
+    /// Members that were removed: the user and the organisation.
+    removed: BTreeSet<(Value, Value)>,
     reached: Sometimes,
 }
 
@@ -173,6 +175,7 @@ impl Postgres {
             next_checkpoint: now + Time::from_ms(swarm.checkpoint_ms),
             batch_over: 0,
             window_ms: replication::Config::WINDOW_MS_DEFAULT,
+            removed: BTreeSet::new(),
             reached: Sometimes::default(),
         }
     }
@@ -180,6 +183,12 @@ impl Postgres {
     /// What the readers of this world are configured with beside the schema.
     pub fn set_reader(&mut self, batch_over: u32, window_ms: u64) {
         (self.batch_over, self.window_ms) = (batch_over, window_ms);
+    }
+
+    /// For how long a commit may wait for a standby: nobody sees it meanwhile but who reads the log. A node
+    /// that starts then must still find it there, so that it is no longer than half the window.
+    pub fn hidden_max(&self) -> Time {
+        Time::from_ms(self.window_ms.min(16_000) / 2)
     }
 
     /// How a reader of this cluster is configured.

@@ -21,6 +21,8 @@ pub(crate) struct World {
     pub(crate) notices: Vec<Notice>,
     /// Whether nothing is taken of what the reader has to hand over; and what waits meanwhile.
     pub(crate) is_full: bool,
+    /// Whether nothing of the stream arrives once it has begun.
+    pub(crate) is_deaf: bool,
     held: Option<Batch>,
     next: u32,
 }
@@ -43,6 +45,7 @@ impl World {
             batches: Vec::new(),
             notices: Vec::new(),
             is_full: false,
+            is_deaf: false,
             held: None,
             next: 0,
         }
@@ -52,6 +55,17 @@ impl World {
         let mut world = Self::new(seed);
         world.until("ready", |world| world.reader.status(world.now.ms()).ready);
         world
+    }
+
+    /// Another reader takes the place of this one, which is gone with its lines.
+    pub(crate) fn begin_anew(&mut self, seed: u64) {
+        for line in self.lines.iter_mut().filter_map(Option::take) {
+            self.postgres.hang_up(self.now, line);
+        }
+        let config = self.postgres.reader_config(Keys::new([7; 16]));
+        self.reader = Reader::new(config, seed, self.now.ms());
+        self.held = None;
+        self.batches.clear();
     }
 
     pub(crate) fn at(line: Line) -> usize {
@@ -115,12 +129,23 @@ impl World {
             let out = std::mem::take(out);
             self.postgres.receive(self.now, id, &out);
         }
-        let is_held = self.held.is_some() && line == Line::Stream;
-        let is_wanted = self.reader.reads(line, now_ms) && !is_held;
-        if !is_wanted {
+        let is_stream = line == Line::Stream;
+        let is_deaf = is_stream && self.is_deaf;
+        let is_held = is_stream && self.held.is_some();
+        if is_held || !self.reader.reads(line, now_ms) {
             return;
         }
-        let bytes = std::mem::take(self.postgres.outbox(self.now, id));
+        if is_deaf && self.reader.status(now_ms).streaming {
+            return;
+        }
+        let outbox = self.postgres.outbox(self.now, id);
+        // Byte by byte, so that nothing comes along with the word that streaming begins.
+        let len = if is_deaf {
+            outbox.len().min(1)
+        } else {
+            outbox.len()
+        };
+        let bytes: Vec<u8> = outbox.drain(..len).collect();
         if !bytes.is_empty() {
             self.reader.handle_bytes(line, &bytes, now_ms);
         } else if self.postgres.is_closed(id) {

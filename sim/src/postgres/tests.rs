@@ -1,6 +1,7 @@
 //! The cluster before the real reader: what it says is understood, and what befalls it is noticed.
 
-use wire::GapReason;
+use replication::{Admission, Question, Wanted};
+use wire::{GapReason, Keys};
 
 use super::schema::{self, MEMBER, ORGANIZATION, PROPERTY, Row, text};
 use super::testing::World;
@@ -198,6 +199,73 @@ fn another_server_goes_on_where_it_was_or_says_that_history_changed() {
         let gaps = vec![GapReason::HistoryChanged; lost as usize];
         assert_eq!(world.gaps(), gaps, "seed {seed}");
     }
+}
+
+/// Whether a user is let into the first organisation, by what the reader knows.
+fn admission(world: &World, user: &str) -> Admission {
+    let keys = Keys::new([7; 16]);
+    let now_ms = world.now.ms();
+    let question = Question {
+        user: user.to_owned(),
+        session: keys.session("s"),
+        issued_ms: None,
+        organisation: Wanted::Named("o0".to_owned()),
+        judged: world.reader.applied().expect("something was"),
+        judged_ms: now_ms,
+        claims: None,
+    };
+    world.reader.admit(&question, now_ms, now_ms)
+}
+
+/// What a snapshot has seen may be lost where the stream has not come, and what comes in its place has the same
+/// numbers, at places that the snapshot is behind.
+#[test]
+fn members_that_another_server_never_had_are_not_let_in() {
+    let mut reused = 0;
+    for seed in 0..10 {
+        let mut world = World::streaming(seed);
+        let member = |id: &str, user: &str| -> Row { [id, user, "o0", "reader"].map(text).into() };
+        let xid = world.postgres.begin().unwrap();
+        let organisation: Row = ["o0", "Acme"].map(text).into();
+        world
+            .postgres
+            .insert(xid, ORGANIZATION, organisation)
+            .unwrap();
+        world
+            .postgres
+            .insert(xid, MEMBER, member("m0", "u0"))
+            .unwrap();
+        world.postgres.commit(world.now, xid, Time(0)).unwrap();
+        world.pass(2_000);
+        assert!(matches!(admission(&world, "u0"), Admission::Admitted(_)));
+        let lost = world.postgres.begin().unwrap();
+        world
+            .postgres
+            .insert(lost, MEMBER, member("m1", "u1"))
+            .unwrap();
+        world.postgres.commit(world.now, lost, Time(0)).unwrap();
+        // Of this the next reader knows by its snapshot alone.
+        world.begin_anew(seed + 100);
+        world.is_deaf = true;
+        world.until("members", |world| world.reader.memberships().loads == 1);
+        world.postgres.fail_over(world.now, world.now, 1, true);
+        world.postgres.handle_timeout(world.now);
+        let again = world.postgres.begin().unwrap();
+        reused += usize::from(again == lost);
+        world.postgres.delete(again, MEMBER, "m0").unwrap();
+        world.postgres.commit(world.now, again, Time(0)).unwrap();
+        world.is_deaf = false;
+        world.insert(&["a"]);
+        world.until("ready", |world| {
+            world.reader.status(world.now.ms()).ready && world.names() == ["a"]
+        });
+        assert_eq!(world.gaps(), [], "it goes on where it was");
+        for user in ["u0", "u1"] {
+            let verdict = admission(&world, user);
+            assert_eq!(verdict, Admission::NotAMember, "{user}, seed {seed}");
+        }
+    }
+    assert!(reused > 0, "no number was given out twice");
 }
 
 #[test]

@@ -128,6 +128,9 @@ impl Postgres {
             && record.end() <= flushed
         {
             sender.step(out, record, unix_us);
+            if self.random.chance(3) {
+                messages::aside(out, self.random.below(3));
+            }
             if sender.described != 0 && self.random.chance(2) {
                 // Any invalidation of the catalog has the tables described again.
                 sender.described = 0;

@@ -8,7 +8,7 @@ use std::sync::Arc;
 
 use super::Postgres;
 use super::rows::Snapshot;
-use super::schema::{Row, TableId};
+use super::schema::{MEMBER, Row, TableId};
 use super::wal::{Change, LooseMessage, Meaning, Record, Transaction, What};
 use crate::sometimes::State;
 use crate::time::Time;
@@ -223,6 +223,7 @@ impl Postgres {
     pub fn commit(&mut self, now: Time, xid: Xid, hidden: Time) -> Result<(), Refusal> {
         self.opened(xid)?;
         let open = self.open.remove(&xid.0).expect("it was just there");
+        self.note_members(&open.changes);
         let commit = self.wal.write(0);
         self.wal.flush();
         let end = self.wal.insert;
@@ -339,6 +340,22 @@ impl Postgres {
         let lsn = self.wal.write(bytes);
         self.opened(xid)?.changes.push(Change { lsn, what });
         Ok(())
+    }
+
+    /// Notes who goes, and who is back.
+    fn note_members(&mut self, changes: &[Change]) {
+        let pair = |row: &Row| (row[1].clone(), row[2].clone());
+        for change in changes {
+            match &change.what {
+                What::Delete { table: MEMBER, old } => {
+                    self.removed.insert(pair(old));
+                }
+                What::Insert { table: MEMBER, new } if self.removed.contains(&pair(new)) => {
+                    self.reached.reach(State::MemberRemovedAndBack);
+                }
+                _ => {}
+            }
+        }
     }
 
     fn take_back(&mut self, xid: Xid, written: Vec<(TableId, Arc<str>)>) {

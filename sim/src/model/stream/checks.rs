@@ -202,6 +202,9 @@ impl Stream {
             Some(cut) if !at.is_before(cut) => {
                 Err(self.fault(&format!("is told {at}, and lost its right at {cut}")))
             }
+            _ if self.told.as_ref().is_some_and(|told| told.is_void) => {
+                Err(self.fault(&format!("is told {at}, and lost its right before it began")))
+            }
             _ => Ok(()),
         }
     }

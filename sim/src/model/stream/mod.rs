@@ -15,6 +15,7 @@ use super::names::Name;
 use super::position::Position;
 use super::rights::Roles;
 use super::{Model, Viewer};
+use crate::sometimes::{Sometimes, State};
 
 /// What a client was told that it must not have been, or was not told.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -71,6 +72,8 @@ struct Told {
     user: Name,
     organisation: Name,
     roles: Roles,
+    /// Whether its right had ended where it began, so that nothing may come any more.
+    is_void: bool,
     /// From where on its right must last.
     since: Position,
     /// Everything up to here it has.
@@ -80,6 +83,10 @@ struct Told {
     /// The last id of any kind.
     last: Position,
     owes_reset: bool,
+    /// Where it began; whether that was with a reset; and whether a batch was among its events.
+    first: Position,
+    is_reset: bool,
+    has_batch: bool,
     /// When each message with an id was told, by the time of its commit in milliseconds.
     said: BTreeMap<(Option<String>, Option<String>, String), u64>,
 }
@@ -141,7 +148,10 @@ impl Stream {
         let line = self.line_of(model, at, None)?;
         let names = model.names_of(&self.viewer);
         let roles = model.roles_at(&self.viewer, at);
-        let (Some((user, organisation)), Some(roles)) = (names, roles) else {
+        // Who goes on from a place that the node has not reached was let in before it: the right may have
+        // ended in between, of which the stream hears when the node gets there.
+        let may_be_void = verdict == Verdict::Resumed;
+        let (Some((user, organisation)), true) = (names, roles.is_some() || may_be_void) else {
             return Err(self.fault(&format!("is let in at {at}, where it has no right")));
         };
         self.told = Some(Told {
@@ -149,12 +159,16 @@ impl Stream {
             timeline: line.timeline,
             user,
             organisation,
-            roles,
+            roles: roles.unwrap_or_default(),
+            is_void: roles.is_none(),
             since: at,
             complete: at,
             seen: BTreeSet::new(),
             last: at,
             owes_reset: verdict == Verdict::Reset,
+            first: at,
+            is_reset: verdict == Verdict::Reset,
+            has_batch: false,
             said: BTreeMap::new(),
         });
         Ok(())
@@ -171,10 +185,13 @@ impl Stream {
                 "is granted a stream at {at}, where it has no right"
             )));
         }
-        let since = self.told.as_ref().map_or(at, |told| told.since);
-        match model.revoked_after(&self.viewer, since) {
+        let line = self.line_of(model, at, None)?;
+        let told = self.told.as_ref().filter(|told| line.contains(told.since));
+        let Some(told) = told else { return Ok(()) };
+        match self.cut(line) {
             Some(cut) if !at.is_before(cut) => Err(self.fault(&format!(
-                "is granted at {at} to go on from {since}, and lost its right in between, at {cut}"
+                "is granted at {at} to go on from {}, and lost its right in between, at {cut}",
+                told.since
             ))),
             _ => Ok(()),
         }
@@ -196,7 +213,7 @@ impl Stream {
         if let Some(roles) = roles
             && cut.is_none_or(|cut| at.is_before(cut))
         {
-            (told.since, told.roles) = (at, roles);
+            (told.since, told.roles, told.is_void) = (at, roles, false);
         }
         (told.complete, told.last, told.timeline) = (at, at, timeline);
         told.seen.clear();
@@ -284,11 +301,38 @@ impl Stream {
             told.seen.clear();
         }
         told.seen.extend(changes);
+        told.has_batch |= !ids.is_empty();
         (told.last, told.timeline) = (at, timeline);
         if !self.before.is_empty() {
             self.changed_in.get_or_insert(at.lsn);
         }
         Ok(())
+    }
+
+    /// The interesting states that this stream was in by now.
+    pub fn reached(&self, model: &Model) -> Sometimes {
+        let mut reached = Sometimes::default();
+        let Some(told) = &self.told else {
+            return reached;
+        };
+        if told.has_batch {
+            reached.reach(State::BatchEvent);
+        }
+        if let Asked::After(asked) = self.asked
+            && told.is_reset
+        {
+            let cut = model.revoked_after(&self.viewer, asked);
+            if model.is_abandoned(asked) {
+                reached.reach(State::ResumeAbandoned);
+            } else if cut.is_some_and(|cut| !told.first.is_before(cut)) {
+                reached.reach(State::MemberBackWhileAway);
+            }
+        }
+        let cut = model.revoked_after(&self.viewer, told.since);
+        if told.last.index > 0 && cut.is_some_and(|cut| cut.lsn == told.last.lsn) {
+            reached.reach(State::RevocationWithinTransaction);
+        }
+        reached
     }
 
     /// The connection is over, with or without a word.
@@ -320,6 +364,9 @@ impl Stream {
         }
         if let Some(cut) = self.cut(line) {
             return Err(self.fault(&format!("is open, and lost its right at {cut}")));
+        }
+        if told.is_void {
+            return Err(self.fault("is open, and lost its right before it began"));
         }
         self.check_has_all(line, |_| true, "the end")
     }

@@ -319,6 +319,13 @@ fn who_is_let_in_without_a_right_or_told_another_beginning_is_found() {
         connect(of(), Asked::Live, at(1 << 50), Verdict::Live),
         "the log ends",
     );
+    // Who is told so before the node can know is told nothing more.
+    let early = at(8);
+    let mut void = Stream::new(of(), Asked::After(early));
+    void.connected(&model, &id(early), Verdict::Resumed).unwrap();
+    assert_fault(void.complete(&model), "before it began");
+    assert_fault(void.heartbeat(&model, &id(begin)), "before it began");
+    assert_fault(void.granted(&model, early), "no right");
     let told = scene.told(&of(), begin);
     let mut stream = Stream::new(of(), Asked::Live);
     assert_fault(scene.tell(&mut stream, &told), "before it is connected");
