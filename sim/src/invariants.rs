@@ -15,6 +15,7 @@ pub fn check_core(now: Time, core: &mut Core, network: &Network) -> Result<(), S
     let held = core.live.len() + core.closing();
     let log_bytes_max = core.log_bytes_max;
     let counters = core.engine.counters();
+    core.frames_most = core.frames_most.max(counters.log_frames);
     if counters.connections != held as u64 {
         let connections = counters.connections;
         return Err(format!("{connections} connections, and {held} sockets"));

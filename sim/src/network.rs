@@ -50,6 +50,8 @@ pub struct Connection {
     pub is_read_due: bool,
     /// Whether it waits to be accepted, or was.
     pub is_queued: bool,
+    /// It was closed because the log has moved on past what it was in the middle of.
+    pub is_evicted: bool,
     /// Its client is gone, and nobody was told.
     pub is_vanished: bool,
     watches: u8,
@@ -130,6 +132,7 @@ impl Network {
             blocked_since: None,
             is_read_due: false,
             is_queued: false,
+            is_evicted: false,
             is_vanished: false,
             watches: 0,
         });
@@ -163,6 +166,9 @@ impl Network {
         let connection = &mut self.connections[number as usize];
         connection.is_left = true;
         connection.down.clear();
+        if connection.is_closed {
+            return;
+        }
         let at = now + self.way();
         queue.push(at, Event::Arrive { connection: number });
     }
@@ -247,7 +253,7 @@ impl Sockets<'_> {
 
     fn send_one(&mut self, send: &mut Transmit<'_>) {
         let number = send.connection.descriptor as u32;
-        let rules = self.network.rules.clone();
+        let rules = self.network.rules;
         let random = &mut self.network.random;
         let is_unlucky = random.chance(rules.broken);
         let (is_full, is_short) = (random.chance(rules.full), random.chance(rules.short));
@@ -313,14 +319,24 @@ impl Driver for Sockets<'_> {
     }
 
     fn close(&mut self, handle: Handle, how: Close) {
+        let now = self.time;
         let connection = self.connection(handle);
         connection.is_closed = true;
         connection.is_finished = true;
         connection.watches = 0;
+        let mut sometimes = Sometimes::default();
         if how == Close::Reset {
+            let blocked = connection.blocked_since;
+            let blocked_ms = blocked.map_or(0, |since| now.since(since).ms());
+            match blocked_ms >= engine::limits::STALL_MS {
+                true => sometimes.reach(State::StalledClosed),
+                // Last words would have had a third of that.
+                false => connection.is_evicted = blocked_ms < engine::limits::LAST_WORDS_MS,
+            }
             connection.down.clear();
             connection.is_broken = true;
         }
+        self.network.sometimes.add(sometimes);
         self.released.push(handle);
         self.network
             .wake_reader(self.time, handle.descriptor as u32, self.queue);

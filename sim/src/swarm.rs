@@ -80,7 +80,7 @@ pub struct Writers {
 }
 
 /// The sockets of clients, and the network behind them.
-#[derive(Clone, Debug)]
+#[derive(Clone, Copy, Debug)]
 pub struct Sockets {
     /// Sends that take a part.
     pub short: u32,
@@ -268,7 +268,7 @@ impl Sockets {
             full: 0,
             broken: 0,
             refused: 0,
-            ..self.clone()
+            ..*self
         };
     }
 }

@@ -141,6 +141,12 @@ impl Client {
         });
     }
 
+    /// Whether it has read half an event.
+    pub fn is_within_event(&self) -> bool {
+        let stream = self.stream.as_ref();
+        stream.is_some_and(|stream| !stream.parser.is_at_boundary())
+    }
+
     /// Reads bytes of its stream, and judges what they say.
     pub fn read(
         &mut self,

@@ -36,6 +36,10 @@ pub struct Core {
     pub log_bytes_max: u64,
     /// When its thread has its turn next.
     pub at: Option<Time>,
+    /// The thread gets no processor before this time.
+    pub busy_until: Time,
+    /// The most frames that its log has held.
+    pub frames_most: u64,
     channel: usize,
     released: Vec<Handle>,
     since: Time,
@@ -63,6 +67,8 @@ impl Core {
             live: Vec::new(),
             log_bytes_max: rules.log_bytes,
             at: None,
+            busy_until: now,
+            frames_most: 0,
             channel: rules.channel as usize,
             released: Vec::new(),
             since,

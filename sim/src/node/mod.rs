@@ -67,6 +67,8 @@ pub struct Alive {
     pub floor: Option<EventId>,
     /// The end of the newest commit that every engine was handed.
     pub handed_over: u64,
+    /// The replication thread gets no processor before this time.
+    pub busy_until: Time,
     /// When the replication thread has its turn next.
     pub replication_at: Option<Time>,
     /// When the control thread has.
@@ -136,6 +138,7 @@ impl Alive {
             feed_age: None,
             floor: None,
             handed_over: 0,
+            busy_until: now,
             replication_at: None,
             control_at: None,
             published: now,

@@ -94,6 +94,10 @@ impl Alive {
             }
             let (batch, _) = self.delivery.take().expect("it was just delivered");
             if let Batch::Commit(commit) = &batch {
+                let bytes = commit.frames.iter().map(|frame| frame.bytes().len() as u64);
+                if bytes.sum::<u64>() > self.cores[0].log_bytes_max {
+                    sometimes.reach(State::TransactionLargerThanLog);
+                }
                 let end = commit.end.map_or(0, |end| end.0);
                 self.handed_over = self.handed_over.max(end);
             }

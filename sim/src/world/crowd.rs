@@ -139,8 +139,9 @@ impl World {
                 // Perhaps there is no such person any more.
                 client.refused = Some(403);
             }
-            self.model.follow(self.database.log());
+            self.is_database_touched = true;
         }
+        self.model.follow(self.database.log());
         let token = client.token.as_deref()?;
         match self.database.session(token) {
             Ok(Some(row)) => {
@@ -173,6 +174,9 @@ impl World {
             self.queue.push(at, Event::Arrive { connection: number });
         }
         let connection = &mut self.network.connections[number as usize];
+        if connection.is_closed {
+            return;
+        }
         let (node, boot, core) = (connection.node, connection.boot, connection.core);
         let alive = self.nodes[node as usize].of_boot(boot);
         let Some(alive) = alive else {
@@ -241,6 +245,7 @@ impl World {
         if bytes.is_empty() {
             return Ok(());
         }
+        self.model.follow(self.database.log());
         let connection = &self.network.connections[number as usize];
         let mut alive = self.nodes[connection.node as usize].of_boot(connection.boot);
         let has_evicted = alive.as_mut().is_none_or(|alive| alive.has_evicted());
@@ -272,6 +277,10 @@ impl World {
 
     fn on_end(&mut self, owner: u32, number: u32, end: End) -> Result<(), String> {
         let now = self.now;
+        let is_evicted = self.network.connections[number as usize].is_evicted;
+        if is_evicted && self.clients[owner as usize].is_within_event() {
+            self.sometimes.reach(State::PartialSendEvicted);
+        }
         if let Some(stream) = &self.clients[owner as usize].stream {
             match stream.oracle.bye.as_deref() {
                 Some("membership_revoked") => self.sometimes.reach(State::Revoked),

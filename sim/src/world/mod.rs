@@ -76,6 +76,8 @@ pub struct World {
     seen: Vec<Id>,
     /// The epoch of every id, once one was received.
     epoch: Option<u32>,
+    /// Whether something happened to the database: what it says is looked at then.
+    is_database_touched: bool,
     /// Whether slots were lost, or another server was promoted.
     has_lost: bool,
     sometimes: Sometimes,
@@ -91,7 +93,7 @@ impl World {
         let now = Time::from_ms(1_000);
         let mut database = Postgres::new(random.fork(), &swarm.database, now);
         database.set_reader(swarm.writers.batch_over, swarm.node.window_ms);
-        let network = Network::new(swarm.sockets.clone(), random.fork());
+        let network = Network::new(swarm.sockets, random.fork());
         let application =
             Application::new(random.fork(), &swarm.writers, now, &mut database);
         let clients = (0..swarm.clients)
@@ -113,6 +115,7 @@ impl World {
             clients,
             seen: Vec::new(),
             epoch: None,
+            is_database_touched: true,
             has_lost: false,
             sometimes: Sometimes::default(),
             trace,
@@ -153,8 +156,19 @@ impl World {
             Event::Read { connection } => self.on_read(connection)?,
             Event::Arrive { connection } => self.on_arrive(connection),
         }
-        self.pump_lines();
-        self.heed_database();
+        self.is_database_touched |= matches!(
+            event,
+            Event::Replication { .. }
+                | Event::Dialled { .. }
+                | Event::Line { .. }
+                | Event::Database
+                | Event::Application
+                | Event::DatabaseFault(_)
+        );
+        if std::mem::take(&mut self.is_database_touched) {
+            self.pump_lines();
+            self.heed_database();
+        }
         self.trace.number(self.network.hash);
         Ok(true)
     }

@@ -25,13 +25,14 @@ impl World {
         let alive = alive(&mut self.nodes, node);
         let engine = &mut alive.cores[core as usize];
         engine.at = None;
+        engine.busy_until = now + pause;
         let next = engine.round(now, core, network, &mut alive.uplink, queue);
         if engine.live.is_empty() {
             network.sometimes.reach(State::NoClients);
         }
         invariants::check_core(now, engine, network)?;
         let has_said = !alive.uplink.is_empty();
-        self.wake_core(node, core, next.max(now + pause));
+        self.wake_core(node, core, next);
         if has_said {
             let delay = self.random.below(self.swarm.node.control_ms * 100) + 1;
             self.wake_control(node, now + Time(delay));
@@ -64,11 +65,14 @@ impl World {
             let delay = self.random.below(self.swarm.node.control_ms * 100) + 1;
             self.wake_control(node, now + Time(delay));
         }
-        let mut next = done.next;
-        if self.random.chance(self.swarm.node.starved) {
-            next = next.max(now + Time::from_ms(1 + self.random.below(self.swarm.node.starved_ms)));
-        }
-        self.wake_replication(node, next);
+        let rules = &self.swarm.node;
+        let pause = match self.random.chance(rules.starved) {
+            true => Time::from_ms(1 + self.random.below(rules.starved_ms)),
+            false => Time(1 + self.random.below(rules.round_us)),
+        };
+        let alive = self.nodes[node as usize].alive.as_deref_mut();
+        alive.expect("it had its turn").busy_until = now + pause;
+        self.wake_replication(node, done.next);
         Ok(())
     }
 
@@ -196,7 +200,9 @@ impl World {
         let Some(alive) = self.nodes[node as usize].alive.as_deref_mut() else {
             return;
         };
-        let (boot, due) = (alive.boot, &mut alive.cores[core as usize].at);
+        let engine = &mut alive.cores[core as usize];
+        let at = at.max(engine.busy_until);
+        let (boot, due) = (alive.boot, &mut engine.at);
         if due.is_none_or(|due| at < due) {
             *due = Some(at);
             self.queue.push(at, Event::Core { node, boot, core });
@@ -207,6 +213,7 @@ impl World {
         let Some(alive) = self.nodes[node as usize].alive.as_deref_mut() else {
             return;
         };
+        let at = at.max(alive.busy_until);
         if alive.replication_at.is_none_or(|due| at < due) {
             alive.replication_at = Some(at);
             let boot = alive.boot;

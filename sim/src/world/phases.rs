@@ -126,7 +126,7 @@ impl World {
         self.trace.say(self.now, || String::from("nothing goes wrong any more"));
         self.phase = Phase::Calm;
         self.swarm.calm();
-        self.network.rules = self.swarm.sockets.clone();
+        self.network.rules = self.swarm.sockets;
         self.wake_application(self.now + Time(1));
         for node in &mut self.nodes {
             if let Some(alive) = &mut node.alive {
@@ -176,7 +176,7 @@ impl World {
                 return Err(format!("node {} is not back", node.number));
             };
             for core in &mut alive.cores {
-                if core.engine.counters().evicted > 3 * core.log_bytes_max / 300 {
+                if core.engine.counters().evicted > 3 * core.frames_most.max(1) {
                     self.sometimes.reach(State::LogTurnedOver);
                 }
             }
