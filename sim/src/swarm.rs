@@ -215,7 +215,7 @@ impl Database {
             refusal: maybe(random, 300),
             broken_line: maybe(random, 10),
             line_us: random.log_uniform(50..=50_000),
-            line_bytes_max: random.log_uniform(16..=65_536),
+            line_bytes_max: random.log_uniform(128..=65_536),
         }
     }
 

@@ -249,7 +249,10 @@ impl Oracle {
             _ => false,
         };
         if !is_justified {
-            return Err(format!("a reset for {reason:?} after {sent:?}: {around:?}"));
+            let Circumstances { floor, since, .. } = around;
+            return Err(format!(
+                "a reset for {reason:?} after {sent:?}; floor {floor:?}, member since {since:?}"
+            ));
         }
         self.stage = Stage::Open;
         self.resets += 1;

@@ -1,6 +1,7 @@
 //! The life of a world: faults, then none, then the end; and what has to hold at each turn.
 
 use super::{Failure, Phase, World};
+use crate::clients::End;
 use crate::queue::Event;
 use crate::sometimes::{Sometimes, State};
 use crate::time::Time;
@@ -119,6 +120,7 @@ impl World {
             }
         }
         self.now = until;
+        self.model.follow(self.database.log());
         Ok(())
     }
 
@@ -170,6 +172,7 @@ impl World {
         for client in &self.clients {
             let stream = client.stream.as_ref().expect("nothing is missing");
             stream.oracle.complete(&self.model)?;
+            self.sometimes.add(stream.oracle.reached(&self.model));
         }
         for node in &mut self.nodes {
             let Some(alive) = &mut node.alive else {
@@ -188,7 +191,8 @@ impl World {
         self.trace.say(self.now, || String::from("everybody leaves"));
         self.phase = Phase::Teardown;
         for client in &mut self.clients {
-            client.stream = None;
+            // What it has read is judged already.
+            let _ = client.end(End::Broken);
         }
         for number in 0..self.network.connections.len() as u32 {
             self.network.leave(self.now, number, &mut self.queue);
