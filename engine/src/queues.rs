@@ -95,6 +95,19 @@ mod tests {
     use super::*;
 
     #[test]
+    fn groups_may_be_smaller() {
+        let mut queues = Queues::default();
+        queues.set_small_max(2);
+        queues.push(1, 2);
+        queues.push(2, 3);
+        assert_eq!(queues.first_small(), Some(1));
+        assert_eq!(queues.pop_large(), Some(2));
+        queues.clear();
+        queues.push(3, 3);
+        assert_eq!(queues.first_small(), None, "they stay as small");
+    }
+
+    #[test]
     fn who_comes_during_a_round_waits_for_the_next() {
         let mut queues = Queues::default();
         queues.push(1, 1);

@@ -7,8 +7,8 @@ use crate::node::Core;
 use crate::time::Time;
 
 /// How much longer than its bound a socket that takes nothing may be open: a walk over the deadlines,
-/// and a thread that gets no processor.
-const SLACK_MS: u64 = 2 * SCAN_MS + 4_000;
+/// and a thread that gets no processor again and again.
+const SLACK_MS: u64 = 2 * SCAN_MS + 10_000;
 
 /// Checks an engine that has just had its round.
 pub fn check_core(now: Time, core: &mut Core, network: &Network) -> Result<(), String> {

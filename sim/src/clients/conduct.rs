@@ -97,6 +97,15 @@ impl Client {
         channels
     }
 
+    /// The types that it names when it comes.
+    pub fn some_types(&mut self) -> Vec<String> {
+        const TYPES: [&str; 4] = ["property.*", "property.update", "note*", "*"];
+        match self.random.chance(300) {
+            true => vec![(*self.random.pick(&TYPES)).to_owned()],
+            false => Vec::new(),
+        }
+    }
+
     /// The request for its stream.
     pub fn request(&mut self, other_id: u32, seen: &[Id], floor: Option<Position>) -> Request {
         let is_other = self.random.chance(other_id);
@@ -104,10 +113,11 @@ impl Client {
             true => self.other_id(seen, floor),
             false => self.last.clone(),
         };
-        let channels = match self.channels.is_empty() {
+        let named = |parameter: &str, names: &[String]| match names.is_empty() {
             true => String::new(),
-            false => format!("&channel={}", self.channels.join(",")),
+            false => format!("&{parameter}={}", names.join(",")),
         };
+        let channels = named("channel", &self.channels) + &named("type", &self.types);
         let last = sent.as_ref().map_or_else(String::new, |id| {
             format!("last-event-id: {}\r\n", id.text)
         });

@@ -46,6 +46,8 @@ pub struct Client {
     pub token: Option<String>,
     /// The channels it names; none is all.
     pub channels: Vec<String>,
+    /// The types it names; none is all.
+    pub types: Vec<String>,
     /// The id that it goes on from.
     pub last: Option<Id>,
     /// The open stream.
@@ -107,6 +109,7 @@ impl Client {
             organisation: String::new(),
             token: None,
             channels: Vec::new(),
+            types: Vec::new(),
             last: None,
             stream: None,
             refused: None,

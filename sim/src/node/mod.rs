@@ -63,6 +63,8 @@ pub struct Alive {
     pub applied: Option<EventId>,
     /// How old the feed was when it last said so, and when that was.
     pub feed_age: Option<(u64, Time)>,
+    /// When that was looked at last.
+    pub looked: Time,
     /// Where the reading of this start began.
     pub floor: Option<EventId>,
     /// The end of the newest commit that every engine was handed.
@@ -136,6 +138,7 @@ impl Alive {
             keys,
             applied: None,
             feed_age: None,
+            looked: now,
             floor: None,
             handed_over: 0,
             busy_until: now,

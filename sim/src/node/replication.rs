@@ -236,7 +236,7 @@ impl Alive {
 
     /// What is about to be said to the server: nothing is confirmed that not every engine was handed.
     fn check_confirmed(&mut self, line: usize, sometimes: &mut Sometimes) -> Result<(), String> {
-        if line != 0 || !matches!(self.lines[0], Some(_)) {
+        if line != 0 || self.lines[0].is_none() {
             return Ok(());
         }
         let Some(out) = self.reader.outbox(LINES[0]) else {
@@ -270,7 +270,8 @@ impl Alive {
             self.applied = self.reader.applied();
             self.published = now;
         }
-        if self.feed_age.is_none_or(|(_, at)| now.since(at) >= AGE) {
+        if now.since(self.looked) >= AGE {
+            self.looked = now;
             let status = self.reader.status(self.now_ms(now));
             if let Some(age_ms) = status.feed_age_ms {
                 self.feed_age = Some((age_ms, now));

@@ -96,7 +96,7 @@ impl World {
             organisation: client.organisation.clone(),
             session,
             channels: client.channels.clone(),
-            types: Vec::new(),
+            types: client.types.clone(),
         };
         let network = &mut self.network;
         let connection =
@@ -127,9 +127,9 @@ impl World {
             client.organisation = person.organisations[organisation].clone();
             client.token = None;
             client.last = None;
-            client.channels = match client.habits.is_filtered {
-                true => client.some_channels(),
-                false => Vec::new(),
+            (client.channels, client.types) = match client.habits.is_filtered {
+                true => (client.some_channels(), client.some_types()),
+                false => (Vec::new(), Vec::new()),
             };
         }
         if client.token.is_none() || matches!(client.refused, Some(401 | 403)) {
@@ -161,7 +161,9 @@ impl World {
         };
         let connection = &self.network.connections[stream.connection as usize];
         let place = (connection.node, connection.boot, connection.core);
+        // It names channels, and no types any more.
         client.channels = channels;
+        client.types.clear();
         let network = &mut self.network;
         network.connect(self.now, place, number, &bytes, &mut self.queue);
     }

@@ -148,6 +148,9 @@ impl World {
         if !self.is_written {
             return Some(String::from("somebody still writes"));
         }
+        if let Some(node) = self.nodes.iter().find(|node| node.alive.is_none()) {
+            return Some(format!("node {} is not back", node.number));
+        }
         for client in &self.clients {
             let number = client.number;
             let Some(stream) = &client.stream else {
@@ -175,9 +178,7 @@ impl World {
             self.sometimes.add(stream.oracle.reached(&self.model));
         }
         for node in &mut self.nodes {
-            let Some(alive) = &mut node.alive else {
-                return Err(format!("node {} is not back", node.number));
-            };
+            let alive = node.alive.as_mut().expect("nothing is missing");
             for core in &mut alive.cores {
                 if core.engine.counters().evicted > 3 * core.frames_most.max(1) {
                     self.sometimes.reach(State::LogTurnedOver);
