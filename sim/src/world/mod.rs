@@ -151,7 +151,6 @@ impl World {
             Event::NodeFault { node, is_drain } => self.on_node_fault(node, is_drain),
             Event::Stopped { node, .. } => self.kill(node),
             Event::Boot { node } => self.on_boot(node),
-            Event::Application => self.application_at == Some(self.now),
             Event::Client { client } => self.on_client(client)?,
             Event::Read { connection } => self.on_read(connection)?,
             Event::Arrive { connection } => self.on_arrive(connection),
@@ -193,6 +192,7 @@ impl World {
             | Event::Line { node, boot, .. }
             | Event::Stopped { node, boot } => alive(node, boot).is_some(),
             Event::Database => self.database_at == Some(self.now),
+            Event::Application => self.application_at == Some(self.now),
             Event::Client { client } => self.clients[client as usize].due == Some(self.now),
             _ => true,
         }
