@@ -289,7 +289,7 @@ fn a_reader_that_loses_an_event_or_forgets_a_revocation_is_found() {
         });
         assert_fault(lossy.fault.map_or(Ok(()), Err), "misses");
         let forgetful = play(seed, false, |batch| {
-            let nothing = wire::RevocationScope::Session(Keys::new([1; 16]).session("nobody's"));
+            let nothing = RevocationScope::Session(Keys::new([1; 16]).session("nobody's"));
             let Batch::Revoke(revocation) = batch else {
                 return None;
             };

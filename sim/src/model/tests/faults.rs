@@ -322,7 +322,8 @@ fn who_is_let_in_without_a_right_or_told_another_beginning_is_found() {
     // Who is told so before the node can know is told nothing more.
     let early = at(8);
     let mut void = Stream::new(of(), Asked::After(early));
-    void.connected(&model, &id(early), Verdict::Resumed).unwrap();
+    void.connected(&model, &id(early), Verdict::Resumed)
+        .unwrap();
     assert_fault(void.complete(&model), "before it began");
     assert_fault(void.heartbeat(&model, &id(begin)), "before it began");
     assert_fault(void.granted(&model, early), "no right");
