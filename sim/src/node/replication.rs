@@ -36,7 +36,8 @@ pub struct Done {
 }
 
 impl Alive {
-    /// One round of the thread.
+    /// One round of the thread, which has just been woken: what it reads is handed over, and what follows
+    /// is written, before it waits again.
     pub fn replicate(
         &mut self,
         now: Time,
@@ -47,6 +48,9 @@ impl Alive {
     ) -> Result<Done, String> {
         let mut done = Done::default();
         let now_ms = self.now_ms(now);
+        for line in 0..LINES.len() {
+            self.read(now, line, rules, &mut done);
+        }
         self.reader.handle_timeout(now_ms);
         self.hand_over(now, &mut done, sometimes);
         while let Some(action) = self.reader.poll_action() {
@@ -60,9 +64,6 @@ impl Alive {
             done.notices.push(notice);
         }
         self.publish(now, sometimes);
-        for line in 0..LINES.len() {
-            self.read(now, line, rules, &mut done);
-        }
         done.next = self.next_round(now);
         Ok(done)
     }
