@@ -150,7 +150,10 @@ impl Engine {
     /// Makes groups of so many sends, from 1 to [`limits::GROUP_MAX`], which is what they are without it:
     /// a simulation has no ten thousand members, and sweeps of several groups none the less.
     pub fn set_group(&mut self, sends: usize) {
-        assert!((1..=limits::GROUP_MAX).contains(&sends), "{sends} sends make no group");
+        assert!(
+            (1..=limits::GROUP_MAX).contains(&sends),
+            "{sends} sends make no group"
+        );
         self.group = sends;
         self.queues.set_small_max(sends);
     }

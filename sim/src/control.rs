@@ -196,7 +196,11 @@ impl Control {
                 Said::Notice(core, notice) => self.on_notice(now, core, notice, &mut told),
             }
         }
-        while self.due.first_key_value().is_some_and(|((at, _), _)| *at <= now) {
+        while self
+            .due
+            .first_key_value()
+            .is_some_and(|((at, _), _)| *at <= now)
+        {
             let (_, (step, task)) = self.due.pop_first().expect("it is there");
             self.go_on(circumstances, step, task, database, &mut told);
         }
@@ -507,7 +511,9 @@ fn parse(head: &Head) -> Result<Wanted, Refusal> {
     let change = match head.method() {
         Method::Get => None,
         Method::Put | Method::Post => {
-            let id = query.text("connectionId").map_err(|error| error.refusal())?;
+            let id = query
+                .text("connectionId")
+                .map_err(|error| error.refusal())?;
             let id = id.unwrap_or_default().parse();
             let id = id.map_err(no(RefusalCode::InvalidParameter))?;
             Some((id, head.method() == Method::Post))
@@ -529,7 +535,10 @@ fn parse(head: &Head) -> Result<Wanted, Refusal> {
         channels: query.names("channel").map_err(|error| error.refusal())?,
         types: query.patterns("type").map_err(|error| error.refusal())?,
         resume,
-        token: cookie.strip_prefix("session=").unwrap_or_default().to_owned(),
+        token: cookie
+            .strip_prefix("session=")
+            .unwrap_or_default()
+            .to_owned(),
         change,
     })
 }

@@ -83,7 +83,10 @@ impl Summary {
         let mut steps = self.steps.clone();
         steps.sort_unstable();
         let least = steps.first().copied().unwrap_or_default();
-        (least, steps.get(steps.len() / 2).copied().unwrap_or_default())
+        (
+            least,
+            steps.get(steps.len() / 2).copied().unwrap_or_default(),
+        )
     }
 
     /// How long all clients together were there, in virtual time.

@@ -115,7 +115,11 @@ fn run_all(options: &Options) -> ExitCode {
         true => !summary.failures.is_empty(),
         false => summary.failures.is_empty() && summary.missing().is_empty(),
     };
-    if is_good { ExitCode::SUCCESS } else { ExitCode::FAILURE }
+    if is_good {
+        ExitCode::SUCCESS
+    } else {
+        ExitCode::FAILURE
+    }
 }
 
 #[expect(clippy::print_stdout, reason = "this is what the program is for")]
@@ -145,7 +149,10 @@ fn report(summary: &Summary, clock: &Clock) {
 struct Clock(std::time::Instant);
 
 impl Clock {
-    #[expect(clippy::disallowed_methods, reason = "it bounds the run, and no world sees it")]
+    #[expect(
+        clippy::disallowed_methods,
+        reason = "it bounds the run, and no world sees it"
+    )]
     fn start() -> Self {
         Self(std::time::Instant::now())
     }

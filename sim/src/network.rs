@@ -300,7 +300,10 @@ impl Sockets<'_> {
 
 impl Driver for Sockets<'_> {
     fn send(&mut self, group: &mut [Transmit<'_>]) {
-        assert!(group.len() <= engine::limits::GROUP_MAX, "a group is bounded");
+        assert!(
+            group.len() <= engine::limits::GROUP_MAX,
+            "a group is bounded"
+        );
         for send in &mut *group {
             assert!(!send.bytes.is_empty(), "nothing is sent to nobody");
             assert_eq!(send.outcome, Outcome::Pending, "each is sent once");

@@ -216,13 +216,20 @@ mod tests {
         ];
         assert_eq!(whole, events);
         for at in 0..RESPONSE.len() {
-            assert_eq!(read(&[&RESPONSE[..at], &RESPONSE[at..]]), whole, "cut at {at}");
+            assert_eq!(
+                read(&[&RESPONSE[..at], &RESPONSE[at..]]),
+                whole,
+                "cut at {at}"
+            );
         }
     }
 
     #[test]
     fn what_no_server_of_ours_writes_is_refused() {
-        for wrong in [&b"HTTP/2 200\r\n"[..], b"HTTP/1.1 200 OK\r\ncontent-type: text/event-stream\r\n\r\ntada: 1\n"] {
+        for wrong in [
+            &b"HTTP/2 200\r\n"[..],
+            b"HTTP/1.1 200 OK\r\ncontent-type: text/event-stream\r\n\r\ntada: 1\n",
+        ] {
             let mut parser = Parser::default();
             assert!(parser.feed(wrong, |_| Ok(())).is_err());
         }

@@ -91,9 +91,10 @@ pub fn fold(hash: u64, bytes: &[u8]) -> u64 {
     let hash = words
         .iter()
         .fold(hash, |hash, word| mix(hash ^ u64::from_le_bytes(*word)));
-    rest.iter().fold(mix(hash ^ bytes.len() as u64), |hash, byte| {
-        (hash ^ u64::from(*byte)).wrapping_mul(0x100_0000_01b3)
-    })
+    rest.iter()
+        .fold(mix(hash ^ bytes.len() as u64), |hash, byte| {
+            (hash ^ u64::from(*byte)).wrapping_mul(0x100_0000_01b3)
+        })
 }
 
 fn mix(number: u64) -> u64 {

@@ -19,7 +19,9 @@ const STEPS: (u64, u64) = (500, 2_000);
 #[track_caller]
 fn run(seeds: impl IntoIterator<Item = u64>) -> Summary {
     let mut summary = Summary::default();
-    seeds.into_iter().for_each(|seed| summary.add(explore::run(seed)));
+    seeds
+        .into_iter()
+        .for_each(|seed| summary.add(explore::run(seed)));
     let failures: Vec<String> = summary.failures.iter().map(ToString::to_string).collect();
     assert!(
         failures.is_empty(),
@@ -39,7 +41,8 @@ fn seeds_that_failed_once_do_not_any_more() {
     let names = names.filter(|name| name.to_string_lossy() != "README.md");
     run(names.map(|name| {
         let name = name.to_string_lossy().into_owned();
-        name.parse().unwrap_or_else(|_| panic!("sim/seeds/{name} is named after no seed"))
+        name.parse()
+            .unwrap_or_else(|_| panic!("sim/seeds/{name} is named after no seed"))
     }));
 }
 
@@ -51,7 +54,11 @@ fn the_same_seeds_as_always_are_without_a_failure() {
         least >= STEPS.0 && median >= STEPS.1,
         "the worlds are too small to be worlds: {least} steps at the least, {median} in the median"
     );
-    assert!(summary.events > 10 * FIXED, "{} events reached anybody", summary.events);
+    assert!(
+        summary.events > 10 * FIXED,
+        "{} events reached anybody",
+        summary.events
+    );
 }
 
 #[test]
@@ -74,5 +81,9 @@ fn a_seed_means_one_world() {
         assert_eq!(hashes[0], hashes[1], "seed {seed}");
     }
     let (one, other) = (explore::run(1), explore::run(2));
-    assert_ne!(one.map(|it| it.hash), other.map(|it| it.hash), "a trace says something");
+    assert_ne!(
+        one.map(|it| it.hash),
+        other.map(|it| it.hash),
+        "a trace says something"
+    );
 }

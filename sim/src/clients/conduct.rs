@@ -118,9 +118,9 @@ impl Client {
             false => format!("&{parameter}={}", names.join(",")),
         };
         let channels = named("channel", &self.channels) + &named("type", &self.types);
-        let last = sent.as_ref().map_or_else(String::new, |id| {
-            format!("last-event-id: {}\r\n", id.text)
-        });
+        let last = sent
+            .as_ref()
+            .map_or_else(String::new, |id| format!("last-event-id: {}\r\n", id.text));
         let bytes = format!(
             "GET /api/realtime/stream?organizationId={}{channels} HTTP/1.1\r\nhost: a\r\n\
              cookie: session={}\r\n{last}\r\n",
@@ -181,11 +181,25 @@ impl Client {
                 lsn: floor.lsn - 1,
                 ..floor
             })),
-            (4, _, Some(Id { position: Some(own), .. })) => Some(at(Position {
+            (
+                4,
+                _,
+                Some(Id {
+                    position: Some(own),
+                    ..
+                }),
+            ) => Some(at(Position {
                 lsn: own.lsn + (1 << self.random.below(40)),
                 ..own
             })),
-            (5, _, Some(Id { position: Some(own), .. })) => {
+            (
+                5,
+                _,
+                Some(Id {
+                    position: Some(own),
+                    ..
+                }),
+            ) => {
                 let id = at(own);
                 let text = format!("{:x}{}", epoch ^ 1, &id.text[id.text.find('.')?..]);
                 Some(Id::parse(&text))

@@ -196,7 +196,9 @@ impl Oracle {
                 self.stage = Stage::Open;
             }
             (Some("resumed"), Some(sent)) => {
-                if sent.position != Some(place) || Some(sent.epoch) != around.epoch.or(Some(sent.epoch)) {
+                if sent.position != Some(place)
+                    || Some(sent.epoch) != around.epoch.or(Some(sent.epoch))
+                {
                     return Err(format!("resumed at {place:?} after {sent:?}"));
                 }
                 if place == around.model.end() {
@@ -228,11 +230,15 @@ impl Oracle {
     ) -> Result<(), String> {
         let reason = event.member("reason").unwrap_or_default();
         // In the middle of a stream only a gap is one.
-        let sent = self.sent.as_ref().filter(|_| self.stage == Stage::Resetting);
+        let sent = self
+            .sent
+            .as_ref()
+            .filter(|_| self.stage == Stage::Resetting);
         let is_justified = match (reason, sent) {
             ("unknown_position", Some(sent)) => {
                 sometimes.reach(State::ResetUnknown);
-                self.is_unknown(sent, around)
+                let epoch = event.id.as_deref().map(|text| Id::parse(text).epoch);
+                epoch != Some(sent.epoch) || self.is_unknown(sent, around)
             }
             ("history", Some(sent)) => {
                 sometimes.reach(State::ResetHistory);
@@ -264,8 +270,7 @@ impl Oracle {
         let Some(place) = sent.position else {
             return true;
         };
-        around.epoch.is_some_and(|epoch| sent.epoch != epoch)
-            || place.lsn > self.end_then.lsn
+        place.lsn > self.end_then.lsn
             || place.timeline != self.end_then.timeline && around.has_lost
             || around.model.is_abandoned(place)
     }
@@ -291,7 +296,11 @@ impl Oracle {
             let (_, rest) = event.data.split_once(begin.as_str())?;
             let (names, _) = rest.split_once(']')?;
             let names = names.split(',').filter(|name| !name.is_empty());
-            Some(names.map(|name| name.trim_matches('"').to_owned()).collect())
+            Some(
+                names
+                    .map(|name| name.trim_matches('"').to_owned())
+                    .collect(),
+            )
         };
         let lists = list("channels").zip(list("types"));
         let (channels, types) = lists.ok_or_else(|| format!("no subscription: {event:?}"))?;

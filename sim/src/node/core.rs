@@ -126,7 +126,10 @@ impl Core {
             || !self.commands.is_empty()
             || !self.batches.is_empty() && self.engine.wants_batch()
             || !self.backlog.is_empty()
-            || self.live.iter().any(|number| network.is_ready(time, *number));
+            || self
+                .live
+                .iter()
+                .any(|number| network.is_ready(time, *number));
         if is_busy {
             return time + Time(1);
         }
@@ -147,7 +150,10 @@ impl Core {
                 break;
             };
             if matches!(command, Command::Subscribe { .. }) && self.engine.is_sweeping() {
-                sockets.network.sometimes.reach(State::SubscriptionDuringSweep);
+                sockets
+                    .network
+                    .sometimes
+                    .reach(State::SubscriptionDuringSweep);
             }
             self.engine.handle_command(now, command, sockets);
         }

@@ -52,7 +52,12 @@ impl Wire {
 
     /// How many bytes are on their way to the node, or wait to be read by it.
     pub fn pending(&self) -> usize {
-        self.read.len() + self.down.iter().map(|(_, bytes)| bytes.len()).sum::<usize>()
+        self.read.len()
+            + self
+                .down
+                .iter()
+                .map(|(_, bytes)| bytes.len())
+                .sum::<usize>()
     }
 
     /// The next piece that has arrived at the database.

@@ -258,7 +258,9 @@ impl Alive {
                 let flush = u64::from_be_bytes(flush);
                 if flush > self.handed_over {
                     let handed_over = self.handed_over;
-                    return Err(format!("{flush} is confirmed, and {handed_over} handed over"));
+                    return Err(format!(
+                        "{flush} is confirmed, and {handed_over} handed over"
+                    ));
                 }
             }
             rest = &rest[1 + len..];
@@ -288,7 +290,8 @@ impl Alive {
 
     /// How old the feed is by now.
     pub fn feed_age_ms(&self, now: Time) -> Option<u64> {
-        self.feed_age.map(|(age_ms, at)| age_ms + now.since(at).ms())
+        self.feed_age
+            .map(|(age_ms, at)| age_ms + now.since(at).ms())
     }
 
     fn next_round(&self, now: Time) -> Time {

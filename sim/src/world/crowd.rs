@@ -99,8 +99,7 @@ impl World {
             types: client.types.clone(),
         };
         let network = &mut self.network;
-        let connection =
-            network.connect(self.now, place, number, &request.bytes, &mut self.queue);
+        let connection = network.connect(self.now, place, number, &request.bytes, &mut self.queue);
         let sent = request.sent;
         self.trace.say(self.now, || {
             format!("client {number} opens {connection} at {place:?} as {viewer:?} after {sent:?}")
@@ -112,7 +111,9 @@ impl World {
     /// Who a client is, where that is to be decided: the row of its session.
     fn identify(&mut self, number: u32) -> Option<String> {
         let client = &mut self.clients[number as usize];
-        let is_new = client.user.is_empty() || client.refused == Some(403);
+        // Whoever is kept out although it has logged in is somebody else in the end.
+        let is_kept_out = client.refused == Some(401) && client.chance(300);
+        let is_new = client.user.is_empty() || client.refused == Some(403) || is_kept_out;
         if is_new {
             let people = self.application.people();
             if people.is_empty() {
@@ -214,7 +215,9 @@ impl World {
             return Ok(());
         }
         let pace = client.pace(is_calm);
-        let count = pace.map_or(usize::MAX, |(bytes, _)| bytes).min(connection.down.len());
+        let count = pace
+            .map_or(usize::MAX, |(bytes, _)| bytes)
+            .min(connection.down.len());
         let rest = connection.down.split_off(count);
         let bytes = std::mem::replace(&mut connection.down, rest);
         let has_more = !connection.down.is_empty();
@@ -226,7 +229,8 @@ impl World {
         if has_more && end.is_none() {
             let (_, pause) = pace.unwrap_or((0, Time(1)));
             connection.is_read_due = true;
-            self.queue.push(self.now + pause, Event::Read { connection: number });
+            self.queue
+                .push(self.now + pause, Event::Read { connection: number });
         }
         let node = connection.node;
         let wants_room = count > 0;

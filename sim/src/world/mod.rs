@@ -94,8 +94,7 @@ impl World {
         let mut database = Postgres::new(random.fork(), &swarm.database, now);
         database.set_reader(swarm.writers.batch_over, swarm.node.window_ms);
         let network = Network::new(swarm.sockets, random.fork());
-        let application =
-            Application::new(random.fork(), &swarm.writers, now, &mut database);
+        let application = Application::new(random.fork(), &swarm.writers, now, &mut database);
         let clients = (0..swarm.clients)
             .map(|number| Client::new(number, &swarm.crowd, random.fork()))
             .collect();

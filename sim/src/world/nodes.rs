@@ -111,7 +111,11 @@ impl World {
         }
         // The age of the feed is looked at although nobody asks.
         let second = now + Time::from_ms(1_000);
-        self.wake_control(node, next.map_or(second, |next| next.min(second)).max(now + Time(1)));
+        self.wake_control(
+            node,
+            next.map_or(second, |next| next.min(second))
+                .max(now + Time(1)),
+        );
     }
 
     /// Something befalls a node.
@@ -157,7 +161,8 @@ impl World {
     }
 
     pub(super) fn kill(&mut self, node: u32) {
-        self.trace.say(self.now, || format!("node {node} is killed"));
+        self.trace
+            .say(self.now, || format!("node {node} is killed"));
         self.nodes[node as usize].is_draining = false;
         let killed = self.nodes[node as usize].alive.take();
         let killed = killed.expect("only who lives is killed");

@@ -125,7 +125,8 @@ impl World {
     }
 
     fn begin_calm(&mut self) {
-        self.trace.say(self.now, || String::from("nothing goes wrong any more"));
+        self.trace
+            .say(self.now, || String::from("nothing goes wrong any more"));
         self.phase = Phase::Calm;
         self.swarm.calm();
         self.network.rules = self.swarm.sockets;
@@ -154,13 +155,22 @@ impl World {
         for client in &self.clients {
             let number = client.number;
             let Some(stream) = &client.stream else {
-                return Some(format!("client {number} has no stream: {:?}", client.refused));
+                return Some(format!(
+                    "client {number} has no stream: {:?}",
+                    client.refused
+                ));
             };
             if !stream.oracle.is_open() {
-                return Some(format!("client {number} was told nothing: {:?}", stream.oracle));
+                return Some(format!(
+                    "client {number} was told nothing: {:?}",
+                    stream.oracle
+                ));
             }
             if let Some(owed) = stream.oracle.owes(&self.model) {
-                return Some(format!("client {number} lacks {owed:?}: {:?}", stream.oracle));
+                return Some(format!(
+                    "client {number} lacks {owed:?}: {:?}",
+                    stream.oracle
+                ));
             }
             let end = self.model.end();
             if !self.model.has_right(stream.oracle.viewer(), end) {
@@ -189,7 +199,8 @@ impl World {
     }
 
     fn begin_teardown(&mut self) {
-        self.trace.say(self.now, || String::from("everybody leaves"));
+        self.trace
+            .say(self.now, || String::from("everybody leaves"));
         self.phase = Phase::Teardown;
         for client in &mut self.clients {
             // What it has read is judged already.
@@ -206,7 +217,10 @@ impl World {
                 continue;
             };
             if alive.control.granted() > 0 {
-                return Err(format!("{} grants were never given back", alive.control.granted()));
+                return Err(format!(
+                    "{} grants were never given back",
+                    alive.control.granted()
+                ));
             }
             for core in &mut alive.cores {
                 let counters = core.engine.counters();
