@@ -33,6 +33,9 @@ impl Roles {
     }
 }
 
+/// What somebody is, from each place on; `None` is nobody.
+type Standing = Vec<(Position, Option<Roles>)>;
+
 /// What is known at every place.
 #[derive(Clone, Debug, Default)]
 pub(super) struct Rights {
@@ -42,7 +45,7 @@ pub(super) struct Rights {
     /// The rows of the table of memberships.
     rows: BTreeMap<Arc<str>, Row>,
     /// What somebody is in an organisation, from each place on.
-    members: BTreeMap<(Name, Name), Vec<(Position, Option<Roles>)>>,
+    members: BTreeMap<(Name, Name), Standing>,
     /// Whether an organisation, and whether a user, is there and not banned.
     organisations: BTreeMap<Name, Vec<(Position, bool)>>,
     users: BTreeMap<Name, Vec<(Position, bool)>>,
