@@ -117,8 +117,9 @@ impl Model {
     pub fn revoked_after(&self, viewer: &Viewer, since: Position) -> Option<Position> {
         let (user, organisation) = self.names_of(viewer)?;
         let line = self.line_of(since).unwrap_or_else(|| self.current());
-        line.rights
-            .cut_after(user, organisation, &viewer.session, since)
+        let session = &viewer.session;
+        let cut = line.rights.cut_after(user, organisation, session, since);
+        cut.map(|cut| cut.at)
     }
 
     /// What somebody is at a position; `None` where there is no right to anything. Of the session it is only

@@ -1,6 +1,7 @@
 //! Who may see what, at every place of a line of history: replayed row by row from the commit log.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::fmt;
 use std::sync::Arc;
 
 use super::names::{Name, Names};
@@ -17,6 +18,19 @@ enum Scope {
     User(Name),
     Organisation(Name),
     Everybody,
+}
+
+/// Where streams end, and by what.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Cut {
+    pub(super) at: Position,
+    why: &'static str,
+}
+
+impl fmt::Display for Cut {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{} ({})", self.at, self.why)
+    }
 }
 
 /// The roles of a member: whether it has [`schema::REPORT_ROLE`], and whether it has another.
@@ -40,8 +54,8 @@ type Standing = Vec<(Position, Option<Roles>)>;
 #[derive(Clone, Debug, Default)]
 pub(super) struct Rights {
     /// What ends streams, and where.
-    cuts: BTreeMap<Scope, Vec<Position>>,
-    session_cuts: BTreeMap<Arc<str>, Vec<Position>>,
+    cuts: BTreeMap<Scope, Vec<Cut>>,
+    session_cuts: BTreeMap<Arc<str>, Vec<Cut>>,
     /// The rows of the table of memberships.
     rows: BTreeMap<Arc<str>, Row>,
     /// What somebody is in an organisation, from each place on.
@@ -89,7 +103,7 @@ impl Rights {
         organisation: Name,
         session: &str,
         since: Position,
-    ) -> Option<Position> {
+    ) -> Option<Cut> {
         let scopes = [
             Scope::Member(user, organisation),
             Scope::User(user),
@@ -99,10 +113,10 @@ impl Rights {
         let lists = scopes.iter().map(|scope| self.cuts.get(scope));
         let lists = lists.chain([self.session_cuts.get(session)]);
         let firsts = lists.flatten().filter_map(|cuts| {
-            let at = cuts.partition_point(|cut| !since.is_before(*cut));
+            let at = cuts.partition_point(|cut| !since.is_before(cut.at));
             cuts.get(at).copied()
         });
-        firsts.min_by_key(|cut| (cut.lsn, cut.index))
+        firsts.min_by_key(|cut| (cut.at.lsn, cut.at.index))
     }
 
     /// Whether a session had been deleted by a place. One that had not begun there, or whose end was moved
@@ -152,7 +166,11 @@ impl Rights {
             let was = states.last().and_then(|(_, was)| *was);
             states.push((at, is));
             if was.is_some() && was != is {
-                self.cut(Scope::Member(user, organisation), at);
+                let why = match is {
+                    Some(_) => "another role",
+                    None => "no member",
+                };
+                self.cut(Scope::Member(user, organisation), at, why);
             }
         }
     }
@@ -171,7 +189,12 @@ impl Rights {
             self.deleted.insert(session.clone(), at);
         }
         if old.is_some() && !new.is_some_and(lasts) {
-            self.session_cuts.entry(session).or_default().push(at);
+            let why = match new {
+                Some(_) => "the session's end",
+                None => "the session deleted",
+            };
+            let cuts = self.session_cuts.entry(session).or_default();
+            cuts.push(Cut { at, why });
         }
     }
 
@@ -181,7 +204,11 @@ impl Rights {
         let is_let_in = new.is_some_and(|row| row[1].as_deref() != Some("t"));
         self.users.entry(user).or_default().push((at, is_let_in));
         if old.is_some() && !is_let_in {
-            self.cut(Scope::User(user), at);
+            let why = match new {
+                Some(_) => "the user banned",
+                None => "the user deleted",
+            };
+            self.cut(Scope::User(user), at, why);
         }
     }
 
@@ -197,7 +224,8 @@ impl Rights {
         let states = self.organisations.entry(organisation).or_default();
         states.push((at, new.is_some()));
         if new.is_none() {
-            self.cut(Scope::Organisation(organisation), at);
+            let scope = Scope::Organisation(organisation);
+            self.cut(scope, at, "the organisation deleted");
         }
     }
 
@@ -207,10 +235,11 @@ impl Rights {
         let (user, organisation) = (of(1), of(3));
         let scope = match (&new[2], user, organisation) {
             (Some(session), _, _) => {
-                self.session_cuts
-                    .entry(session.clone())
-                    .or_default()
-                    .push(at);
+                let cuts = self.session_cuts.entry(session.clone()).or_default();
+                cuts.push(Cut {
+                    at,
+                    why: "a row that revokes the session",
+                });
                 return;
             }
             (None, Some(user), Some(organisation)) => Scope::Member(user, organisation),
@@ -219,14 +248,14 @@ impl Rights {
             (None, None, None) => return,
         };
         // Whoever it names may be back when its time is over: it ends streams, and not sessions.
-        self.cut(scope, at);
+        self.cut(scope, at, "a row that revokes");
     }
 
     fn on_emptied(&mut self, table: TableId, at: Position) {
         if ![MEMBER, SESSION, USER, ORGANIZATION].contains(&table) {
             return;
         }
-        self.cut(Scope::Everybody, at);
+        self.cut(Scope::Everybody, at, "the table emptied");
         if table == MEMBER {
             self.rows.clear();
             self.members
@@ -243,8 +272,8 @@ impl Rights {
         }
     }
 
-    fn cut(&mut self, scope: Scope, at: Position) {
-        self.cuts.entry(scope).or_default().push(at);
+    fn cut(&mut self, scope: Scope, at: Position, why: &'static str) {
+        self.cuts.entry(scope).or_default().push(Cut { at, why });
     }
 }
 

@@ -5,6 +5,7 @@ use std::collections::BTreeSet;
 use super::{Fault, Stream};
 use crate::model::line::{Expected, Line};
 use crate::model::position::Position;
+use crate::model::rights::Cut;
 use crate::model::{Model, Viewer, is_for, render};
 use crate::postgres::What;
 
@@ -199,7 +200,7 @@ impl Stream {
     /// Whether the right has lasted up to a position.
     pub(super) fn check_right(&self, line: &Line, at: Position) -> Result<(), Fault> {
         match self.cut(line) {
-            Some(cut) if !at.is_before(cut) => {
+            Some(cut) if !at.is_before(cut.at) => {
                 Err(self.fault(&format!("is told {at}, and lost its right at {cut}")))
             }
             _ if self.told.as_ref().is_some_and(|told| told.is_void) => {
@@ -210,7 +211,7 @@ impl Stream {
     }
 
     /// Where the right ended, since the stream began.
-    pub(super) fn cut(&self, line: &Line) -> Option<Position> {
+    pub(super) fn cut(&self, line: &Line) -> Option<Cut> {
         let told = self.told.as_ref().expect("it is connected");
         let session = &self.viewer.session;
         line.rights

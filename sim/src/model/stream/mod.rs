@@ -189,7 +189,7 @@ impl Stream {
         let told = self.told.as_ref().filter(|told| line.contains(told.since));
         let Some(told) = told else { return Ok(()) };
         match self.cut(line) {
-            Some(cut) if !at.is_before(cut) => Err(self.fault(&format!(
+            Some(cut) if !at.is_before(cut.at) => Err(self.fault(&format!(
                 "is granted at {at} to go on from {}, and lost its right in between, at {cut}",
                 told.since
             ))),
@@ -211,7 +211,7 @@ impl Stream {
         let told = self.told.as_mut().expect("it is connected");
         // Who has lost its right may yet be told so much, and nothing more: its right is not begun anew.
         if let Some(roles) = roles
-            && cut.is_none_or(|cut| at.is_before(cut))
+            && cut.is_none_or(|cut| at.is_before(cut.at))
         {
             (told.since, told.roles, told.is_void) = (at, roles, false);
         }
