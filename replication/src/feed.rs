@@ -270,6 +270,7 @@ impl Feed {
             now_ms,
             now_unix_ms,
             pending: next.into_iter().chain(begun).min(),
+            known: self.emitted,
         }
     }
 
@@ -292,6 +293,7 @@ impl Feed {
         if transaction.is_before(&self.lineage, self.emitted) {
             self.router.tally.replayed += 1;
         }
+        self.rights.on_begin(transaction.commit_ms, self.emitted);
         self.transaction = Some(transaction);
         if planted::CONFIRM_BEFORE_HAND_OVER {
             self.resume = self.resume.max(Lsn(commit.0 + 1));
