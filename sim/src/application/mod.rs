@@ -116,6 +116,14 @@ impl Application {
         if self.last_words >= ORGANISATIONS {
             return None;
         }
+        if !self.crowd.is_anybody_left(postgres) {
+            if let Ok(xid) = postgres.begin()
+                && self.crowd.begin_anew(postgres, xid).is_ok()
+            {
+                let _ = postgres.commit(now, xid, Time(0));
+            }
+            return Some(now + Time::from_ms(1));
+        }
         let organisation = organisation(self.last_words);
         let row = self.property(&organisation);
         if let Ok(xid) = postgres.begin()

@@ -128,6 +128,35 @@ impl Crowd {
         done
     }
 
+    /// Whether anybody could have a stream.
+    pub(super) fn is_anybody_left(&self, postgres: &Postgres) -> bool {
+        let of = |row: &Row, column: usize| row[column].clone().unwrap_or_default();
+        postgres.rows_of(MEMBER).iter().any(|row| {
+            let user = postgres.row(USER, &of(row, 1));
+            let is_let_in = user.is_some_and(|user| user[1].as_deref() != Some("t"));
+            is_let_in && postgres.row(ORGANIZATION, &of(row, 2)).is_some()
+        })
+    }
+
+    /// Every user is there, and one of every organisation: nobody else would come any more.
+    pub(super) fn begin_anew(&mut self, postgres: &mut Postgres, xid: Xid) -> Result<(), Refusal> {
+        for number in 0..ORGANISATIONS {
+            let id = organisation(number);
+            if postgres.row(ORGANIZATION, &id).is_none() {
+                self.found(postgres, xid, &id)?;
+            }
+        }
+        let users: Vec<String> = self.people.iter().map(|it| it.user.clone()).collect();
+        for (number, user) in users.iter().enumerate() {
+            match postgres.row(USER, user) {
+                None => postgres.insert(xid, USER, [text(user), text("f")].into())?,
+                Some(_) => postgres.update(xid, USER, user, |row| row[1] = text("f"))?,
+            }
+            self.join(postgres, xid, user, &organisation(number % ORGANISATIONS))?;
+        }
+        Ok(())
+    }
+
     /// What was deleted by a transaction that failed is there, whatever is remembered.
     pub(super) fn forget_what_failed(&mut self, postgres: &Postgres) {
         self.gone

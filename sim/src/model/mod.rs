@@ -136,6 +136,15 @@ impl Model {
         self.roles_at(viewer, at).is_some()
     }
 
+    /// What somebody lacks who has no right at a position, in words.
+    fn lacks(&self, viewer: &Viewer, at: Position) -> String {
+        let Some((user, organisation)) = self.names_of(viewer) else {
+            return String::from("everything");
+        };
+        let rights = &self.line_of(at).unwrap_or_else(|| self.current()).rights;
+        rights.lacks(user, organisation, &viewer.session, at)
+    }
+
     /// Whether a position lies on a line of history that was left: who has come there must be reset.
     pub fn is_abandoned(&self, position: Position) -> bool {
         !self.current().contains(position)

@@ -134,6 +134,21 @@ impl Rights {
         member.filter(|_| has_user && has_organisation)
     }
 
+    /// What somebody lacks at a place, in words.
+    pub(super) fn lacks(&self, user: Name, organisation: Name, session: &str, at: Position) -> String {
+        let has_user = last(self.users.get(&user), at).unwrap_or(false);
+        let has_organisation = last(self.organisations.get(&organisation), at).unwrap_or(false);
+        let member = last(self.members.get(&(user, organisation)), at).flatten();
+        let lacks = [
+            (has_user, "the user"),
+            (has_organisation, "the organisation"),
+            (member.is_some(), "the membership"),
+            (!self.has_ended(session, at), "the session"),
+        ];
+        let lacks = lacks.iter().filter(|(has, _)| !has).map(|(_, what)| *what);
+        lacks.collect::<Vec<_>>().join(", ")
+    }
+
     fn on_member(&mut self, old: Option<&Row>, new: Option<&Row>, at: Position, names: &mut Names) {
         let pair = |row: &Row, names: &mut Names| {
             let of = |column: usize| row[column].as_deref().unwrap_or_default();

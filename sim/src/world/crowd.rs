@@ -136,6 +136,7 @@ impl World {
         if client.token.is_none() || matches!(client.refused, Some(401 | 403)) {
             let application = &mut self.application;
             client.token = application.log_in(self.now, &mut self.database, &client.user);
+            client.session.clear();
             if client.token.is_none() {
                 // Perhaps there is no such person any more.
                 client.refused = Some(403);
@@ -149,8 +150,13 @@ impl World {
                 client.session = row.id;
                 Some(client.session.clone())
             }
-            // It is known from before, if at all.
-            Ok(None) | Err(_) => Some(client.session.clone()).filter(|id| !id.is_empty()),
+            // It is known from before, if at all: a cookie that was never good for anything lets nobody in.
+            known => {
+                if known.is_ok() && client.session.is_empty() {
+                    client.refused = Some(401);
+                }
+                Some(client.session.clone()).filter(|id| !id.is_empty())
+            }
         }
     }
 

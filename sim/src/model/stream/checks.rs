@@ -121,7 +121,16 @@ impl Stream {
             let position = line.event(*again).position;
             return Err(self.fault(&format!("is told {position} twice")));
         }
-        let behind = line.behind(told.complete);
+        // What lies before the transaction was looked at under the subscription that it had.
+        let begin = Position {
+            index: 0,
+            ..line.event(first).position
+        };
+        let from = match told.complete.is_before(begin) {
+            true => begin,
+            false => told.complete,
+        };
+        let behind = line.behind(from);
         if changes.len() == 1 && first < behind {
             let position = line.event(first).position;
             return Err(self.fault(&format!("is told {position}, which it had")));

@@ -152,7 +152,8 @@ impl Stream {
         // ended in between, of which the stream hears when the node gets there.
         let may_be_void = verdict == Verdict::Resumed;
         let (Some((user, organisation)), true) = (names, roles.is_some() || may_be_void) else {
-            return Err(self.fault(&format!("is let in at {at}, where it has no right")));
+            let lacks = model.lacks(&self.viewer, at);
+            return Err(self.fault(&format!("is let in at {at}, where it has no right: {lacks}")));
         };
         self.told = Some(Told {
             epoch,
@@ -181,8 +182,9 @@ impl Stream {
     /// Where the right had ended by then.
     pub fn granted(&self, model: &Model, at: Position) -> Result<(), Fault> {
         if !model.has_right(&self.viewer, at) {
+            let lacks = model.lacks(&self.viewer, at);
             return Err(self.fault(&format!(
-                "is granted a stream at {at}, where it has no right"
+                "is granted a stream at {at}, where it has no right: {lacks}"
             )));
         }
         let line = self.line_of(model, at, None)?;
