@@ -20,9 +20,9 @@ pub fn run(seed: u64) -> Result<Outcome, Failure> {
     run_world(&mut world, seed)
 }
 
-/// Runs a seed, and keeps its last events.
-pub fn replay(seed: u64) -> (World, Result<Outcome, Failure>) {
-    let mut world = World::new(seed, Trace::shown());
+/// Runs a seed, and keeps so many of its last events.
+pub fn replay(seed: u64, events: usize) -> (World, Result<Outcome, Failure>) {
+    let mut world = World::new(seed, Trace::shown(events));
     let result = run_world(&mut world, seed);
     (world, result)
 }

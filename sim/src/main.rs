@@ -13,6 +13,8 @@ use std::time::Duration;
 
 use clap::Parser;
 use sim::explore::{self, Summary};
+use sim::random::Random;
+use sim::swarm::Swarm;
 
 /// Worlds of one seed each.
 #[derive(Parser)]
@@ -20,6 +22,9 @@ struct Options {
     /// Replays this seed and shows its last events
     #[arg(long, conflicts_with_all = ["seeds", "seconds"])]
     seed: Option<u64>,
+    /// How many of its last events a replay shows
+    #[arg(long, default_value_t = 400)]
+    events: usize,
     /// Runs these seeds: `A..B`, without B
     #[arg(long, value_parser = range)]
     seeds: Option<Range<u64>>,
@@ -46,15 +51,15 @@ fn main() -> ExitCode {
     // What panics is said once, with its seed.
     std::panic::set_hook(Box::new(|_| {}));
     match options.seed {
-        Some(seed) => replay(seed),
+        Some(seed) => replay(seed, options.events),
         None => run_all(&options),
     }
 }
 
 #[expect(clippy::print_stdout, reason = "this is what the program is for")]
-fn replay(seed: u64) -> ExitCode {
-    let (world, result) = explore::replay(seed);
-    println!("{:#?}\n\n{LEGEND}", world.swarm());
+fn replay(seed: u64, events: usize) -> ExitCode {
+    let (world, result) = explore::replay(seed, events);
+    println!("{:#?}\n\n{LEGEND}", Swarm::draw(&mut Random::new(seed)));
     world.trace().lines().for_each(|line| println!("{line}"));
     match result {
         Ok(outcome) => {

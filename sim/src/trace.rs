@@ -6,22 +6,22 @@ use std::collections::VecDeque;
 use crate::queue::Event;
 use crate::time::Time;
 
-/// How many events a replay shows.
-const SHOWN: usize = 400;
-
 /// What happened so far.
 #[derive(Debug, Default)]
 pub struct Trace {
     hash: u64,
     /// The last events and what was said of them, where somebody wants to see them.
     lines: Option<VecDeque<(Time, String)>>,
+    /// How many of them.
+    lines_max: usize,
 }
 
 impl Trace {
-    /// One that keeps the last events too.
-    pub fn shown() -> Self {
+    /// One that keeps the last events too, so many.
+    pub fn shown(lines_max: usize) -> Self {
         Self {
-            lines: Some(VecDeque::with_capacity(SHOWN)),
+            lines: Some(VecDeque::new()),
+            lines_max,
             ..Self::default()
         }
     }
@@ -63,10 +63,10 @@ impl Trace {
     /// Something worth a line in a replay.
     pub fn say(&mut self, at: Time, words: impl FnOnce() -> String) {
         if let Some(lines) = &mut self.lines {
-            if lines.len() == SHOWN {
+            lines.push_back((at, words()));
+            if lines.len() > self.lines_max {
                 lines.pop_front();
             }
-            lines.push_back((at, words()));
         }
     }
 

@@ -145,7 +145,11 @@ impl Oracle {
                 return Ok(None);
             }
             ("connected", Stage::Opening) => {
-                self.on_connected(event, needs()?, around, sometimes)?;
+                let place = needs()?;
+                self.on_connected(event, place, around, sometimes)?;
+                if let Some(since) = around.since.filter(|since| place < *since) {
+                    self.stream.begins(since);
+                }
                 let verdict = match event.member("resume") {
                     Some("resumed") => Verdict::Resumed,
                     Some("reset") => Verdict::Reset,

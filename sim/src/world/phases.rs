@@ -68,11 +68,6 @@ impl World {
         &self.trace
     }
 
-    /// What the seed is like.
-    pub fn swarm(&self) -> &crate::swarm::Swarm {
-        &self.swarm
-    }
-
     pub(super) fn begin(&mut self) {
         for node in 0..self.swarm.nodes {
             let at = self.now + Time::from_ms(self.random.below(500));

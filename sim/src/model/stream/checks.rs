@@ -227,6 +227,12 @@ impl Stream {
             .cut_after(told.user, told.organisation, session, told.since)
     }
 
+    /// Where the right begins of somebody who is at a position of a line.
+    pub(super) fn begin(&self, line: &Line, at: Position) -> Position {
+        let begins = self.begins.filter(|begins| at.is_before(*begins));
+        begins.filter(|it| line.contains(*it)).unwrap_or(at)
+    }
+
     /// The line of history on which a position goes on from what the stream has.
     pub(super) fn next_line<'a>(&self, model: &'a Model, at: Position) -> Result<&'a Line, Fault> {
         let told = self.told.as_ref().expect("it is connected");

@@ -58,6 +58,8 @@ pub struct Stream {
     /// missing; and the transaction in which the first event came under the newest.
     before: Vec<Viewer>,
     changed_in: Option<u64>,
+    /// From where on it was let in, where that lies ahead of what had been handed over.
+    begins: Option<Position>,
     /// What it is told, from `connected` on.
     told: Option<Told>,
     has_ended: bool,
@@ -99,6 +101,7 @@ impl Stream {
             asked,
             before: Vec::new(),
             changed_in: None,
+            begins: None,
             told: None,
             has_ended: false,
         }
@@ -121,6 +124,12 @@ impl Stream {
         self.missing(line, |_| true)
             .map(|event| event.position)
             .filter(|_| line.contains(told.last))
+    }
+
+    /// The node knew of the right from here on, and may not have come so far: that somebody becomes a member
+    /// is nothing to hand over. Until there nothing may come.
+    pub fn begins(&mut self, at: Position) {
+        self.begins = Some(at);
     }
 
     /// `connected` came, with this id and this verdict.
@@ -147,13 +156,16 @@ impl Stream {
         }
         let line = self.line_of(model, at, None)?;
         let names = model.names_of(&self.viewer);
-        let roles = model.roles_at(&self.viewer, at);
+        let begin = self.begin(line, at);
+        let roles = model.roles_at(&self.viewer, begin);
         // Who goes on from a place that the node has not reached was let in before it: the right may have
         // ended in between, of which the stream hears when the node gets there.
         let may_be_void = verdict == Verdict::Resumed;
         let (Some((user, organisation)), true) = (names, roles.is_some() || may_be_void) else {
-            let lacks = model.lacks(&self.viewer, at);
-            return Err(self.fault(&format!("is let in at {at}, where it has no right: {lacks}")));
+            let lacks = model.lacks(&self.viewer, begin);
+            return Err(self.fault(&format!(
+                "is let in at {at} from {begin} on, where it has no right: {lacks}"
+            )));
         };
         self.told = Some(Told {
             epoch,
@@ -162,8 +174,8 @@ impl Stream {
             organisation,
             roles: roles.unwrap_or_default(),
             is_void: roles.is_none(),
-            since: at,
-            complete: at,
+            since: begin,
+            complete: begin,
             seen: BTreeSet::new(),
             last: at,
             owes_reset: verdict == Verdict::Reset,
@@ -181,13 +193,14 @@ impl Stream {
     ///
     /// Where the right had ended by then.
     pub fn granted(&self, model: &Model, at: Position) -> Result<(), Fault> {
+        let line = self.line_of(model, at, None)?;
+        let at = self.begin(line, at);
         if !model.has_right(&self.viewer, at) {
             let lacks = model.lacks(&self.viewer, at);
             return Err(self.fault(&format!(
                 "is granted a stream at {at}, where it has no right: {lacks}"
             )));
         }
-        let line = self.line_of(model, at, None)?;
         let told = self.told.as_ref().filter(|told| line.contains(told.since));
         let Some(told) = told else { return Ok(()) };
         match self.cut(line) {
@@ -209,15 +222,16 @@ impl Stream {
         let line = self.line_of(model, at, None)?;
         let timeline = line.timeline;
         let cut = self.cut(line);
-        let roles = model.roles_at(&self.viewer, at);
+        let begin = self.begin(line, at);
+        let roles = model.roles_at(&self.viewer, begin);
         let told = self.told.as_mut().expect("it is connected");
         // Who has lost its right may yet be told so much, and nothing more: its right is not begun anew.
         if let Some(roles) = roles
             && cut.is_none_or(|cut| at.is_before(cut.at))
         {
-            (told.since, told.roles, told.is_void) = (at, roles, false);
+            (told.since, told.roles, told.is_void) = (begin, roles, false);
         }
-        (told.complete, told.last, told.timeline) = (at, at, timeline);
+        (told.complete, told.last, told.timeline) = (begin, at, timeline);
         told.seen.clear();
         told.said.clear();
         told.owes_reset = false;
@@ -245,8 +259,9 @@ impl Stream {
             &format!("heartbeat {at}"),
         )?;
         let timeline = line.timeline;
+        let begin = self.begin(line, at);
         let told = self.told.as_mut().expect("it is connected");
-        (told.complete, told.last, told.timeline) = (at, at, timeline);
+        (told.complete, told.last, told.timeline) = (begin, at, timeline);
         told.seen.clear();
         self.settle_subscription();
         Ok(())
@@ -285,6 +300,9 @@ impl Stream {
             return Err(self.fault(&format!("has {last}, and is told {at}")));
         }
         self.check_right(line, at)?;
+        if at.is_before(self.begin(line, at)) {
+            return Err(self.fault(&format!("is told {at}, before its right began")));
+        }
         let ids = checks::batched(data);
         let changes = self.changes(line, model, at, &ids)?;
         let begin = Position { index: 0, ..at };
