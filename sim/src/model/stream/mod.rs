@@ -117,13 +117,15 @@ impl Stream {
         self.told.as_ref().map(|told| told.last)
     }
 
-    /// What it has not been told of the line of history that is in force: the first of it.
+    /// What it has not been told of the line of history that is in force: the first of it, or the place where it
+    /// is, if history has left that.
     pub fn owes(&self, model: &Model) -> Option<Position> {
         let told = self.told.as_ref()?;
         let line = model.current();
-        self.missing(line, |_| true)
-            .map(|event| event.position)
-            .filter(|_| line.contains(told.last))
+        if !line.contains(told.last) {
+            return Some(told.last);
+        }
+        self.missing(line, |_| true).map(|event| event.position)
     }
 
     /// The node knew of the right from here on, and may not have come so far: that somebody becomes a member
