@@ -82,7 +82,7 @@ states! {
     SessionExpired,
     /// an id of a history that was left
     ResumeAbandoned,
-    /// transactions that were delivered already and came again
+    /// a transaction of which a part was delivered, and which came again
     Replayed,
     /// a transaction larger than an engine's log
     TransactionLargerThanLog,

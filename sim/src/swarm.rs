@@ -111,6 +111,8 @@ pub struct Node {
     pub group: u64,
     /// The longest pause of an engine's thread between two rounds, in microseconds.
     pub round_us: u64,
+    /// The longest that a round takes after which there is more to do, in microseconds.
+    pub busy_us: u64,
     /// Rounds of a thread that take very long (it gets no processor).
     pub starved: u32,
     /// How long such a round takes at the most, in milliseconds.
@@ -280,6 +282,7 @@ impl Node {
             log_bytes: random.log_uniform(4_096..=1_048_576),
             group: random.log_uniform(1..=256),
             round_us: random.log_uniform(10..=20_000),
+            busy_us: random.log_uniform(1..=3_000),
             starved: maybe(random, 20),
             starved_ms: random.log_uniform(10..=3_000),
             control_ms: random.log_uniform(1..=2_000),

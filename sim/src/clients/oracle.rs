@@ -33,6 +33,8 @@ pub struct Circumstances<'a> {
     pub since: Option<Position>,
     /// Whether slots were lost, or another server was promoted, in this world.
     pub has_lost: bool,
+    /// Whether the node has missed changes.
+    pub has_gap: bool,
 }
 
 /// How far a stream has got.
@@ -233,11 +235,10 @@ impl Oracle {
         sometimes: &mut Sometimes,
     ) -> Result<(), String> {
         let reason = event.member("reason").unwrap_or_default();
-        // In the middle of a stream only a gap is one.
-        let sent = self
-            .sent
-            .as_ref()
-            .filter(|_| self.stage == Stage::Resetting);
+        // In the middle of a stream only a gap is one. Who was told to wait for its place may find what follows
+        // that gone when it is reached.
+        let is_at_begin = self.stage == Stage::Resetting || self.events == 0;
+        let sent = self.sent.as_ref().filter(|_| is_at_begin);
         let is_justified = match (reason, sent) {
             ("unknown_position", Some(sent)) => {
                 sometimes.reach(State::ResetUnknown);
@@ -250,7 +251,7 @@ impl Oracle {
             }
             ("slot_lost", _) => {
                 sometimes.reach(State::ResetSlotLost);
-                around.has_lost
+                around.has_lost || around.has_gap
             }
             ("history_changed", _) => {
                 sometimes.reach(State::ResetHistoryChanged);

@@ -41,6 +41,7 @@ pub struct Core {
     /// The most frames that its log has held.
     pub frames_most: u64,
     channel: usize,
+    busy_us: u64,
     released: Vec<Handle>,
     since: Time,
     skew_ms: u64,
@@ -70,6 +71,7 @@ impl Core {
             busy_until: now,
             frames_most: 0,
             channel: rules.channel as usize,
+            busy_us: rules.busy_us,
             released: Vec::new(),
             since,
             skew_ms,
@@ -106,15 +108,16 @@ impl Core {
             core,
             time,
         };
-        self.take_commands(now, &mut sockets);
-        self.take_batches(now, &mut sockets);
-        let next = self.engine.turn(now, &mut sockets);
-        self.engine.handle_sent(now);
+        // It has just been woken.
         for handle in before {
             self.engine.handle_released(handle);
         }
         self.accept(now, &mut sockets);
         self.hand_out(now, &mut sockets);
+        self.take_commands(now, &mut sockets);
+        self.take_batches(now, &mut sockets);
+        let next = self.engine.turn(now, &mut sockets);
+        self.engine.handle_sent(now);
         self.live
             .retain(|number| !sockets.network.connections[*number as usize].is_closed);
         let Sockets {
@@ -125,13 +128,12 @@ impl Core {
             || !self.released.is_empty()
             || !self.commands.is_empty()
             || !self.batches.is_empty() && self.engine.wants_batch()
-            || !self.backlog.is_empty()
             || self
                 .live
                 .iter()
                 .any(|number| network.is_ready(time, *number));
         if is_busy {
-            return time + Time(1);
+            return time + Time(1 + self.random.below(self.busy_us));
         }
         let Next::At(at_ms) = next else {
             unreachable!("it is not busy")

@@ -16,7 +16,7 @@ use std::collections::VecDeque;
 
 use ::replication::Reader;
 use engine::Config;
-use wire::{Batch, EventId, Keys};
+use wire::{Batch, EventId, Keys, Lsn};
 
 use crate::control::Control;
 use crate::random::Random;
@@ -67,6 +67,10 @@ pub struct Alive {
     pub looked: Time,
     /// Where the reading of this start began.
     pub floor: Option<EventId>,
+    /// The transaction of which a part was handed over when the last connection broke.
+    pub half: Option<Lsn>,
+    /// Whether changes were missed since.
+    pub has_gap: bool,
     /// The end of the newest commit that every engine was handed.
     pub handed_over: u64,
     /// The replication thread gets no processor before this time.
@@ -140,6 +144,8 @@ impl Alive {
             feed_age: None,
             looked: now,
             floor: None,
+            has_gap: false,
+            half: None,
             handed_over: 0,
             busy_until: now,
             replication_at: None,

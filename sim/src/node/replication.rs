@@ -1,7 +1,7 @@
 //! The replication thread: the loop of the node around the real reader, a round at a time.
 
 use ::replication::{LineAction, Notice, Protection};
-use wire::Batch;
+use wire::{Batch, GapReason};
 
 use super::{Alive, LINES, Wire};
 use crate::postgres::LineId;
@@ -85,6 +85,9 @@ impl Alive {
                 }
                 if let Batch::Gap(gap) = &batch {
                     self.floor = Some(gap.floor);
+                    self.has_gap = true;
+                    let is_ahead = gap.floor.lsn.0 >= self.handed_over;
+                    assert!(is_ahead || gap.reason != GapReason::SlotLost, "{gap:?}, and nothing is missing");
                 }
                 self.delivery = Some((batch, (0..self.cores.len()).collect()));
             }
@@ -95,6 +98,10 @@ impl Alive {
             }
             let (batch, _) = self.delivery.take().expect("it was just delivered");
             if let Batch::Commit(commit) = &batch {
+                // What was handed over of it has come again by now, and the rest goes on behind that.
+                if self.half.take_if(|half| *half == commit.through.lsn).is_some() {
+                    sometimes.reach(State::Replayed);
+                }
                 let bytes = commit.frames.iter().map(|frame| frame.bytes().len() as u64);
                 if bytes.sum::<u64>() > self.cores[0].log_bytes_max {
                     sometimes.reach(State::TransactionLargerThanLog);
@@ -200,6 +207,10 @@ impl Alive {
         if wire.is_over() {
             done.closed.push((wire.id, Vec::new()));
             self.lines[line] = None;
+            if line == 0 {
+                let applied = self.reader.applied().filter(|applied| applied.index > 0);
+                self.half = applied.map(|applied| applied.lsn);
+            }
             self.reader
                 .handle_failed(LINES[line], "the server closed the connection", now_ms);
             return;
@@ -278,9 +289,6 @@ impl Alive {
             let status = self.reader.status(self.now_ms(now));
             if let Some(age_ms) = status.feed_age_ms {
                 self.feed_age = Some((age_ms, now));
-            }
-            if status.replayed > 0 {
-                sometimes.reach(State::Replayed);
             }
             if status.anchors_lost > 0 && status.gaps == 0 && status.streaming {
                 sometimes.reach(State::AnchorLostAlone);

@@ -276,6 +276,7 @@ impl World {
             granted: granted.map(|granted| position(granted.applied)),
             since: granted.and_then(|granted| granted.since).map(position),
             has_lost: self.has_lost,
+            has_gap: alive.is_some_and(|alive| alive.has_gap),
         };
         client.read(bytes, around, &mut self.sometimes)?;
         if let Some(last) = &client.last {

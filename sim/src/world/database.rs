@@ -4,6 +4,7 @@ use super::{Phase, World};
 use crate::queue::Event;
 use crate::sometimes::State;
 use crate::time::Time;
+use replication::limits::RECREATIONS_MAX;
 
 /// What may befall the database.
 const CRASH: u8 = 0;
@@ -128,6 +129,13 @@ impl World {
     pub(super) fn on_database_fault(&mut self, which: u8) {
         if self.phase != Phase::Faults {
             return;
+        }
+        if which == SLOT_LOSS || which == FAILOVER {
+            // A node that had to begin anew so often within an hour waits for somebody to look.
+            if self.losses == RECREATIONS_MAX {
+                return;
+            }
+            self.losses += 1;
         }
         let rules = self.swarm.database.clone();
         let back_at = self.now + Time::from_ms(1 + self.random.below(rules.down_ms));

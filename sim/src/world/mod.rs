@@ -78,8 +78,9 @@ pub struct World {
     epoch: Option<u32>,
     /// Whether something happened to the database: what it says is looked at then.
     is_database_touched: bool,
-    /// Whether slots were lost, or another server was promoted.
+    /// Whether slots were lost, or another server was promoted; and how often.
     has_lost: bool,
+    losses: usize,
     sometimes: Sometimes,
     trace: Trace,
     steps: u64,
@@ -116,6 +117,7 @@ impl World {
             epoch: None,
             is_database_touched: true,
             has_lost: false,
+            losses: 0,
             sometimes: Sometimes::default(),
             trace,
             steps: 0,

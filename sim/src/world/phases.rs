@@ -111,7 +111,13 @@ impl World {
         while self.queue.next().is_some_and(|next| next <= until) {
             self.step()?;
             if self.steps > STEPS_MAX {
-                return Err(String::from("it goes round in circles"));
+                let whats_due = |node: &crate::node::Node| {
+                    let alive = node.alive.as_deref()?;
+                    let due_ms = alive.reader.deadline_ms();
+                    Some((alive.now_ms(self.now), due_ms, format!("{:?}", alive.reader)))
+                };
+                let nodes: Vec<_> = self.nodes.iter().map(whats_due).collect();
+                return Err(format!("it goes round in circles: {nodes:?}"));
             }
         }
         self.now = until;

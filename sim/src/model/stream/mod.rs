@@ -147,7 +147,8 @@ impl Stream {
         let fits = match (self.asked, verdict) {
             (Asked::Live, Verdict::Live) => true,
             (Asked::After(asked), Verdict::Resumed) => asked == at,
-            (Asked::After(_) | Asked::Unknown, Verdict::Reset) => true,
+            // Also who asks for what comes from now on may wait, and changes may be missed meanwhile.
+            (_, Verdict::Reset) => true,
             _ => false,
         };
         if !fits {
