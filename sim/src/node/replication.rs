@@ -85,7 +85,7 @@ impl Alive {
                 }
                 if let Batch::Gap(gap) = &batch {
                     self.floor = Some(gap.floor);
-                    self.has_gap = true;
+                    (self.has_gap, self.half) = (true, None);
                     // Another server may go on from before.
                     let is_same = gap.lineage == Lineage::new(gap.lineage.epoch(), Vec::new(), 1);
                     let is_ahead = gap.floor.lsn.0 >= self.handed_over;
@@ -103,7 +103,7 @@ impl Alive {
                 // What was handed over of it has come again by now, and the rest goes on behind that.
                 if self
                     .half
-                    .take_if(|half| *half == commit.through.lsn)
+                    .take_if(|half| *half <= commit.through.lsn)
                     .is_some()
                 {
                     sometimes.reach(State::Replayed);
