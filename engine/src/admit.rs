@@ -10,6 +10,7 @@ use crate::driver::{Notice, Verdict, Watch};
 use crate::engine::Source;
 use crate::log::Reading;
 use crate::page::PageFrom;
+use crate::planted::HELD_IS_FOREIGN;
 use crate::record::{Bits, State};
 use crate::time::Tick;
 use crate::{Driver, Engine, Now};
@@ -249,6 +250,9 @@ impl Engine {
         }
         if id < source.floor || since.is_some_and(|since| id < since) {
             return Start::Reset(ResetReason::History);
+        }
+        if id > source.applied && HELD_IS_FOREIGN {
+            return Start::Reset(ResetReason::UnknownPosition);
         }
         if id > source.applied {
             return Start::Ahead(id, Awaited::Resumed);

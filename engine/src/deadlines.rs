@@ -12,6 +12,7 @@ use wire::http::{Refusal, RefusalCode};
 use crate::catch_up::Scratch;
 use crate::driver::{Close, Outcome, Transmit};
 use crate::limits::{GROUP_MAX, SCAN_MS, STANDSTILL_MS};
+use crate::planted::{DEADLINE_IN_WRITE_PATH, HEARTBEAT_AHEAD};
 use crate::record::{Bits, NONE, State};
 use crate::time::Tick;
 use crate::{Driver, Engine, Now};
@@ -94,7 +95,8 @@ impl Engine {
         let class = &self.classes[record.class as usize];
         let heartbeat_ms = self.config.heartbeat_ms;
         let silent_ms = now.monotonic_ms - class.swept_ms.min(now.monotonic_ms);
-        let delay_ms = if class.is_dirty || class.sweep.is_some() {
+        let is_complete = !class.is_dirty && class.sweep.is_none();
+        let delay_ms = if !is_complete && !HEARTBEAT_AHEAD {
             // What it is about to be sent is sign enough, and it is not complete up to a position.
             SCAN_MS
         } else if class.swept_ms != 0 && silent_ms < heartbeat_ms {
@@ -186,7 +188,7 @@ impl Engine {
             State::Behind if has_expired => {
                 self.end_stream(now, slot, CloseReason::SessionExpired);
             }
-            State::Behind if self.has_stalled(slot, tick) => {
+            State::Behind if self.has_stalled(slot, tick) && !DEADLINE_IN_WRITE_PATH => {
                 self.close(now, slot, CloseReason::TooSlow, Close::Reset, driver);
             }
             State::Behind | State::Held => {

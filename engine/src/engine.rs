@@ -51,6 +51,8 @@ pub struct Engine {
     pub(crate) intake_open_until: u64,
     /// The class that left least room when that was last looked at.
     pub(crate) intake_tightest: u32,
+    /// How many sends make a group.
+    pub(crate) group: usize,
     /// Grants that were carried out since the last turn.
     pub(crate) admitted: usize,
     /// Slots of connections that are behind and may be sent to.
@@ -129,6 +131,7 @@ impl Engine {
             queues: Queues::default(),
             intake_open_until: 0,
             intake_tightest: NONE,
+            group: limits::GROUP_MAX,
             admitted: 0,
             ready: VecDeque::new(),
             held: BTreeMap::new(),
@@ -151,6 +154,22 @@ impl Engine {
             counters: Counters::default(),
             config,
         }
+    }
+
+    /// Makes groups of so many sends, from 1 to [`limits::GROUP_MAX`], which is what they are without it:
+    /// a simulation has no ten thousand members, and sweeps of several groups none the less.
+    pub fn set_group(&mut self, sends: usize) {
+        assert!(
+            (1..=limits::GROUP_MAX).contains(&sends),
+            "{sends} sends make no group"
+        );
+        self.group = sends;
+        self.queues.set_small_max(sends);
+    }
+
+    /// Whether a sweep has begun and is not over.
+    pub fn is_sweeping(&self) -> bool {
+        self.classes.iter().any(|(_, class)| class.sweep.is_some())
     }
 
     /// A connection was accepted. The engine takes the socket over, and arms its first watch.
@@ -194,7 +213,7 @@ impl Engine {
     /// frames. Newcomers come about a group to a turn: as many can be sent to in it, and a storm of them
     /// keeps nobody waiting.
     pub fn wants_batch(&mut self) -> bool {
-        self.admitted < limits::GROUP_MAX && self.is_intake_open()
+        self.admitted < self.group && self.is_intake_open()
     }
 
     /// A batch from the replication thread.

@@ -53,6 +53,7 @@ pub mod limits;
 mod log;
 mod pacing;
 mod page;
+mod planted;
 mod queues;
 mod record;
 mod request;

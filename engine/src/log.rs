@@ -16,6 +16,7 @@ use wire::{EventId, Frame, Scope, Topic};
 
 use crate::class::Slots;
 use crate::limits;
+use crate::planted::FLOOR_OFF_BY_ONE;
 use kept::Kept;
 
 /// The recent frames of every topic.
@@ -218,7 +219,7 @@ impl Log {
                     Ok(topic) => topic.evicted,
                     Err(Unknown) => self.forgotten,
                 });
-                evicted.any(|evicted| evicted.sequence > after)
+                evicted.any(|evicted| evicted.sequence > after + u64::from(FLOOR_OFF_BY_ONE))
             }
         }
     }

@@ -7,7 +7,7 @@ use crate::limits::GROUP_MAX;
 
 /// Dirty classes, by slot. One that is gone keeps its place until its turn: whoever takes a slot out looks
 /// whether its class still waits, which takes no walk through the queue for each class that goes.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub(crate) struct Queues {
     /// Those whose remaining members fit one group.
     small: VecDeque<u32>,
@@ -16,14 +16,37 @@ pub(crate) struct Queues {
     /// How many of the small ones are left of this round, which takes those that are dirty when it
     /// begins, and is followed by a group of a large one. `None` between two rounds.
     left: Option<usize>,
+    /// The most members of a small class: a group.
+    small_max: usize,
+}
+
+impl Default for Queues {
+    fn default() -> Self {
+        Self::of_groups(GROUP_MAX)
+    }
 }
 
 impl Queues {
+    fn of_groups(small_max: usize) -> Self {
+        Self {
+            small: VecDeque::new(),
+            large: VecDeque::new(),
+            left: None,
+            small_max,
+        }
+    }
+
+    /// From now on a class is small that has so many members at the most. Nothing is in the queue yet.
+    pub(crate) fn set_small_max(&mut self, members: usize) {
+        assert!(self.is_empty(), "what stands in a queue stays in it");
+        self.small_max = members;
+    }
+
     /// Puts a class in the queue for as many members as it has yet to be offered to.
     pub(crate) fn push(&mut self, class: u32, remaining: usize) {
-        match remaining {
-            0..=GROUP_MAX => self.small.push_back(class),
-            _ => self.large.push_back(class),
+        match remaining <= self.small_max {
+            true => self.small.push_back(class),
+            false => self.large.push_back(class),
         }
     }
 
@@ -54,7 +77,7 @@ impl Queues {
 
     /// Removes them all.
     pub(crate) fn clear(&mut self) {
-        *self = Self::default();
+        *self = Self::of_groups(self.small_max);
     }
 
     /// Every dirty class, and those that are gone.
@@ -70,6 +93,19 @@ impl Queues {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn groups_may_be_smaller() {
+        let mut queues = Queues::default();
+        queues.set_small_max(2);
+        queues.push(1, 2);
+        queues.push(2, 3);
+        assert_eq!(queues.first_small(), Some(1));
+        assert_eq!(queues.pop_large(), Some(2));
+        queues.clear();
+        queues.push(3, 3);
+        assert_eq!(queues.first_small(), None, "they stay as small");
+    }
 
     #[test]
     fn who_comes_during_a_round_waits_for_the_next() {

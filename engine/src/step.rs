@@ -8,6 +8,7 @@ use wire::{Format, Frame, Key, Scope};
 use crate::Engine;
 use crate::behind::Behind;
 use crate::class::{Class, ClassKey};
+use crate::planted::REJOIN_WITH_OWN_FRAMES;
 use crate::record::{Bits, NONE, State};
 use crate::{Now, limits};
 
@@ -150,7 +151,9 @@ impl Engine {
         let cursor = self.behind[record.side as usize].cursor;
         class.sweep.is_none()
             && cursor == class.boundary(self.log.head())
-            && (record.user == Key::NOBODY || !self.log.has_own_frame(record.user, cursor))
+            && (record.user == Key::NOBODY
+                || REJOIN_WITH_OWN_FRAMES
+                || !self.log.has_own_frame(record.user, cursor))
     }
 
     fn rejoin(&mut self, now: Now, slot: u32) {

@@ -46,7 +46,7 @@ impl Engine {
                 continue;
             }
             let remaining = self.classes[slot as usize].remaining();
-            let fits = members.len() + remaining <= GROUP_MAX && !classes.is_full();
+            let fits = members.len() + remaining <= self.group && classes.len() < self.group;
             if !fits && !classes.is_empty() {
                 break;
             }
@@ -100,7 +100,7 @@ impl Engine {
             if *member != NONE {
                 members.push((*member, slot));
             }
-            if members.is_full() {
+            if members.len() == self.group {
                 break;
             }
         }
@@ -200,7 +200,7 @@ impl Engine {
         self.order_members(slot);
         let class = &mut self.classes[slot as usize];
         class.appended_bytes = appended_bytes;
-        sweep.is_large = class.members.len() > GROUP_MAX;
+        sweep.is_large = class.members.len() > self.group;
         class.sweep = Some(sweep);
         self.wake_waiting(slot);
     }

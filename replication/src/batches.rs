@@ -12,6 +12,7 @@ use wire::{EventId, Frame, FrameWriter, Key, Name, Source, Topic};
 
 use crate::events::split_payload;
 use crate::limits::{BATCH_EVENT_BYTES_MAX, BATCH_GROUPS_MAX};
+use crate::planted;
 
 /// Which changes of a transaction become batch events.
 #[derive(Clone, Debug, Default)]
@@ -80,8 +81,10 @@ impl Batches {
                 _ => all.extend(frames.into_iter().cloned()),
             }
         }
-        // Frames of one id go to different topics.
-        all.sort_by_key(Frame::id);
+        if !planted::BATCH_BY_GROUP {
+            // Frames of one id go to different topics.
+            all.sort_by_key(Frame::id);
+        }
         all
     }
 

@@ -257,6 +257,7 @@ impl Feed {
             now_ms,
             now_unix_ms,
             pending: next.into_iter().chain(begun).min(),
+            known: self.emitted,
         }
     }
 
@@ -288,6 +289,7 @@ impl Feed {
             self.progress = self.progress.filter(|end| *end <= commit);
             self.resume = self.resume.min(commit);
         }
+        self.rights.on_begin(transaction.commit_ms, self.emitted);
         self.transaction = Some(transaction);
         if planted::CONFIRM_BEFORE_HAND_OVER {
             self.resume = self.resume.max(Lsn(commit.0 + 1));

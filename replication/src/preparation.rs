@@ -16,6 +16,7 @@ use wire::{EventId, GapReason, Lineage, Lsn};
 
 use crate::limits::{LOCK_TIMEOUT_MS, RECREATIONS_MAX};
 use crate::notice::KEEP_MORE;
+use crate::planted;
 use crate::protocol::backend::{Row, ServerError};
 use crate::publication::{Tables, parse_tables, tables_question};
 use crate::sql::{identifier, literal};
@@ -363,7 +364,7 @@ impl Preparation {
         let from = match (&self.known, gap) {
             // The publication was found before that.
             (_, Some(GapReason::PublicationChanged)) => copied.max(self.flushed_since),
-            (Some(known), None) => known.resume,
+            (Some(known), None) if !planted::REPLAY_IS_NEW => known.resume,
             _ => copied,
         };
         let publication = literal(&identifier(&config.publication));

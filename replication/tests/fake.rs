@@ -103,6 +103,22 @@ fn who_has_just_begun_is_not_as_far_behind_as_all_time() {
     assert!(status.lag_seconds < 600.0, "{status:?}");
 }
 
+#[test]
+fn what_waits_for_a_connection_wakes_nobody() {
+    let script = Script::shared();
+    let mut player = script.player();
+    player.hear(&script.bytes);
+    // The first is handed over at once, and the next only some time later.
+    player.hear(&keepalive(1 << 40, 0, &[0]));
+    player.hear(&keepalive(1 << 41, 0, &[0]));
+    player.lose();
+    for _ in 0..3 {
+        player.pass(1_500);
+        let due_ms = player.reader.deadline_ms();
+        assert!(due_ms > player.now_ms, "{due_ms}: {player:?}");
+    }
+}
+
 /// The positions in what the reader has said: received, and confirmed.
 fn statuses(said: &[u8]) -> Vec<(u64, u64)> {
     let lsn = |bytes: &[u8]| u64::from_be_bytes(bytes.try_into().unwrap());

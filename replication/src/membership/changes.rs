@@ -53,6 +53,7 @@ impl Rights {
         origin: Origin,
     ) -> Vec<Effect> {
         self.on_shown(origin.xid);
+        self.note_absences(concerns, row, origin);
         let mut effects = Vec::new();
         if let Some(members) = &concerns.members {
             self.member_changed(members, row, origin, &mut effects);
@@ -92,8 +93,11 @@ impl Rights {
                 self.map.clear();
             }
         }
-        if concerns.revocation.is_some() && !has_seen {
-            self.kept = super::kept::Kept::default();
+        if concerns.revocation.is_some() {
+            self.absences.everybody(origin.at);
+            if !has_seen {
+                self.kept = super::kept::Kept::default();
+            }
         }
         self.remember(&effects, origin.at);
         effects
@@ -386,14 +390,7 @@ impl Rights {
             self.kept.remove(old);
         }
         let Some((id, new)) = new else { return };
-        let fields = [
-            text(new, columns.user),
-            text(new, columns.session),
-            text(new, columns.organisation),
-            text(new, columns.issued_before),
-            text(new, columns.until),
-        ];
-        let Some(kept) = self.kept_row(fields, self.spelling) else {
+        let Some(kept) = self.kept_of(columns, new) else {
             return;
         };
         effects.push(Effect::Revoke(kept.revocation()));
@@ -401,6 +398,18 @@ impl Rights {
             let now_ms = u64::try_from(origin.commit_ms).unwrap_or(0);
             self.kept.insert(id, kept, now_ms);
         }
+    }
+
+    /// Reads a row of our own table as the stream has it.
+    pub(super) fn kept_of(&self, columns: &RevocationColumns, new: Tuple<'_>) -> Option<KeptRow> {
+        let fields = [
+            text(new, columns.user),
+            text(new, columns.session),
+            text(new, columns.organisation),
+            text(new, columns.issued_before),
+            text(new, columns.until),
+        ];
+        self.kept_row(fields, self.spelling)
     }
 
     /// Reads a row of our own table: user, session, organisation, issued before, until.

@@ -49,6 +49,11 @@ impl Kept {
         self.by_target.insert((row.target, id));
     }
 
+    /// A row that is in force, or was until its time.
+    pub(crate) fn get(&self, id: Key) -> Option<KeptRow> {
+        self.rows.get(&id).copied()
+    }
+
     /// A row is gone.
     pub(crate) fn remove(&mut self, id: Key) {
         if let Some(row) = self.rows.remove(&id) {
@@ -74,6 +79,11 @@ impl Kept {
             };
             is_older && now_ms < row.until_ms
         })
+    }
+
+    /// The rows, in no order that means anything.
+    pub(crate) fn rows(&self) -> impl Iterator<Item = KeptRow> {
+        self.rows.values().copied()
     }
 
     /// The rows that it has and another has not.

@@ -75,8 +75,8 @@ pub struct Place {
     pub organisation: Option<String>,
     /// The role, or several with commas between them.
     pub role: Option<String>,
-    /// The position of the last change of the membership that this node saw: nothing before it is for
-    /// the user's eyes.
+    /// The position of the last change of the membership that this node saw, or of what kept the user out:
+    /// nothing before it is for the user's eyes.
     pub since: Option<EventId>,
 }
 

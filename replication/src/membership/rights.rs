@@ -5,8 +5,9 @@ use std::collections::VecDeque;
 
 use wire::{CloseReason, EventId, Keys, Lsn, Revocation, RevocationScope};
 
+use super::absences::Absences;
 use super::changes::{Effect, Origin, everybody, lost, revoke};
-use super::kept::Kept;
+use super::kept::{Kept, KeptRow};
 use super::map::Map;
 use super::ring::{Mark, Ring};
 use super::spelling::Spelling;
@@ -21,6 +22,7 @@ pub(crate) struct Rights {
     pub(super) ring: Ring,
     pub(super) map: Map,
     pub(super) kept: Kept,
+    pub(super) absences: Absences,
     pub(super) spelling: Spelling,
     /// The columns of the replica identity by which the rows are known, in the order of their names.
     pub(super) identity_columns: Vec<String>,
@@ -66,6 +68,7 @@ impl Rights {
             ring: Ring::default(),
             map: Map::new(max),
             kept: Kept::default(),
+            absences: Absences::default(),
             spelling: Spelling::default(),
             identity_columns: Vec::new(),
             visibility: None,
@@ -89,6 +92,7 @@ impl Rights {
     pub(crate) fn on_gap(&mut self, position: EventId, is_foreign: bool) -> Vec<Effect> {
         self.ring.begin(position, is_foreign);
         if is_foreign {
+            self.absences = Absences::default();
             self.shown.clear();
         }
         self.wants_load = self.is_read();
@@ -104,6 +108,16 @@ impl Rights {
         Vec::new()
     }
 
+    /// Another server goes on, which has everything before `passed`. It may lack transactions behind that which
+    /// the snapshot has seen, and give their numbers to others: what was read then is read again.
+    pub(crate) fn on_fork(&mut self, passed: Lsn) {
+        let is_behind = |visibility: &Visibility| visibility.end() > passed;
+        if self.visibility.as_ref().is_some_and(is_behind) {
+            self.wants_load = true;
+            self.is_owed = true;
+        }
+    }
+
     /// What the time is, until it is said again.
     pub(crate) fn handle_timeout(&mut self, now_ms: u64) {
         self.now_ms = now_ms;
@@ -113,6 +127,12 @@ impl Rights {
     pub(crate) fn on_position(&mut self, lsn: Lsn) {
         let flushed = self.visibility.as_ref().map(Visibility::flushed);
         self.has_passed |= flushed.is_some_and(|flushed| lsn >= flushed);
+    }
+
+    /// A transaction begins that was committed at this time, in milliseconds since 1970; everything up to this
+    /// position was before it.
+    pub(crate) fn on_begin(&mut self, commit_ms: i64, position: EventId) {
+        self.absences.pass(commit_ms, position);
     }
 
     /// Whether the memberships have to be read before anything more is.
@@ -148,6 +168,12 @@ impl Rights {
         self.trouble = None;
         self.map = loaded.map;
         self.kept = loaded.kept;
+        for KeptRow {
+            target, until_ms, ..
+        } in self.kept.rows()
+        {
+            self.absences.out_until(target, position, until_ms);
+        }
         self.spelling = loaded.spelling;
         self.identity_columns = loaded.identity_columns;
         self.visibility = Some(loaded.visibility);
@@ -186,6 +212,9 @@ impl Rights {
             if let Effect::Revoke(Revocation { scope, .. }) = effect {
                 self.revocations += 1;
                 self.ring.push(*scope, Mark { position, at_ms });
+                if *scope == RevocationScope::Everybody {
+                    self.absences.everybody(position);
+                }
             }
         }
     }

@@ -78,12 +78,13 @@ impl Ring {
         }
     }
 
-    /// Of what lies before this position nobody can say what was revoked. `is_foreign` says that positions
-    /// of before mean nothing any more.
+    /// Of what lies before this position nobody can say what was revoked, nor whether a row that was gone is
+    /// back. `is_foreign` says that positions of before mean nothing any more.
     pub(crate) fn begin(&mut self, position: EventId, is_foreign: bool) {
         if is_foreign {
             *self = Self::default();
         }
+        self.last.values_mut().for_each(|last| last.is_gone = false);
         self.begin = Some(position);
     }
 
@@ -186,6 +187,17 @@ mod tests {
             ring.push(RevocationScope::User(key(&lsn.to_string())), mark(60, 0));
         }
         assert!(!is_stale(&ring));
+    }
+
+    #[test]
+    fn who_may_have_come_back_where_changes_were_missed_is_not_out_for_ever() {
+        let mut ring = Ring::default();
+        let scope = RevocationScope::User(key("ada"));
+        ring.push(scope, mark(50, 0));
+        ring.set_gone(scope, true);
+        ring.begin(mark(70, 0).position, false);
+        let is_stale = |lsn| ring.is_stale(mark(lsn, LATER_MS), key("ada"), key("-"));
+        assert!(is_stale(69) && !is_stale(70));
     }
 
     #[test]

@@ -19,6 +19,8 @@ pub(crate) struct Moment {
     /// What was changed here or later is known, and what was written before it is not handed over yet;
     /// `None` where everything that is known was.
     pub(crate) pending: Option<EventId>,
+    /// Everything up to here is known.
+    pub(crate) known: EventId,
 }
 
 /// What is to be known of the user whoever they belong to.
@@ -51,10 +53,11 @@ impl Rights {
             return Admission::Revoked;
         }
         match (&self.identity.membership, &question.organisation) {
+            // Whoever is let in nowhere sees nothing.
             (_, Wanted::Anywhere) => asked.place(None, None, None),
             (MembershipSource::None, Wanted::Named(_)) => Admission::NotAMember,
             (MembershipSource::None, Wanted::Preferred(_) | Wanted::Only) => {
-                asked.place(None, None, None)
+                self.place(&asked, None, None, None)
             }
             (MembershipSource::Claim, wanted) => self.claimed(&asked, wanted),
             (MembershipSource::Table(_), wanted) => self.listed(&asked, wanted),
@@ -143,15 +146,38 @@ impl Rights {
             return Some(Admission::Revoked);
         }
         let since = membership.since.max(self.unfollowed);
-        // Before what made them a member, there may be something to hand over that is not for them.
-        let is_early = since.is_some_and(|since| {
-            let pending = asked.moment.pending;
-            pending.is_some_and(|pending| since >= pending)
-        });
-        if is_early {
-            return Some(Admission::NotReady);
+        Some(self.place(asked, Some(organisation), membership.role(), since))
+    }
+
+    /// Where somebody is let in who has been a member since a position; not before everything is handed over
+    /// that is not for them.
+    fn place(
+        &self,
+        asked: &Asked<'_>,
+        organisation: Option<&str>,
+        role: Option<String>,
+        since: Option<EventId>,
+    ) -> Admission {
+        let Moment {
+            now_unix_ms,
+            pending,
+            known,
+            ..
+        } = asked.moment;
+        let user = self.keys.user(&asked.user);
+        let session = Target::Session(asked.question.session);
+        let mut who = vec![Target::User(user), session];
+        if let Some(organisation) = organisation.map(|it| self.keys.organisation(it)) {
+            who.push(Target::Organisation(organisation));
+            who.push(Target::Member(user, organisation));
         }
-        Some(asked.place(Some(organisation), membership.role(), since))
+        let since = since.max(self.absences.since(&who, now_unix_ms, known));
+        // Before what let them in, there may be something to hand over that is not for them.
+        let is_early = |since| pending.is_some_and(|pending| since >= pending);
+        if since.is_some_and(is_early) {
+            return Admission::NotReady;
+        }
+        asked.place(organisation, role, since)
     }
 
     /// The verdict by what the session claims.
@@ -168,7 +194,7 @@ impl Rights {
             }
             let roles: Vec<&str> = of.filter_map(|claim| claim.role.as_deref()).collect();
             let role = (!roles.is_empty()).then(|| roles.join(","));
-            Some(asked.place(Some(organisation), role, None))
+            Some(self.place(asked, Some(organisation), role, None))
         };
         let only = || match claims {
             [] => Admission::NotAMember,

@@ -56,6 +56,11 @@ impl Visibility {
         xid < self.xmin || (xid < self.xmax && !self.running.contains(&xid))
     }
 
+    /// The place before which everything was committed that it has seen.
+    pub(crate) fn end(&self) -> Lsn {
+        self.end
+    }
+
     /// How much of the log was on disk.
     pub(crate) fn flushed(&self) -> Lsn {
         self.flushed

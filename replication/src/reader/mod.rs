@@ -373,12 +373,15 @@ impl Reader {
             State::Opening => u64::MAX,
             State::Streaming(standby) => standby.deadline_ms(),
         };
-        let progress = match (&self.feed, self.outstanding) {
-            (Some(feed), None) => feed.progress_deadline_ms().unwrap_or(u64::MAX),
-            _ => u64::MAX,
-        };
-        let said = self.feed.as_ref().map_or(u64::MAX, Feed::deadline_ms);
         let is_streaming = matches!(self.state, State::Streaming(_));
+        // While nothing is read, because no connection stands or memberships are, it is not said.
+        let is_held = self.wants_load() && self.load.holds(true, 0);
+        let progress = match (&self.feed, self.outstanding) {
+            (Some(feed), None) if is_streaming && !is_held => feed.progress_deadline_ms(),
+            _ => None,
+        };
+        let progress = progress.unwrap_or(u64::MAX);
+        let said = self.feed.as_ref().map_or(u64::MAX, Feed::deadline_ms);
         let anchor = self.anchor.deadline_ms(is_streaming);
         let watch = self.watch.deadline_ms();
         let load = self.load_deadline_ms();

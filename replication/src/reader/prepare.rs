@@ -10,6 +10,7 @@ use crate::anchor::SlotStatus;
 use crate::feed::Feed;
 use crate::limits::COPY_MS_MAX;
 use crate::notice::Notice;
+use crate::planted;
 use crate::preparation::{Known, Next, Plan, Preparation};
 use crate::publication::Publication;
 use crate::session::Event;
@@ -130,6 +131,11 @@ impl Reader {
         } = plan;
         let floor = lineage.position(*from, 0);
         let mut effects = Vec::new();
+        if planted::REPLAY_IS_NEW && gap.is_none() {
+            self.feed = None;
+        }
+        let feed = self.feed.as_ref();
+        let is_forked = feed.is_some_and(|feed| feed.lineage() != lineage);
         match (&mut self.feed, gap) {
             (None, _) => {
                 let (rules, keys) = (self.config.rules.clone(), self.config.keys.clone());
@@ -137,7 +143,13 @@ impl Reader {
                 feed.remember_ids(self.config.window_ms);
                 self.feed = Some(feed);
             }
-            (Some(feed), None) => feed.on_reconnect(lineage.clone()),
+            (Some(feed), None) => {
+                if is_forked {
+                    let passed = feed.resume();
+                    feed.rights_mut().on_fork(passed);
+                }
+                feed.on_reconnect(lineage.clone());
+            }
             (Some(feed), Some(reason)) => {
                 effects = feed.on_gap(lineage.clone(), *from);
                 self.window.clear();
@@ -171,7 +183,7 @@ impl Reader {
             Batch::Start(Arc::new(start)),
             self.beginning(floor, gap.is_some()),
         ));
-        if gap.is_some() && self.load.begin_anew() {
+        if (gap.is_some() || is_forked) && self.load.begin_anew() {
             self.actions.push_back(Action::Close(Line::Members));
         }
         self.carry_out(effects);

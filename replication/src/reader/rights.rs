@@ -143,7 +143,7 @@ impl Reader {
         self.batches.extend(batches.map(|batch| (batch, mark)));
     }
 
-    fn wants_load(&self) -> bool {
+    pub(super) fn wants_load(&self) -> bool {
         let rights = self.feed.as_ref().map(Feed::rights);
         rights.is_some_and(Rights::wants_load)
     }

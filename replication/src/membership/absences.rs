@@ -1,0 +1,249 @@
+//! Who was kept out and may be back: bans, users and organisations that were deleted, sessions that were ended,
+//! and rows of `tailrace.revocation`. What was committed before somebody was let in again is not for their eyes,
+//! wherever they ask to go on from. Memberships that were removed are no part of it: of them the map knows.
+//!
+//! Only what the stream says is known. A ban from before its beginning that was lifted behind it leaves no trace
+//! unless the server sends old rows whole, nor does a revocation whose time was over when the rows were read.
+
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
+
+use wire::EventId;
+
+use super::changes::Origin;
+use super::concerns::{Column, Concerns, RevocationColumns, Session, User, old_text, text};
+use super::kept::{KeptRow, Target};
+use super::rights::Rights;
+use crate::limits::REVOCATIONS_REMEMBERED_MAX;
+use crate::router::Row;
+use crate::time::unix_ms_of_text;
+
+/// The last words about those who were kept out, bounded in number.
+#[derive(Debug, Default)]
+pub(crate) struct Absences {
+    last: BTreeMap<Target, Absence>,
+    /// The words in the order of the log, with those that another followed.
+    order: VecDeque<(EventId, Target)>,
+    /// Who is back at which time, in milliseconds since 1970, without another word.
+    ends: BTreeSet<(u64, Target)>,
+    /// The last word that was forgotten, or that concerned everybody.
+    everybody: Option<EventId>,
+    /// Until when somebody may be out who was forgotten, in milliseconds since 1970.
+    forgotten_until_ms: Option<u64>,
+}
+
+/// What is known of somebody who was kept out.
+#[derive(Clone, Copy, Debug)]
+struct Absence {
+    /// Where the last word was said.
+    at: EventId,
+    /// Whether it takes another word to be let in again.
+    is_out: bool,
+    /// When somebody is back without one, in milliseconds since 1970.
+    until_ms: Option<u64>,
+}
+
+impl Absences {
+    /// Somebody is out here, until another word is said.
+    fn out(&mut self, target: Target, at: EventId) {
+        self.put(target, at, true, None);
+    }
+
+    /// Somebody is out here, until this time; `u64::MAX` is for ever.
+    pub(super) fn out_until(&mut self, target: Target, at: EventId, until_ms: u64) {
+        let until_ms = Some(until_ms).filter(|until_ms| *until_ms < u64::MAX);
+        self.put(target, at, self.is_out(target), until_ms);
+    }
+
+    /// One of the things is over that kept somebody out.
+    fn over(&mut self, target: Target, at: EventId) {
+        self.put(target, at, self.is_out(target), None);
+    }
+
+    /// A row lets somebody in. If none kept them out, that says nothing.
+    fn back(&mut self, target: Target, at: EventId) {
+        if self.is_out(target) {
+            self.put(target, at, false, None);
+        }
+    }
+
+    /// Something was said that may have concerned anybody.
+    pub(super) fn everybody(&mut self, at: EventId) {
+        self.everybody = self.everybody.max(Some(at));
+    }
+
+    /// What comes now was committed at this time, in milliseconds since 1970, and everything up to this
+    /// position was before.
+    pub(super) fn pass(&mut self, commit_ms: i64, at: EventId) {
+        let now_ms = u64::try_from(commit_ms).unwrap_or(0);
+        while let Some((until_ms, target)) = self.ends.first().copied()
+            && until_ms <= now_ms
+        {
+            self.ends.pop_first();
+            if let Some(absence) = self.last.get_mut(&target) {
+                absence.until_ms = None;
+            }
+            self.over(target, at);
+        }
+        if self
+            .forgotten_until_ms
+            .take_if(|it| *it <= now_ms)
+            .is_some()
+        {
+            self.everybody(at);
+        }
+    }
+
+    /// The place before which nothing is for the eyes of somebody who is all of these. `now_ms` is the time
+    /// since 1970, and `known` the position up to which everything is known.
+    pub(super) fn since(&self, who: &[Target], now_ms: u64, known: EventId) -> Option<EventId> {
+        let of = who.iter().filter_map(|target| self.last.get(target));
+        let places = of.map(|absence| match absence.until_ms {
+            // Nothing has come yet that was committed later.
+            Some(until_ms) if until_ms <= now_ms => known.max(absence.at),
+            _ => absence.at,
+        });
+        places.chain(self.everybody).max()
+    }
+
+    fn is_out(&self, target: Target) -> bool {
+        self.last.get(&target).is_some_and(|absence| absence.is_out)
+    }
+
+    fn put(&mut self, target: Target, at: EventId, is_out: bool, until_ms: Option<u64>) {
+        let before_ms = self.last.get(&target).and_then(|before| before.until_ms);
+        let until_ms = until_ms.max(before_ms);
+        if let Some(before_ms) = before_ms {
+            self.ends.remove(&(before_ms, target));
+        }
+        if let Some(until_ms) = until_ms {
+            self.ends.insert((until_ms, target));
+        }
+        let absence = Absence {
+            at,
+            is_out,
+            until_ms,
+        };
+        self.last.insert(target, absence);
+        self.order.push_back((at, target));
+        if self.order.len() > REVOCATIONS_REMEMBERED_MAX {
+            self.forget_oldest();
+        }
+    }
+
+    fn forget_oldest(&mut self) {
+        let Some((at, target)) = self.order.pop_front() else {
+            return;
+        };
+        if self.last.get(&target).is_none_or(|last| last.at != at) {
+            return;
+        }
+        let oldest = self.last.remove(&target).expect("it was looked at");
+        if let Some(until_ms) = oldest.until_ms {
+            self.ends.remove(&(until_ms, target));
+        }
+        self.forgotten_until_ms = self.forgotten_until_ms.max(oldest.until_ms);
+        self.everybody(at);
+    }
+}
+
+impl Rights {
+    /// Notes whom a row keeps out or lets in again, before anything else is made of it.
+    pub(super) fn note_absences(&mut self, concerns: &Concerns, row: Row<'_>, origin: Origin) {
+        if let Some(user) = &concerns.user {
+            self.note_user(user, row, origin);
+        }
+        if let Some(session) = &concerns.session {
+            self.note_session(session, row, origin);
+        }
+        if let Some(id) = concerns.organisation {
+            self.note_organisation(id, row, origin.at);
+        }
+        if let Some(columns) = &concerns.revocation {
+            self.note_revocation(columns, row, origin);
+        }
+    }
+
+    fn note_user(&mut self, user: &User, row: Row<'_>, origin: Origin) {
+        let Row { new, old, .. } = row;
+        let of = |id: &str| Target::User(self.keys.user(id));
+        let was = old.and_then(|old| old_text(old, user.id)).map(of);
+        let is = new.and_then(|new| text(new, user.id)).map(of);
+        if let Some(was) = was.filter(|was| is != Some(*was)) {
+            self.absences.out(was, origin.at);
+        }
+        let (Some(is), Some(new)) = (is, new) else {
+            return;
+        };
+        let is_banned = |tuple| user.is_banned(tuple, origin.commit_ms);
+        if is_banned(new) {
+            self.absences.out(is, origin.at);
+            let until_ms = text(new, user.banned_until).and_then(unix_ms_of_text);
+            if let Some(until_ms) = until_ms.and_then(|ms| u64::try_from(ms).ok()) {
+                self.absences.out_until(is, origin.at, until_ms);
+            }
+            return;
+        }
+        if old.is_some_and(|old| old.whole && is_banned(old.tuple)) {
+            self.absences.out(is, origin.at);
+        }
+        self.absences.back(is, origin.at);
+    }
+
+    /// One that is deleted never comes back; what ends it and what makes it last again are changes of its row.
+    fn note_session(&mut self, session: &Session, row: Row<'_>, origin: Origin) {
+        let (Some(new), true) = (row.new, session.expires.is_some()) else {
+            return;
+        };
+        let Some(id) = text(new, session.id) else {
+            return;
+        };
+        let target = Target::Session(self.keys.session(id));
+        match text(new, session.expires).and_then(unix_ms_of_text) {
+            Some(expires_ms) if expires_ms <= origin.commit_ms => {
+                self.absences.out(target, origin.at);
+            }
+            _ => self.absences.back(target, origin.at),
+        }
+    }
+
+    fn note_organisation(&mut self, id: Column, row: Row<'_>, at: EventId) {
+        let of = |id: &str| Target::Organisation(self.keys.organisation(id));
+        let was = row.old.and_then(|old| old_text(old, id)).map(of);
+        let is = row.new.and_then(|new| text(new, id)).map(of);
+        if let Some(was) = was.filter(|was| is != Some(*was)) {
+            self.absences.out(was, at);
+        }
+        if let Some(is) = is {
+            self.absences.back(is, at);
+        }
+    }
+
+    fn note_revocation(&mut self, columns: &RevocationColumns, row: Row<'_>, origin: Origin) {
+        let commit_ms = u64::try_from(origin.commit_ms).unwrap_or(0);
+        let id = |tuple| text(tuple, columns.id).map(|id| self.keys.row(id.as_bytes()));
+        let new = row.new.and_then(id);
+        let old = row.old.and_then(|old| id(old.tuple)).or(new);
+        match old.map(|old| self.kept.get(old)) {
+            Some(Some(KeptRow {
+                target, until_ms, ..
+            })) if until_ms > commit_ms => {
+                self.absences.over(target, origin.at);
+            }
+            // A row that the snapshot has not seen any more: whom it kept out, nobody can tell.
+            Some(None) if new.is_none() && self.has_seen(origin) => {
+                self.absences.everybody(origin.at);
+            }
+            _ => {}
+        }
+        let kept = row.new.and_then(|new| self.kept_of(columns, new));
+        if let Some(kept) = kept {
+            let KeptRow {
+                target, until_ms, ..
+            } = kept;
+            self.absences.out_until(target, origin.at, until_ms);
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests;

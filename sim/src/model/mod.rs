@@ -1,0 +1,190 @@
+//! What each client must have seen, from the commit log alone.
+//!
+//! The model replays the log (`line`: who hears of what; `rights`: who may), writes the text of every event
+//! again (`render`), and judges what a client was told, word by word (`stream`). It shares nothing with the
+//! engine and the reader: it reads ids by itself, hashes nothing, and knows no batch of theirs. Where the
+//! documentation leaves something open, it allows both, and says so where it does.
+
+mod line;
+mod names;
+mod position;
+mod render;
+mod rights;
+mod stream;
+
+use crate::postgres::{CommitLog, Record};
+use line::Line;
+use names::Names;
+
+pub use line::{Audience, Expected, Part};
+pub use names::Name;
+pub use position::Position;
+pub use rights::Roles;
+pub use stream::{Asked, Fault, Stream, Verdict};
+
+/// Who looks.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Viewer {
+    /// The user.
+    pub user: String,
+    /// The organisation.
+    pub organisation: String,
+    /// The session, by its row.
+    pub session: String,
+    /// The channels that it wants; none is all.
+    pub channels: Vec<String>,
+    /// The types that it wants, with a star at the end for any ending; none is all.
+    pub types: Vec<String>,
+}
+
+impl Viewer {
+    /// Whether its channels and types admit an event.
+    pub(crate) fn admits(&self, event: &Expected) -> bool {
+        let is_of_user = event.channel.starts_with("user:");
+        let is_named = |name: &String| **name == *event.channel || (is_of_user && name == "user");
+        let fits = |pattern: &String| match pattern.strip_suffix('*') {
+            Some(beginning) => event.kind.starts_with(beginning),
+            None => **pattern == *event.kind,
+        };
+        (self.channels.is_empty() || self.channels.iter().any(is_named))
+            && (self.types.is_empty() || self.types.iter().any(fits))
+    }
+}
+
+/// What was committed, and who may see it.
+#[derive(Clone, Debug)]
+pub struct Model {
+    names: Names,
+    /// The lines of history; the last is in force.
+    lines: Vec<Line>,
+    /// How many records of the log were read.
+    read: usize,
+    batch_over: u32,
+}
+
+impl Model {
+    /// A model of an empty log, for readers of this configuration: `batch.over`, and the window within which
+    /// a message with an id counts once, in milliseconds.
+    pub fn new(batch_over: u32, window_ms: u64) -> Self {
+        Self {
+            names: Names::default(),
+            lines: vec![Line::new(window_ms)],
+            read: 0,
+            batch_over,
+        }
+    }
+
+    /// Takes what the log has got since.
+    pub fn follow(&mut self, log: &CommitLog) {
+        for record in &log.records()[self.read..] {
+            let line = self.lines.last_mut().expect("there is always one");
+            match record {
+                Record::Transaction(transaction) => line.push(transaction, &mut self.names),
+                // What would survive a rollback is refused.
+                Record::Message(_) => {}
+                Record::Fork { timeline, at, end } => {
+                    line.end = line.end.max(*end);
+                    let next = line.fork(*timeline, *at, &mut self.names);
+                    self.lines.push(next);
+                }
+            }
+        }
+        self.read = log.records().len();
+        let line = self.lines.last_mut().expect("there is always one");
+        line.end = line.end.max(log.end());
+    }
+
+    /// The next event behind a position that somebody with these roles hears of, on the line of history that
+    /// is in force. What is repeated is left out.
+    pub fn next_after(&self, viewer: &Viewer, roles: Roles, after: Position) -> Option<&Expected> {
+        let (user, organisation) = self.names_of(viewer)?;
+        let line = self.current();
+        let mut events = line.from(line.behind(after), user, organisation);
+        let found = events.find(|at| {
+            let event = line.event(*at);
+            is_for(event, user, organisation, roles) && viewer.admits(event) && !event.is_repeated
+        });
+        found.map(|at| line.event(at))
+    }
+
+    /// Whether the text of a data field is that of an event, under the id that stood before it.
+    pub fn is_as_committed(&self, expected: &Expected, id: &str, data: &str) -> bool {
+        render::is_of(expected, id, data)
+    }
+
+    /// The first change behind a position that ends the streams of somebody. What stands behind it, also in
+    /// its own transaction, must not reach a stream that was there; what stands before it may.
+    pub fn revoked_after(&self, viewer: &Viewer, since: Position) -> Option<Position> {
+        let (user, organisation) = self.names_of(viewer)?;
+        let line = self.line_of(since).unwrap_or_else(|| self.current());
+        let session = &viewer.session;
+        let cut = line.rights.cut_after(user, organisation, session, since);
+        cut.map(|cut| cut.at)
+    }
+
+    /// What somebody is at a position; `None` where there is no right to anything. Of the session it is only
+    /// looked whether it had ended: one that begins later may be known by then.
+    pub fn roles_at(&self, viewer: &Viewer, at: Position) -> Option<Roles> {
+        let (user, organisation) = self.names_of(viewer)?;
+        let rights = &self.line_of(at).unwrap_or_else(|| self.current()).rights;
+        let roles = rights.roles(user, organisation, at);
+        roles.filter(|_| !rights.has_ended(&viewer.session, at))
+    }
+
+    /// Whether somebody has a right at a position.
+    pub fn has_right(&self, viewer: &Viewer, at: Position) -> bool {
+        self.roles_at(viewer, at).is_some()
+    }
+
+    /// What somebody lacks who has no right at a position, in words.
+    fn lacks(&self, viewer: &Viewer, at: Position) -> String {
+        let Some((user, organisation)) = self.names_of(viewer) else {
+            return String::from("everything");
+        };
+        let rights = &self.line_of(at).unwrap_or_else(|| self.current()).rights;
+        rights.lacks(user, organisation, &viewer.session, at)
+    }
+
+    /// Whether a position lies on a line of history that was left: who has come there must be reset.
+    pub fn is_abandoned(&self, position: Position) -> bool {
+        !self.current().contains(position)
+    }
+
+    /// The end of the log.
+    pub fn end(&self) -> Position {
+        let line = self.current();
+        Position {
+            timeline: line.timeline,
+            lsn: line.end,
+            index: 0,
+        }
+    }
+
+    fn current(&self) -> &Line {
+        self.lines.last().expect("there is always one")
+    }
+
+    /// The newest line of history that has a position.
+    fn line_of(&self, position: Position) -> Option<&Line> {
+        self.lines.iter().rev().find(|line| line.contains(position))
+    }
+
+    /// Whether anything was ever committed about somebody.
+    fn names_of(&self, viewer: &Viewer) -> Option<(Name, Name)> {
+        let user = self.names.find(&viewer.user)?;
+        Some((user, self.names.find(&viewer.organisation)?))
+    }
+}
+
+/// Whether an event is addressed to a user in an organisation who has these roles.
+fn is_for(event: &Expected, user: Name, organisation: Name, roles: Roles) -> bool {
+    let is_addressed = match event.audience {
+        Audience::Global => true,
+        Audience::Organisation(of) => of == organisation,
+        Audience::User(of, within) => of == user && within.is_none_or(|it| it == organisation),
+    };
+    is_addressed && (!event.is_for_role || roles.sees_reports())
+}
+
+#[cfg(test)]
+mod tests;

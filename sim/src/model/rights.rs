@@ -1,0 +1,306 @@
+//! Who may see what, at every place of a line of history: replayed row by row from the commit log.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::fmt;
+use std::sync::Arc;
+
+use super::names::{Name, Names};
+use super::position::Position;
+use crate::postgres::What;
+use crate::postgres::schema::{
+    self, MEMBER, ORGANIZATION, REVOCATION, Row, SESSION, TableId, USER,
+};
+
+/// Whose streams end by something.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+enum Scope {
+    Member(Name, Name),
+    User(Name),
+    Organisation(Name),
+    Everybody,
+}
+
+/// Where streams end, and by what.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Cut {
+    pub(super) at: Position,
+    why: &'static str,
+}
+
+impl fmt::Display for Cut {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{} ({})", self.at, self.why)
+    }
+}
+
+/// The roles of a member: whether it has [`schema::REPORT_ROLE`], and whether it has another.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Roles {
+    has_report_role: bool,
+    has_another: bool,
+}
+
+impl Roles {
+    /// Whether what is for [`schema::REPORT_ROLE`] may be seen.
+    pub fn sees_reports(self) -> bool {
+        self.has_report_role
+    }
+}
+
+/// What somebody is, from each place on; `None` is nobody.
+type Standing = Vec<(Position, Option<Roles>)>;
+
+/// What is known at every place.
+#[derive(Clone, Debug, Default)]
+pub(super) struct Rights {
+    /// What ends streams, and where.
+    cuts: BTreeMap<Scope, Vec<Cut>>,
+    session_cuts: BTreeMap<Arc<str>, Vec<Cut>>,
+    /// The rows of the table of memberships.
+    rows: BTreeMap<Arc<str>, Row>,
+    /// What somebody is in an organisation, from each place on.
+    members: BTreeMap<(Name, Name), Standing>,
+    /// Whether an organisation, and whether a user, is there and not banned.
+    organisations: BTreeMap<Name, Vec<(Position, bool)>>,
+    users: BTreeMap<Name, Vec<(Position, bool)>>,
+    /// Where sessions were deleted.
+    deleted: BTreeMap<Arc<str>, Position>,
+}
+
+impl Rights {
+    /// Takes a change. `emptied` is the table that it empties.
+    pub(super) fn push(
+        &mut self,
+        what: &What,
+        emptied: Option<TableId>,
+        at: Position,
+        unix_us: u64,
+        names: &mut Names,
+    ) {
+        if let Some(table) = emptied {
+            return self.on_emptied(table, at);
+        }
+        let (table, old, new) = match what {
+            What::Insert { table, new } => (*table, None, Some(new)),
+            What::Update { table, old, new } => (*table, Some(old), Some(new)),
+            What::Delete { table, old } => (*table, Some(old), None),
+            What::Truncate(_) | What::Message { .. } => return,
+        };
+        match table {
+            MEMBER => self.on_member(old, new, at, names),
+            SESSION => self.on_session(old, new, at, unix_us),
+            USER => self.on_user(old, new, at, names),
+            ORGANIZATION => self.on_organisation(old, new, at, names),
+            REVOCATION => self.on_revocation(new, at, names),
+            _ => {}
+        }
+    }
+
+    /// The first place behind another at which the streams of a user, an organisation and a session end.
+    pub(super) fn cut_after(
+        &self,
+        user: Name,
+        organisation: Name,
+        session: &str,
+        since: Position,
+    ) -> Option<Cut> {
+        let scopes = [
+            Scope::Member(user, organisation),
+            Scope::User(user),
+            Scope::Organisation(organisation),
+            Scope::Everybody,
+        ];
+        let lists = scopes.iter().map(|scope| self.cuts.get(scope));
+        let lists = lists.chain([self.session_cuts.get(session)]);
+        let firsts = lists.flatten().filter_map(|cuts| {
+            let at = cuts.partition_point(|cut| !since.is_before(cut.at));
+            cuts.get(at).copied()
+        });
+        firsts.min_by_key(|cut| (cut.at.lsn, cut.at.index))
+    }
+
+    /// Whether a session had been deleted by a place. One that had not begun there, or whose end was moved
+    /// later, may be known to who asks the database itself.
+    pub(super) fn has_ended(&self, session: &str, at: Position) -> bool {
+        let deleted = self.deleted.get(session);
+        deleted.is_some_and(|deleted| !at.is_before(*deleted))
+    }
+
+    /// What somebody is in an organisation at a place; `None` where they may not see anything.
+    pub(super) fn roles(&self, user: Name, organisation: Name, at: Position) -> Option<Roles> {
+        let has_user = last(self.users.get(&user), at).unwrap_or(false);
+        let has_organisation = last(self.organisations.get(&organisation), at).unwrap_or(false);
+        let member = last(self.members.get(&(user, organisation)), at).flatten();
+        member.filter(|_| has_user && has_organisation)
+    }
+
+    /// What somebody lacks at a place, in words.
+    pub(super) fn lacks(
+        &self,
+        user: Name,
+        organisation: Name,
+        session: &str,
+        at: Position,
+    ) -> String {
+        let has_user = last(self.users.get(&user), at).unwrap_or(false);
+        let has_organisation = last(self.organisations.get(&organisation), at).unwrap_or(false);
+        let member = last(self.members.get(&(user, organisation)), at).flatten();
+        let lacks = [
+            (has_user, "the user"),
+            (has_organisation, "the organisation"),
+            (member.is_some(), "the membership"),
+            (!self.has_ended(session, at), "the session"),
+        ];
+        let lacks = lacks.iter().filter(|(has, _)| !has).map(|(_, what)| *what);
+        lacks.collect::<Vec<_>>().join(", ")
+    }
+
+    fn on_member(&mut self, old: Option<&Row>, new: Option<&Row>, at: Position, names: &mut Names) {
+        let pair = |row: &Row, names: &mut Names| {
+            let of = |column: usize| row[column].as_deref().unwrap_or_default();
+            (names.of(of(1)), names.of(of(2)))
+        };
+        let mut pairs = BTreeSet::new();
+        for row in [old, new].into_iter().flatten() {
+            pairs.insert(pair(row, names));
+        }
+        let key = |row: &Row| row[0].clone().expect("a primary key is not NULL");
+        if let Some(old) = old {
+            self.rows.remove(&key(old));
+        }
+        if let Some(new) = new {
+            self.rows.insert(key(new), new.clone());
+        }
+        for (user, organisation) in pairs {
+            let mut is: Option<Roles> = None;
+            for row in self.rows.values() {
+                if pair(row, names) == (user, organisation) {
+                    let roles = is.get_or_insert_default();
+                    match row[3].as_deref() {
+                        Some(schema::REPORT_ROLE) => roles.has_report_role = true,
+                        Some(_) => roles.has_another = true,
+                        None => {}
+                    }
+                }
+            }
+            let states = self.members.entry((user, organisation)).or_default();
+            let was = states.last().and_then(|(_, was)| *was);
+            states.push((at, is));
+            if was.is_some() && was != is {
+                let why = match is {
+                    Some(_) => "another role",
+                    None => "no member",
+                };
+                self.cut(Scope::Member(user, organisation), at, why);
+            }
+        }
+    }
+
+    fn on_session(&mut self, old: Option<&Row>, new: Option<&Row>, at: Position, unix_us: u64) {
+        let Some(row) = new.or(old) else { return };
+        let session = row[0].clone().expect("a primary key is not NULL");
+        let now = schema::moment(unix_us / 1_000);
+        // The texts of times are in the order of the times.
+        let lasts = |row: &Row| {
+            row[2]
+                .as_deref()
+                .is_none_or(|expires| expires > now.as_str())
+        };
+        if new.is_none() {
+            self.deleted.insert(session.clone(), at);
+        }
+        if old.is_some() && !new.is_some_and(lasts) {
+            let why = match new {
+                Some(_) => "the session's end",
+                None => "the session deleted",
+            };
+            let cuts = self.session_cuts.entry(session).or_default();
+            cuts.push(Cut { at, why });
+        }
+    }
+
+    fn on_user(&mut self, old: Option<&Row>, new: Option<&Row>, at: Position, names: &mut Names) {
+        let Some(row) = new.or(old) else { return };
+        let user = names.of(row[0].as_deref().unwrap_or_default());
+        let is_let_in = new.is_some_and(|row| row[1].as_deref() != Some("t"));
+        self.users.entry(user).or_default().push((at, is_let_in));
+        if old.is_some() && !is_let_in {
+            let why = match new {
+                Some(_) => "the user banned",
+                None => "the user deleted",
+            };
+            self.cut(Scope::User(user), at, why);
+        }
+    }
+
+    fn on_organisation(
+        &mut self,
+        old: Option<&Row>,
+        new: Option<&Row>,
+        at: Position,
+        names: &mut Names,
+    ) {
+        let Some(row) = new.or(old) else { return };
+        let organisation = names.of(row[0].as_deref().unwrap_or_default());
+        let states = self.organisations.entry(organisation).or_default();
+        states.push((at, new.is_some()));
+        if new.is_none() {
+            let scope = Scope::Organisation(organisation);
+            self.cut(scope, at, "the organisation deleted");
+        }
+    }
+
+    fn on_revocation(&mut self, new: Option<&Row>, at: Position, names: &mut Names) {
+        let Some(new) = new else { return };
+        let mut of = |column: usize| new[column].as_deref().map(|name| names.of(name));
+        let (user, organisation) = (of(1), of(3));
+        let scope = match (&new[2], user, organisation) {
+            (Some(session), _, _) => {
+                let cuts = self.session_cuts.entry(session.clone()).or_default();
+                cuts.push(Cut {
+                    at,
+                    why: "a row that revokes the session",
+                });
+                return;
+            }
+            (None, Some(user), Some(organisation)) => Scope::Member(user, organisation),
+            (None, Some(user), None) => Scope::User(user),
+            (None, None, Some(organisation)) => Scope::Organisation(organisation),
+            (None, None, None) => return,
+        };
+        // Whoever it names may be back when its time is over: it ends streams, and not sessions.
+        self.cut(scope, at, "a row that revokes");
+    }
+
+    fn on_emptied(&mut self, table: TableId, at: Position) {
+        if ![MEMBER, SESSION, USER, ORGANIZATION].contains(&table) {
+            return;
+        }
+        self.cut(Scope::Everybody, at, "the table emptied");
+        if table == MEMBER {
+            self.rows.clear();
+            self.members
+                .values_mut()
+                .for_each(|states| states.push((at, None)));
+        }
+        let lists = match table {
+            USER => Some(&mut self.users),
+            ORGANIZATION => Some(&mut self.organisations),
+            _ => None,
+        };
+        for states in lists.into_iter().flat_map(BTreeMap::values_mut) {
+            states.push((at, false));
+        }
+    }
+
+    fn cut(&mut self, scope: Scope, at: Position, why: &'static str) {
+        self.cuts.entry(scope).or_default().push(Cut { at, why });
+    }
+}
+
+/// What was so at a place.
+fn last<T: Copy>(states: Option<&Vec<(Position, T)>>, at: Position) -> Option<T> {
+    let states = states?;
+    let end = states.partition_point(|(from, _)| !at.is_before(*from));
+    states[..end].last().map(|(_, state)| *state)
+}

@@ -1,0 +1,173 @@
+//! A node: the real reader and the real engines, with a loop around each that does what the node's
+//! threads do, and a stand-in for the control thread.
+
+mod core;
+mod lines;
+mod orders;
+mod replication;
+mod uplink;
+
+pub use self::core::Core;
+pub use lines::{LINES, Wire};
+pub use orders::{Answer, Order};
+pub use uplink::{Said, Uplink};
+
+use std::collections::VecDeque;
+
+use ::replication::Reader;
+use engine::Config;
+use wire::{Batch, EventId, Keys, Lsn};
+
+use crate::control::Control;
+use crate::random::Random;
+use crate::swarm;
+use crate::time::Time;
+
+/// A node of the world, running or not.
+pub struct Node {
+    /// Which one.
+    pub number: u32,
+    /// How often it has been started.
+    pub boots: u32,
+    /// Whether it ends in order, and takes nobody in any more.
+    pub is_draining: bool,
+    /// What it is while it runs.
+    pub alive: Option<Box<Alive>>,
+}
+
+/// A node that runs.
+pub struct Alive {
+    /// Its start.
+    pub boot: u32,
+    /// When that was.
+    pub since: Time,
+    /// How far its clock is ahead of the database's, in milliseconds.
+    pub skew_ms: u64,
+    /// What it makes keys with.
+    pub keys: Keys,
+    /// The reader of the log.
+    pub reader: Reader,
+    /// Its lines to the database.
+    pub lines: [Option<Wire>; LINES.len()],
+    /// The batch that not every engine has taken, and those who have not.
+    pub delivery: Option<(Batch, Vec<usize>)>,
+    /// Who waits for a verdict.
+    pub orders: VecDeque<Order>,
+    /// The engines.
+    pub cores: Vec<Core>,
+    /// The way to the control thread.
+    pub uplink: Uplink,
+    /// The control thread.
+    pub control: Control,
+    /// What the replication thread has published.
+    pub applied: Option<EventId>,
+    /// How old the feed was when it last said so, and when that was.
+    pub feed_age: Option<(u64, Time)>,
+    /// When that was looked at last.
+    pub looked: Time,
+    /// Where the reading of this start began.
+    pub floor: Option<EventId>,
+    /// The transaction of which a part was handed over when the last connection broke.
+    pub half: Option<Lsn>,
+    /// Whether changes were missed since.
+    pub has_gap: bool,
+    /// The end of the newest commit that every engine was handed.
+    pub handed_over: u64,
+    /// The replication thread gets no processor before this time.
+    pub busy_until: Time,
+    /// When the replication thread has its turn next.
+    pub replication_at: Option<Time>,
+    /// When the control thread has.
+    pub control_at: Option<Time>,
+    /// When the status was published.
+    pub published: Time,
+    /// The replication thread's chance.
+    pub random: Random,
+}
+
+impl Node {
+    /// One that has never run.
+    pub fn new(number: u32) -> Self {
+        Self {
+            number,
+            boots: 0,
+            is_draining: false,
+            alive: None,
+        }
+    }
+
+    /// The node, if this start of it still runs.
+    pub fn of_boot(&mut self, boot: u32) -> Option<&mut Alive> {
+        self.alive.as_deref_mut().filter(|alive| alive.boot == boot)
+    }
+}
+
+impl Alive {
+    /// A node that starts now.
+    pub fn start(
+        (number, boot): (u32, u32),
+        now: Time,
+        config: ::replication::Config,
+        swarm: &swarm::Swarm,
+        random: &mut Random,
+    ) -> Self {
+        let keys = config.keys.clone();
+        let rules = &swarm.node;
+        let skew_ms = random.below(rules.skew_ms + 1);
+        let engine = |core| Config {
+            engine: core as u16,
+            boot: number << 16 | boot,
+            seed: [core as u8; 16],
+            streams: Vec::new(),
+            heartbeat_ms: rules.heartbeat_ms,
+            log_bytes_max: rules.log_bytes as usize,
+            reset_spread_ms: 1_000,
+            idle_close_ms: 0,
+            resume_wait_ms: rules.resume_wait_ms,
+        };
+        let cores = (0..swarm.engines)
+            .map(|core| Core::new(engine(core), now, (now, skew_ms), rules, random.fork()))
+            .collect();
+        Self {
+            boot,
+            since: now,
+            skew_ms,
+            reader: Reader::new(config, random.next_u64(), 0),
+            lines: [const { None }; LINES.len()],
+            delivery: None,
+            orders: VecDeque::new(),
+            cores,
+            uplink: Uplink::new(rules.overloaded),
+            control: Control::new(keys.clone(), rules.clone(), random.fork()),
+            keys,
+            applied: None,
+            feed_age: None,
+            looked: now,
+            floor: None,
+            has_gap: false,
+            half: None,
+            handed_over: 0,
+            busy_until: now,
+            replication_at: None,
+            control_at: None,
+            published: now,
+            random: random.fork(),
+        }
+    }
+
+    /// Whether anything was evicted from an engine's log.
+    pub fn has_evicted(&mut self) -> bool {
+        let mut cores = self.cores.iter_mut();
+        cores.any(|core| core.engine.counters().evicted > 0)
+    }
+
+    /// Milliseconds of the node's monotonic clock, which began with this start.
+    pub fn now_ms(&self, now: Time) -> u64 {
+        now.since(self.since).ms()
+    }
+
+    /// Milliseconds since 1970, by the node's own clock.
+    pub fn unix_ms(&self, now: Time) -> u64 {
+        now.unix_us() / 1_000 + self.skew_ms
+    }
+}

@@ -1,0 +1,195 @@
+//! The database has its turn: bytes on its lines, what is due, who writes, and what befalls it.
+
+use replication::limits::RECREATIONS_MAX;
+
+use super::{Phase, World};
+use crate::queue::Event;
+use crate::sometimes::State;
+use crate::time::Time;
+
+/// What may befall the database.
+const CRASH: u8 = 0;
+const SHUTDOWN: u8 = 1;
+const SLOT_LOSS: u8 = 2;
+const FAILOVER: u8 = 3;
+
+/// Everything that may.
+pub(super) const FAULTS: [u8; 4] = [CRASH, SHUTDOWN, SLOT_LOSS, FAILOVER];
+
+impl World {
+    /// An attempt to connect has come to its end.
+    pub(super) fn on_dialled(&mut self, node: u32, line: u8) {
+        let is_refused = self.random.chance(self.swarm.database.refusal);
+        let id = match is_refused {
+            true => None,
+            false => self.database.connect(self.now),
+        };
+        let alive = self.nodes[node as usize].alive.as_deref_mut();
+        let alive = alive.expect("what concerns nobody is not due");
+        alive.on_dialled(self.now, line, id);
+        self.wake_replication(node, self.now + Time(1));
+    }
+
+    /// Bytes arrive at either end of a line.
+    pub(super) fn on_line(&mut self, node: u32, line: u8) {
+        let alive = self.nodes[node as usize].alive.as_deref_mut();
+        let alive = alive.expect("what concerns nobody is not due");
+        let Some(wire) = &mut alive.lines[usize::from(line)] else {
+            return;
+        };
+        while let Some(bytes) = wire.arrived_up(self.now) {
+            self.database.receive(self.now, wire.id, &bytes);
+        }
+        if wire.arrive_down(self.now) || wire.is_over() {
+            self.wake_replication(node, self.now + Time(1));
+        }
+    }
+
+    /// What the database has said goes on its way, and lines break.
+    pub(super) fn pump_lines(&mut self) {
+        for node in 0..self.swarm.nodes {
+            for line in 0..crate::node::LINES.len() {
+                self.pump_line(node, line);
+            }
+        }
+    }
+
+    fn pump_line(&mut self, node: u32, line: usize) {
+        let now = self.now;
+        let Some(alive) = self.nodes[node as usize].alive.as_deref_mut() else {
+            return;
+        };
+        let Some(wire) = &mut alive.lines[line] else {
+            return;
+        };
+        if wire.is_ended || wire.is_broken {
+            return;
+        }
+        let (id, boot) = (wire.id, alive.boot);
+        let outbox = self.database.outbox(now, id);
+        if outbox.is_empty() {
+            if self.database.is_closed(id) {
+                wire.is_ended = true;
+                self.wake_replication(node, now + Time(1));
+            }
+            return;
+        }
+        // In the midst of a transaction of which a part was handed over, more readily.
+        let is_half = line == 0 && alive.reader.applied().is_some_and(|it| it.index > 0);
+        let broken_line = self.swarm.database.broken_line * if is_half { 50 } else { 1 };
+        if self.random.chance(broken_line) {
+            wire.is_broken = true;
+            self.database.hang_up(now, id);
+            self.wake_replication(node, now + Time(1));
+            return;
+        }
+        if let Some(at) = alive.pump(now, line, outbox, &self.swarm.database) {
+            let line = line as u8;
+            self.queue.push(at, Event::Line { node, boot, line });
+        }
+    }
+
+    /// The database does what is due.
+    pub(super) fn on_database(&mut self) {
+        self.database_at = None;
+        self.database.handle_timeout(self.now);
+    }
+
+    /// Looks after the database when it wants that.
+    pub(super) fn heed_database(&mut self) {
+        self.sometimes.add(self.database.take_reached());
+        let Some(deadline) = self.database.deadline(self.now) else {
+            return;
+        };
+        let at = deadline.max(self.now + Time(1));
+        if self.database_at.is_none_or(|due| at < due) {
+            self.database_at = Some(at);
+            self.queue.push(at, Event::Database);
+        }
+    }
+
+    /// Somebody writes.
+    pub(super) fn on_application(&mut self) {
+        let is_calm = self.phase != Phase::Faults;
+        self.application_at = None;
+        let next = self.application.step(self.now, &mut self.database, is_calm);
+        self.model.follow(self.database.log());
+        match next {
+            Some(next) => self.wake_application(next),
+            None => self.is_written = is_calm,
+        }
+    }
+
+    /// Somebody writes at this time, if not before.
+    pub(super) fn wake_application(&mut self, at: Time) {
+        let at = at.max(self.now + Time(1));
+        if self.application_at.is_none_or(|due| at < due) {
+            self.application_at = Some(at);
+            self.queue.push(at, Event::Application);
+        }
+    }
+
+    /// Something befalls the database.
+    pub(super) fn on_database_fault(&mut self, which: u8) {
+        if self.phase != Phase::Faults {
+            return;
+        }
+        if which == SLOT_LOSS || which == FAILOVER {
+            // A node that had to begin anew so often within an hour waits for somebody to look.
+            if self.losses == RECREATIONS_MAX {
+                return;
+            }
+            self.losses += 1;
+        }
+        let rules = self.swarm.database.clone();
+        let back_at = self.now + Time::from_ms(1 + self.random.below(rules.down_ms));
+        self.trace.say(self.now, || {
+            let faults = ["crash", "shutdown", "loss of a slot", "failover"];
+            format!("{} of the database", faults[usize::from(which)])
+        });
+        match which {
+            CRASH => {
+                let streams = |node: &crate::node::Node| {
+                    let alive = node.alive.as_deref();
+                    alive.is_some_and(|alive| alive.lines[0].is_some())
+                };
+                if self.nodes.iter().any(streams) {
+                    self.sometimes.reach(State::ServerCrashed);
+                }
+                self.database.crash(self.now, back_at);
+            }
+            SHUTDOWN => self.database.shut_down(self.now, back_at),
+            SLOT_LOSS => {
+                self.has_lost = true;
+                match self.random.chance(rules.invalidation) {
+                    true => self.database.invalidate_slots(self.now),
+                    false => self.database.drop_slot(self.now),
+                }
+            }
+            _ => {
+                self.has_lost = true;
+                let lost = self.random.below(6) as u32;
+                let is_synced = self.random.chance(500);
+                self.database.fail_over(self.now, back_at, lost, is_synced);
+                self.model.follow(self.database.log());
+            }
+        }
+        self.plan_database_fault(which);
+    }
+
+    /// When that happens next; another server is promoted once at the most.
+    pub(super) fn plan_database_fault(&mut self, which: u8) {
+        let rules = &mut self.swarm.database;
+        let mean_ms = match which {
+            CRASH => rules.crash_ms,
+            SHUTDOWN => rules.shutdown_ms,
+            SLOT_LOSS => rules.slot_loss_ms,
+            _ if std::mem::take(&mut rules.has_failover) => self.swarm.faults_ms / 2,
+            _ => 0,
+        };
+        if mean_ms > 0 {
+            let at = self.now + Time::from_ms(1 + self.random.below(2 * mean_ms));
+            self.queue.push(at, Event::DatabaseFault(which));
+        }
+    }
+}

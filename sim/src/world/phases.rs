@@ -1,0 +1,241 @@
+//! The life of a world: faults, then none, then the end; and what has to hold at each turn.
+
+use super::{Failure, Phase, World};
+use crate::clients::End;
+use crate::queue::Event;
+use crate::sometimes::{Sometimes, State};
+use crate::time::Time;
+use crate::trace::Trace;
+
+/// How long everybody may take to get everything, once nothing goes wrong any more.
+const CALM_MAX: Time = Time::from_ms(180_000);
+
+/// How long everything may take to be gone, once everybody has left.
+const TEARDOWN: Time = Time::from_ms(20_000);
+
+/// A world cannot have more steps than this: one that does goes round in circles.
+const STEPS_MAX: u64 = 1_000_000;
+
+/// What became of a seed.
+#[derive(Clone, Debug)]
+pub struct Outcome {
+    /// The trace: the same for the same seed.
+    pub hash: u64,
+    /// How many events there were.
+    pub steps: u64,
+    /// How long the world lasted.
+    pub lasted: Time,
+    /// How many clients there were.
+    pub clients: u32,
+    /// How many streams were asked for.
+    pub connects: u64,
+    /// How many events clients received.
+    pub events: u64,
+    /// How many resets.
+    pub resets: u64,
+    /// What was reached.
+    pub sometimes: Sometimes,
+}
+
+impl World {
+    /// The whole life of a seed.
+    ///
+    /// # Errors
+    ///
+    /// What was found to be wrong.
+    pub fn run(&mut self) -> Result<Outcome, Failure> {
+        self.live().map_err(|why| self.failure(why))?;
+        let clients = self.clients.iter();
+        Ok(Outcome {
+            hash: self.trace.hash(),
+            steps: self.steps,
+            lasted: self.now,
+            clients: self.swarm.clients,
+            connects: clients.clone().map(|it| it.connects).sum(),
+            events: clients.clone().map(|it| it.events).sum(),
+            resets: clients.map(|it| it.resets).sum(),
+            sometimes: self.sometimes,
+        })
+    }
+
+    /// What time it is.
+    pub fn now(&self) -> Time {
+        self.now
+    }
+
+    /// What happened.
+    pub fn trace(&self) -> &Trace {
+        &self.trace
+    }
+
+    pub(super) fn begin(&mut self) {
+        for node in 0..self.swarm.nodes {
+            let at = self.now + Time::from_ms(self.random.below(500));
+            self.queue.push(at, Event::Boot { node });
+            self.plan_node_fault(node, false);
+            self.plan_node_fault(node, true);
+        }
+        for which in super::database::FAULTS {
+            self.plan_database_fault(which);
+        }
+        self.wake_application(self.now + Time(1));
+        for client in 0..self.swarm.clients {
+            let at = self.now + Time::from_ms(self.random.below(3_000));
+            self.wake_client(client, at);
+        }
+    }
+
+    fn live(&mut self) -> Result<(), String> {
+        self.pass(Time::from_ms(self.swarm.faults_ms))?;
+        self.begin_calm();
+        let until = self.now + CALM_MAX;
+        while let Some(missing) = self.missing() {
+            if self.now > until {
+                let status = |node: &crate::node::Node| {
+                    let alive = node.alive.as_deref()?;
+                    Some(alive.reader.status(alive.now_ms(self.now)))
+                };
+                let nodes: Vec<_> = self.nodes.iter().map(status).collect();
+                return Err(format!("it does not come to rest: {missing}\n{nodes:#?}"));
+            }
+            self.pass(Time::from_ms(1_000))?;
+        }
+        self.check_rest()?;
+        self.begin_teardown();
+        self.pass(TEARDOWN)?;
+        self.check_nothing_left()
+    }
+
+    fn pass(&mut self, time: Time) -> Result<(), String> {
+        let until = self.now + time;
+        while self.queue.next().is_some_and(|next| next <= until) {
+            self.step()?;
+            if self.steps > STEPS_MAX {
+                let whats_due = |node: &crate::node::Node| {
+                    let alive = node.alive.as_deref()?;
+                    let due_ms = alive.reader.deadline_ms();
+                    Some((
+                        alive.now_ms(self.now),
+                        due_ms,
+                        format!("{:?}", alive.reader),
+                    ))
+                };
+                let nodes: Vec<_> = self.nodes.iter().map(whats_due).collect();
+                return Err(format!("it goes round in circles: {nodes:?}"));
+            }
+        }
+        self.now = until;
+        self.model.follow(self.database.log());
+        Ok(())
+    }
+
+    fn begin_calm(&mut self) {
+        self.trace
+            .say(self.now, || String::from("nothing goes wrong any more"));
+        self.phase = Phase::Calm;
+        self.swarm.calm();
+        self.network.rules = self.swarm.sockets;
+        self.wake_application(self.now + Time(1));
+        for node in &mut self.nodes {
+            if let Some(alive) = &mut node.alive {
+                alive.uplink.overloaded = 0;
+            }
+        }
+        for number in 0..self.network.connections.len() as u32 {
+            self.network.wake_reader(self.now, number, &mut self.queue);
+        }
+        for client in 0..self.swarm.clients {
+            self.wake_client(client, self.now + Time::from_ms(1));
+        }
+    }
+
+    /// What is missing before everybody has everything.
+    fn missing(&self) -> Option<String> {
+        if !self.is_written {
+            return Some(String::from("somebody still writes"));
+        }
+        if let Some(node) = self.nodes.iter().find(|node| node.alive.is_none()) {
+            return Some(format!("node {} is not back", node.number));
+        }
+        for client in &self.clients {
+            let number = client.number;
+            let Some(stream) = &client.stream else {
+                return Some(format!(
+                    "client {number} has no stream: {:?}",
+                    client.refused
+                ));
+            };
+            if !stream.oracle.is_open() {
+                return Some(format!(
+                    "client {number} was told nothing: {:?}",
+                    stream.oracle
+                ));
+            }
+            if let Some(owed) = stream.oracle.owes(&self.model) {
+                return Some(format!(
+                    "client {number} lacks {owed:?}: {:?}",
+                    stream.oracle
+                ));
+            }
+            let end = self.model.end();
+            if !self.model.has_right(stream.oracle.viewer(), end) {
+                return Some(format!("client {number} may not: {:?}", stream.oracle));
+            }
+        }
+        None
+    }
+
+    /// Everybody has everything: what else has to be so then.
+    fn check_rest(&mut self) -> Result<(), String> {
+        for client in &self.clients {
+            let stream = client.stream.as_ref().expect("nothing is missing");
+            stream.oracle.complete(&self.model)?;
+            self.sometimes.add(stream.oracle.reached(&self.model));
+        }
+        for node in &mut self.nodes {
+            let alive = node.alive.as_mut().expect("nothing is missing");
+            for core in &mut alive.cores {
+                if core.engine.counters().evicted > 3 * core.frames_most.max(1) {
+                    self.sometimes.reach(State::LogTurnedOver);
+                }
+            }
+        }
+        Ok(())
+    }
+
+    fn begin_teardown(&mut self) {
+        self.trace
+            .say(self.now, || String::from("everybody leaves"));
+        self.phase = Phase::Teardown;
+        for client in &mut self.clients {
+            // What it has read is judged already.
+            let _ = client.end(End::Broken);
+        }
+        for number in 0..self.network.connections.len() as u32 {
+            self.network.leave(self.now, number, &mut self.queue);
+        }
+    }
+
+    fn check_nothing_left(&mut self) -> Result<(), String> {
+        for node in &mut self.nodes {
+            let Some(alive) = &mut node.alive else {
+                continue;
+            };
+            if alive.control.granted() > 0 {
+                return Err(format!(
+                    "{} grants were never given back",
+                    alive.control.granted()
+                ));
+            }
+            for core in &mut alive.cores {
+                let counters = core.engine.counters();
+                if (counters.connections, counters.streams, counters.behind) != (0, 0, 0) {
+                    return Err(format!("something is left: {counters:?}"));
+                }
+            }
+            self.sometimes.add(alive.control.sometimes);
+        }
+        self.sometimes.add(self.network.sometimes);
+        Ok(())
+    }
+}
