@@ -280,7 +280,7 @@ impl Node {
         Self {
             channel: random.log_uniform(1..=64),
             log_bytes: random.log_uniform(4_096..=1_048_576),
-            group: random.log_uniform(1..=64),
+            group: (random.log_uniform(1..=64) / 4).max(1),
             round_us: random.log_uniform(10..=20_000),
             busy_us: random.log_uniform(1..=10_000),
             starved: maybe(random, 20),

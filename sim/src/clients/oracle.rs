@@ -275,8 +275,10 @@ impl Oracle {
         let Some(place) = sent.position else {
             return true;
         };
+        // A node that has not heard of a promotion knows nothing of what came behind it.
+        let is_of = |known: Option<Position>| known.is_none_or(|it| it.timeline == place.timeline);
         place.lsn > self.end_then.lsn
-            || place.timeline != self.end_then.timeline && around.has_lost
+            || around.has_lost && !(is_of(Some(self.end_then)) && is_of(around.granted))
             || around.model.is_abandoned(place)
     }
 
