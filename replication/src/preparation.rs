@@ -416,12 +416,14 @@ fn epoch(system: &str, database_oid: u32, generation: u32) -> u32 {
 /// Whether the history that a server has now is the one that was read so far.
 fn continues(known: &Known, lineage: &Lineage, flushed: Lsn) -> bool {
     // The last byte that was read, rather than the first that was not: a timeline may have been left
-    // exactly between them.
-    let last = Lsn(known.resume.0.saturating_sub(1));
+    // exactly between them. It has an index, since it is no place between two.
+    let last = known
+        .lineage
+        .position(Lsn(known.resume.0.saturating_sub(1)), 1);
     // A transaction of which a part was handed out must have been committed there as well.
     let begun = Some(known.emitted).filter(|emitted| emitted.index > 0);
     flushed >= known.resume
-        && lineage.admits(known.lineage.position(last, 0))
+        && lineage.admits(last)
         && begun.is_none_or(|begun| flushed > begun.lsn && lineage.admits(begun))
 }
 
