@@ -354,7 +354,7 @@ impl Outcome {
         for (number, (organisation, seen)) in self.seen.iter().enumerate() {
             let organisation = ORGANISATIONS[*organisation];
             let missing = truth.missing(organisation, &seen.positions, &seen.gaps);
-            lost += missing.len() as u64;
+            lost += missing.places.len() as u64;
             wrong.extend(truth.describe(organisation, &format!("user-{number}"), &missing));
         }
         let count = |counter: &AtomicU64| counter.load(Ordering::Relaxed);

@@ -18,6 +18,16 @@ pub(crate) const MISSED: &str = "has missed";
 /// A place in the order of commits: which transaction, and which change of it.
 pub(crate) type Place = (usize, u64);
 
+/// What a client has not seen, and what it has seen too often.
+pub(crate) struct Missing {
+    /// Where it was told nothing.
+    pub(crate) places: Vec<Place>,
+    /// How many it was told of.
+    pub(crate) told: usize,
+    /// How many it has seen again, under whatever id.
+    again: usize,
+}
+
 /// Everything that must have been seen.
 pub(crate) struct Truth<'a> {
     transactions: &'a [Transaction],
@@ -87,15 +97,15 @@ impl<'a> Truth<'a> {
         shorten(wrong)
     }
 
-    /// What one client has missed, but for the gaps that it was told of: where it was told to start anew,
-    /// the last position before, and the one from which it went on.
+    /// What one client has missed; apart from that the gaps that it was told of: where it was told to start
+    /// anew, the last position before, and the one from which it went on.
     pub(crate) fn missing(
         &self,
         organisation: &str,
         positions: &[Position],
         gaps: &[(Option<Position>, Position)],
-    ) -> Vec<Place> {
-        // That they ascend was seen to while they came.
+    ) -> Missing {
+        // That they ascend was seen to while they came; one change may still come under two positions.
         let seen: BTreeSet<Place> = positions.iter().filter_map(|it| self.place(*it)).collect();
         let is_told = |place: &Place| {
             gaps.iter().any(|(last, from)| {
@@ -104,26 +114,40 @@ impl<'a> Truth<'a> {
             })
         };
         let expected = self.expected.get(organisation).into_iter().flatten();
-        let places = expected.map(|(place, _)| *place);
-        places
-            .filter(|place| !seen.contains(place) && !is_told(place))
-            .collect()
+        let unseen = expected.map(|(place, _)| *place);
+        let unseen = unseen.filter(|place| !seen.contains(place));
+        let (told, places): (Vec<Place>, Vec<Place>) = unseen.partition(is_told);
+        Missing {
+            places,
+            told: told.len(),
+            again: positions.len() - seen.len(),
+        }
     }
 
-    /// Says what a client has missed, if it has.
+    /// Says what a client has missed or seen again, if it has.
     pub(crate) fn describe(
         &self,
         organisation: &str,
         user: &str,
-        missing: &[Place],
+        missing: &Missing,
     ) -> Option<String> {
-        let (number, index) = missing.first()?;
+        let Missing {
+            places,
+            told,
+            again,
+        } = missing;
+        if *again > 0 {
+            return Some(format!(
+                "{user} of {organisation} has seen {again} events again under other ids"
+            ));
+        }
+        let (number, index) = places.first()?;
         let event = &self.expected[organisation][&(*number, *index)];
         let transaction = &self.transactions[*number];
         Some(format!(
-            "{user} of {organisation} {MISSED} {} events, the first for change {index} of {} in the \
-             transaction that ends at {:x} ({}): {event}",
-            missing.len(),
+            "{user} of {organisation} {MISSED} {} events beside {told} that it was told of, the first for \
+             change {index} of {} in the transaction that ends at {:x} ({}): {event}",
+            places.len(),
             transaction.changes.len(),
             transaction.end,
             transaction.at
@@ -193,4 +217,46 @@ fn times_of_postgresql_are_read() {
         milliseconds("2026-01-05 12:34:56.123456+00"),
         1_767_616_496_123
     );
+}
+
+#[test]
+fn what_comes_twice_and_what_does_not_come_is_seen() {
+    let at = "2026-01-05 12:34:56+00".to_owned();
+    let row = |id: u32| {
+        format!(
+            r#"table public."Property": INSERT: id[text]:'{id}' "organizationId"[text]:'acme' name[text]:'x'"#
+        )
+    };
+    let transaction = |end, ids: [u32; 2]| Transaction {
+        end,
+        at: at.clone(),
+        changes: ids.map(row).to_vec(),
+    };
+    let transactions = [transaction(100, [1, 2]), transaction(200, [3, 4])];
+    let truth = Truth::new(&transactions);
+    assert_eq!(truth.events("acme"), 4);
+    let position = |lsn, index| Position {
+        epoch: 1,
+        timeline: 1,
+        lsn,
+        index,
+    };
+    let all = [(90, 1), (90, 2), (190, 1), (190, 2)].map(|(lsn, index)| position(lsn, index));
+    let judge = |seen: &[Position], gaps: &[_]| {
+        let missing = truth.missing("acme", seen, gaps);
+        let said = truth.describe("acme", "alice", &missing);
+        (missing.places.len(), missing.told, said)
+    };
+    assert_eq!(judge(&all, &[]), (0, 0, None));
+    let (lost, told, said) = judge(&all[1..], &[]);
+    assert_eq!((lost, told), (1, 0));
+    assert!(said.is_some_and(|said| said.contains(MISSED)));
+    // It was told to start anew from the first change on.
+    assert_eq!(judge(&all[1..], &[(None, all[0])]), (0, 1, None));
+    // The same change under another place of its transaction.
+    let mut again = all.to_vec();
+    again.insert(1, position(95, 1));
+    let (lost, _, said) = judge(&again, &[]);
+    assert_eq!(lost, 0);
+    assert!(said.is_some_and(|said| said.contains("again")));
 }
