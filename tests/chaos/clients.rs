@@ -1,18 +1,17 @@
 //! Browsers: each follows its organisation with a native `EventSource`, which connects again after
 //! `retry:` with `Last-Event-ID`. Some come straight to a node, some through a proxy that misbehaves, some
 //! over a link that does, and most of them now to one node and now to the other.
-//!
-//! What it may not see is looked for in every byte that arrives, before anything is read from it.
 
 use std::io::ErrorKind;
 use std::net::SocketAddr;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::time::Duration;
+use std::sync::{Arc, Mutex};
+use std::time::{Duration, Instant};
 
 use serde_json::{Value, json};
 
 use crate::event_source::{Interpreter, Message};
+use crate::leaks::Search;
 use crate::ledger::Ledger;
 use crate::link::Link;
 use crate::random::Random;
@@ -21,7 +20,7 @@ use crate::support::config::SECRET;
 use crate::support::http::{Connection, Head};
 use crate::support::position::Position;
 use crate::support::{Request, session};
-use crate::writers::END;
+use crate::writers::{END, ORGANISATIONS};
 
 /// The reconnection time of a browser that was told none.
 const RETRY: Duration = Duration::from_secs(3);
@@ -33,6 +32,9 @@ const GLANCE: Duration = Duration::from_millis(200);
 /// heartbeat is due every two seconds.
 const SILENCE_MAX: Duration = Duration::from_secs(20);
 
+/// How long a client listens on after the last event: what comes again, comes then.
+const AFTER_END: Duration = Duration::from_secs(2);
+
 /// What a session lasts, in seconds before and after now: longer than any clock is moved.
 const SESSION_SECONDS: u64 = 60 * 24 * 3_600;
 
@@ -40,8 +42,8 @@ const SESSION_SECONDS: u64 = 60 * 24 * 3_600;
 pub(crate) struct Client {
     pub(crate) organisation: &'static str,
     pub(crate) user: String,
-    /// What none of its streams may hold.
-    pub(crate) foreign: Vec<String>,
+    /// The search for what none of its streams may hold.
+    pub(crate) search: Search,
     /// Where it may connect to.
     pub(crate) addresses: Vec<SocketAddr>,
     /// Whether it lives at the far end of the link.
@@ -52,9 +54,11 @@ pub(crate) struct Client {
     pub(crate) counts: Arc<Counts>,
 }
 
-/// What clients count, all together.
+/// What clients count and know, all together.
 #[derive(Default)]
 pub(crate) struct Counts {
+    /// By organisation, the id of an event that somebody has just seen.
+    newest: Mutex<[String; ORGANISATIONS.len()]>,
     pub(crate) delivered: AtomicU64,
     pub(crate) duplicated: AtomicU64,
     pub(crate) leaked: AtomicU64,
@@ -64,12 +68,32 @@ pub(crate) struct Counts {
     pub(crate) byes: AtomicU64,
 }
 
+impl Counts {
+    /// An id of an organisation from which a stream can go on; empty, as long as nobody has seen one.
+    pub(crate) fn newest(&self, organisation: &str) -> String {
+        let newest = self.newest.lock().expect("nobody fails while holding this");
+        newest[place(organisation)].clone()
+    }
+
+    fn note(&self, organisation: &str, id: &str) {
+        let mut newest = self.newest.lock().expect("nobody fails while holding this");
+        id.clone_into(&mut newest[place(organisation)]);
+    }
+}
+
+fn place(organisation: &str) -> usize {
+    let place = ORGANISATIONS.iter().position(|name| *name == organisation);
+    place.expect("there are no others")
+}
+
 /// What one has seen.
 #[derive(Default)]
 pub(crate) struct Seen {
     /// Of every event, in the order in which they came.
     pub(crate) positions: Vec<Position>,
-    /// Where it was told to start anew: the last position before, and the one from which it goes on.
+    /// Where it was told to start anew: the last position before, and the one from which it goes on. A run
+    /// that has any has failed ([`crate::table::RESETS`]); they keep what it says is lost apart from what
+    /// somebody was told of.
     pub(crate) gaps: Vec<(Option<Position>, Position)>,
 }
 
@@ -114,7 +138,8 @@ impl Client {
             client: &self,
             request,
             interpreter: Interpreter::new(""),
-            end_of_last: Vec::new(),
+            search: self.search.clone(),
+            ended: None,
             seen: Seen::default(),
             on_open: Some(on_open),
         };
@@ -153,8 +178,9 @@ struct Session<'a, F> {
     client: &'a Client,
     request: Request,
     interpreter: Interpreter,
-    /// The last bytes that arrived, in which a foreign marker may begin.
-    end_of_last: Vec<u8>,
+    search: Search,
+    /// When the last event came.
+    ended: Option<Instant>,
     seen: Seen,
     on_open: Option<F>,
 }
@@ -165,8 +191,11 @@ impl<F: FnOnce()> Session<'_, F> {
         let Some((mut connection, head)) = self.open(address) else {
             return Ok(Over::Connection);
         };
+        self.look_for_leaks(format!("{head:?}").as_bytes())?;
+        self.search.begin();
         if head.status != 200 {
             let body = connection.read_body().unwrap_or_default();
+            self.look_for_leaks(&body)?;
             let body = String::from_utf8_lossy(&body);
             let status = head.status;
             return Err(format!(
@@ -175,16 +204,15 @@ impl<F: FnOnce()> Session<'_, F> {
         }
         let mut silent = Duration::ZERO;
         loop {
-            if self.stage.is_broken_off() {
+            let is_over = self.ended.is_some_and(|when| when.elapsed() >= AFTER_END);
+            if is_over || self.stage.is_broken_off() {
                 return Ok(Over::Run);
             }
             match connection.read_body() {
-                Ok(bytes) if bytes.is_empty() => return Ok(Over::Connection),
+                Ok(bytes) if bytes.is_empty() => return Ok(self.over()),
                 Ok(bytes) => {
                     silent = Duration::ZERO;
-                    if self.take(&bytes)? {
-                        return Ok(Over::Run);
-                    }
+                    self.take(&bytes)?;
                 }
                 Err(error)
                     if matches!(error.kind(), ErrorKind::WouldBlock | ErrorKind::TimedOut) =>
@@ -194,8 +222,16 @@ impl<F: FnOnce()> Session<'_, F> {
                         return Ok(Over::Connection);
                     }
                 }
-                Err(_) => return Ok(Over::Connection),
+                Err(_) => return Ok(self.over()),
             }
+        }
+    }
+
+    /// What the end of a connection means: whoever has seen everything need not come again.
+    fn over(&self) -> Over {
+        match self.ended {
+            Some(_) => Over::Run,
+            None => Over::Connection,
         }
     }
 
@@ -205,7 +241,7 @@ impl<F: FnOnce()> Session<'_, F> {
         let retry_ms = self.interpreter.retry_ms;
         self.interpreter = Interpreter::new(&last_event_id);
         self.interpreter.retry_ms = retry_ms;
-        self.end_of_last.clear();
+        self.search.begin();
         let mut request = self.request.clone();
         if !last_event_id.is_empty() {
             request = request.last_event_id(&last_event_id);
@@ -218,16 +254,16 @@ impl<F: FnOnce()> Session<'_, F> {
         Some((connection, head))
     }
 
-    /// Takes what has arrived; says whether the last event was in it.
-    fn take(&mut self, bytes: &[u8]) -> Result<bool, String> {
+    /// Takes what has arrived.
+    fn take(&mut self, bytes: &[u8]) -> Result<(), String> {
         self.look_for_leaks(bytes)?;
         let mut messages = Vec::new();
         self.interpreter
             .read(bytes, |message| messages.push(message));
         for message in messages {
             match message.event.as_str() {
-                "" if self.on_event(&message)? => return Ok(true),
-                "" | "heartbeat" => {}
+                "" => self.on_event(&message)?,
+                "heartbeat" => {}
                 "connected" => self.on_connected(&message)?,
                 "reset" => self.on_reset(&message)?,
                 "refused" => self.client.count(|counts| &counts.refusals),
@@ -235,22 +271,12 @@ impl<F: FnOnce()> Session<'_, F> {
                 _ => return Err(format!("an event of an unknown name: {message:?}")),
             }
         }
-        Ok(false)
+        Ok(())
     }
 
     fn look_for_leaks(&mut self, bytes: &[u8]) -> Result<(), String> {
-        self.end_of_last.extend_from_slice(bytes);
-        for foreign in &self.client.foreign {
-            if holds(&self.end_of_last, foreign.as_bytes()) {
-                self.client.count(|counts| &counts.leaked);
-                let text = String::from_utf8_lossy(&self.end_of_last);
-                return Err(format!("the marker of others: {text}"));
-            }
-        }
-        // A marker of 32 letters may have begun with the last 31.
-        let kept = self.end_of_last.len().saturating_sub(31);
-        self.end_of_last.drain(..kept);
-        Ok(())
+        let found = self.search.look(bytes);
+        found.inspect_err(|_| self.client.count(|counts| &counts.leaked))
     }
 
     fn on_connected(&mut self, message: &Message) -> Result<(), String> {
@@ -282,8 +308,7 @@ impl<F: FnOnce()> Session<'_, F> {
         Ok(())
     }
 
-    /// Takes an event; says whether it was the last.
-    fn on_event(&mut self, message: &Message) -> Result<bool, String> {
+    fn on_event(&mut self, message: &Message) -> Result<(), String> {
         let Message { id, data, .. } = message;
         let position = position(message)?;
         if !data.starts_with(&format!("{{\"id\":\"{id}\",")) {
@@ -296,19 +321,23 @@ impl<F: FnOnce()> Session<'_, F> {
             self.client.count(|counts| &counts.duplicated);
             return Err(format!("{position} after {last}: {data}"));
         }
+        if self.ended.is_some() {
+            // Somebody gave up waiting for an answer, and what it published was committed after the end,
+            // up to which the oracle reads.
+            return Ok(());
+        }
         self.seen.positions.push(position);
         self.client.ledger.note(position, data)?;
         self.client.count(|counts| &counts.delivered);
-        Ok(data.contains(END))
+        self.client.counts.note(self.client.organisation, id);
+        if data.contains(END) {
+            self.ended = Some(Instant::now());
+        }
+        Ok(())
     }
 }
 
 fn position(message: &Message) -> Result<Position, String> {
     let id = message.id.parse();
     id.map_err(|()| format!("no id: {message:?}"))
-}
-
-/// Whether these bytes stand there.
-fn holds(bytes: &[u8], needle: &[u8]) -> bool {
-    bytes.windows(needle.len()).any(|window| window == needle)
 }

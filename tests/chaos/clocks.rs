@@ -20,11 +20,11 @@ const SET_MAX: Duration = Duration::from_secs(20);
 /// Longer than a stream may take nothing, and longer than sent bytes may stay unacknowledged.
 const STILL: Duration = Duration::from_secs(32);
 
-/// Asks for a stream with a session that began a month ago and ends in so many days.
-fn ends_in(days: u64) -> Request {
+/// Asks for a stream of acme with a session of this user that began a month ago and ends in so many days.
+pub(crate) fn ends_in(days: u64, user: &str) -> Request {
     let now = session::seconds_since_1970();
     let claims = json!({
-        "sub": "alice",
+        "sub": user,
         "iat": now - 30 * DAY_SECONDS,
         "exp": now + days * DAY_SECONDS,
     });
@@ -49,7 +49,7 @@ fn a_clock_that_is_set_ends_nothing_that_has_not_ended() {
             config.env(name, value)
         });
         let mut node = Node::start(&config);
-        let (long, short) = (ends_in(60), ends_in(5));
+        let (long, short) = (ends_in(60, "alice"), ends_in(5, "alice"));
         let mut streams = [node.stream(&long), node.stream(&short)];
         let sql = database.connect();
         for (offset, of_short) in [("+10d", 401), ("-10d", 200), ("+0", 200)] {

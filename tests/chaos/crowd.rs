@@ -1,5 +1,5 @@
-//! Crowds: heads that come byte by byte, streams that nobody reads, streams opened and reset again and
-//! again, requests that never stop. What each promises to those who behave is seen by those who behave.
+//! Crowds: heads that come byte by byte, streams resumed and reset again and again, requests that never
+//! stop. What each promises to those who behave is seen by those who behave.
 
 use std::io::{ErrorKind, Read, Write};
 use std::net::{SocketAddr, TcpStream};
@@ -7,22 +7,39 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::thread;
 use std::time::{Duration, Instant};
 
+use rustix::net::sockopt::Timeout;
 use rustix::net::{AddressFamily, SocketFlags, SocketType, sockopt};
 use serde_json::json;
 
 use crate::clients::request;
+use crate::house::House;
+use crate::leaks::Search;
 use crate::stage::Stage;
 use crate::support::Request;
 
 /// How long a connection may take; a node that stands still takes none.
 const CONNECT_MAX: Duration = Duration::from_secs(3);
 
-/// When heads that do not end must all have been closed: the node's own limit is five seconds, and it
-/// may be made to stand still meanwhile.
-const SLOW_MAX: Duration = Duration::from_secs(60);
+/// When heads that do not end must all have been closed, not counting the time for which the node stands
+/// still. Its own limit is five seconds from the first byte; one that each byte moves would never come.
+const SLOW_MAX: Duration = Duration::from_secs(30);
 
 /// How often each of the slow heads grows by a byte.
 const DRIP: Duration = Duration::from_millis(400);
+
+/// How many connect and ask side by side.
+const SIDE_BY_SIDE: usize = 8;
+
+/// How long those who ask for streams wait for what comes first on them.
+const FIRST_MAX: Duration = Duration::from_secs(10);
+
+/// A crowd came, if at least half of it got through; else why it did not.
+pub(crate) fn is_crowd(what: &str, came: usize, wanted: usize) -> Result<(), String> {
+    let is_enough = came * 2 >= wanted;
+    is_enough
+        .then_some(())
+        .ok_or_else(|| format!("no crowd: {came} of {wanted} {what}"))
+}
 
 /// Heads that never end, and grow. Says how many connections there were; an error where the node keeps
 /// some.
@@ -30,6 +47,7 @@ pub(crate) fn slow_heads(
     address: SocketAddr,
     count: usize,
     stage: &Stage,
+    is_still: impl Fn() -> bool,
 ) -> Result<usize, String> {
     let head = b"GET /api/realtime/stream?organizationId=acme HTTP/1.1\r\nhost: a\r\nx-slow: ";
     let mut open: Vec<TcpStream> = (0..count)
@@ -40,9 +58,9 @@ pub(crate) fn slow_heads(
         socket.set_nonblocking(true).map_err(|e| e.to_string())?;
     }
     let begun = open.len();
-    let deadline = Instant::now() + SLOW_MAX;
+    let (mut waited, mut last) = (Duration::ZERO, Instant::now());
     while !open.is_empty() {
-        if Instant::now() >= deadline {
+        if waited >= SLOW_MAX {
             let left = open.len();
             return Err(format!(
                 "{left} of {begun} slow heads are open after {SLOW_MAX:?}"
@@ -52,63 +70,130 @@ pub(crate) fn slow_heads(
         if !stage.sleep(DRIP, Stage::is_broken_off) {
             break;
         }
+        let now = Instant::now();
+        if !is_still() {
+            waited += now - last;
+        }
+        last = now;
     }
     Ok(begun)
 }
 
-/// Streams that nobody reads, for so long. Says how many there were.
-pub(crate) fn stalled_readers(
-    address: SocketAddr,
-    count: usize,
-    users: &[(&str, String)],
-    time: Duration,
-    stage: &Stage,
-) -> usize {
-    let requests: Vec<Vec<u8>> = users
-        .iter()
-        .map(|(organisation, user)| request(organisation, user).bytes())
-        .collect();
-    let open: Vec<TcpStream> = (0..count)
-        .filter_map(|number| {
-            let mut socket = connect_small(address)?;
-            socket.write_all(&requests[number % requests.len()]).ok()?;
-            Some(socket)
-        })
-        .collect();
-    stage.sleep(time, Stage::is_broken_off);
-    open.len()
+/// Heads of 60 kB each that do not end either, as many as the node takes. They hold what they take until
+/// they are dropped, or the node gives them up.
+pub(crate) fn large_heads(address: SocketAddr, count: usize) -> Vec<TcpStream> {
+    let head = format!(
+        "GET /livez HTTP/1.1\r\nhost: a\r\ncookie: {}",
+        "x".repeat(60_000)
+    );
+    (0..count)
+        .filter_map(|_| begin(address, head.as_bytes()))
+        .collect()
 }
 
-/// Streams that are opened all at once and reset, several times over. Says how many there were.
+/// Sends as much of a request as the node takes in half a second.
+pub(crate) fn begin(address: SocketAddr, bytes: &[u8]) -> Option<TcpStream> {
+    let mut socket = connect(address)?;
+    let limit = Some(Duration::from_millis(500));
+    socket.set_write_timeout(limit).ok()?;
+    match socket.write_all(bytes) {
+        Ok(()) => Some(socket),
+        Err(error) if matches!(error.kind(), ErrorKind::WouldBlock | ErrorKind::TimedOut) => {
+            Some(socket)
+        }
+        // It was refused.
+        Err(_) => None,
+    }
+}
+
+/// What became of those who came back.
+#[derive(Debug, Default)]
+pub(crate) struct Storm {
+    pub(crate) opened: AtomicU64,
+    /// Of those who waited: they go on where they were, are told to come later, or the node is away.
+    pub(crate) resumed: AtomicU64,
+    pub(crate) put_off: AtomicU64,
+    pub(crate) cut_off: AtomicU64,
+}
+
+/// Everybody comes back at once with the id that was seen last, several times over: half of the times
+/// they wait for what comes first, and all of the times they leave with a reset. The error is a promise
+/// that was not kept.
 pub(crate) fn reconnect_storm(
     address: SocketAddr,
     count: usize,
-    users: &[(&str, String)],
+    house: &House,
     stage: &Stage,
-) -> usize {
-    let requests: Vec<Vec<u8>> = users
-        .iter()
-        .map(|(organisation, user)| request(organisation, user).bytes())
-        .collect();
-    let mut opened = 0;
-    for round in 0..4 {
-        let mut open = Vec::with_capacity(count);
-        for number in 0..count {
-            let Some(mut socket) = connect(address) else {
+) -> Result<Storm, String> {
+    let storm = Storm::default();
+    let come_back = |number: usize| -> Option<TcpStream> {
+        let (organisation, user) = &house.users[number % house.users.len()];
+        let request = request(organisation, user);
+        let request = match house.counts.newest(organisation).as_str() {
+            "" => request,
+            id => request.last_event_id(id),
+        };
+        let mut socket = connect(address)?;
+        let _ = sockopt::set_socket_linger(&socket, Some(Duration::ZERO));
+        // A reset is a way to end it, too.
+        let _ = socket.write_all(&request.bytes());
+        Some(socket)
+    };
+    let side = |side: usize, waits: bool| -> Result<(), String> {
+        let numbers = (side..count).step_by(SIDE_BY_SIDE);
+        let open: Vec<(usize, TcpStream)> = numbers
+            .filter_map(|number| Some((number, come_back(number)?)))
+            .collect();
+        storm.opened.fetch_add(open.len() as u64, Ordering::Relaxed);
+        for (number, mut socket) in open {
+            if !waits || stage.is_broken_off() {
                 continue;
+            }
+            let (organisation, _) = house.users[number % house.users.len()];
+            let first = first_of(&mut socket);
+            Search::new(house.markers.foreign(organisation)).look(first.as_bytes())?;
+            let counter = match first.as_str() {
+                it if it.contains(r#""resume":"resumed""#) => &storm.resumed,
+                it if it.contains("event: refused") => &storm.put_off,
+                it if it.starts_with("HTTP/1.1 503 ") => &storm.put_off,
+                it if it.contains(r#""resume":""#) => {
+                    return Err(format!("it came back, and was not resumed: {it}"));
+                }
+                _ => &storm.cut_off,
             };
-            let _ = sockopt::set_socket_linger(&socket, Some(Duration::ZERO));
-            // A reset is a way to end it, too.
-            let _ = socket.write_all(&requests[number % requests.len()]);
-            open.push(socket);
+            counter.fetch_add(1, Ordering::Relaxed);
         }
-        opened += open.len();
-        if round % 2 == 0 {
-            // Time for verdicts: half of the storms end streams, the others requests.
-            stage.sleep(Duration::from_millis(700), Stage::is_broken_off);
+        Ok(())
+    };
+    for round in 0..4 {
+        thread::scope(|scope| {
+            let sides: Vec<_> = (0..SIDE_BY_SIDE)
+                .map(|number| scope.spawn(move || side(number, round % 2 == 0)))
+                .collect();
+            sides
+                .into_iter()
+                .try_for_each(|side| side.join().expect("whoever comes back does not fail"))
+        })?;
+    }
+    Ok(storm)
+}
+
+/// What comes first on a stream: its head and its first event, or as much of that as comes in time.
+fn first_of(socket: &mut TcpStream) -> String {
+    let mut first = Vec::new();
+    let mut buffer = [0; 4 * 1024];
+    let _ = socket.set_read_timeout(Some(FIRST_MAX));
+    loop {
+        let text = String::from_utf8_lossy(&first);
+        let is_whole = text.split_once("\nevent: ");
+        if is_whole.is_some_and(|(_, event)| event.contains("\n\n")) {
+            return text.into_owned();
+        }
+        match socket.read(&mut buffer) {
+            Ok(count @ 1..) => first.extend_from_slice(&buffer[..count]),
+            _ => return text.into_owned(),
         }
     }
-    opened
 }
 
 /// What became of what was published.
@@ -162,7 +247,7 @@ pub(crate) fn publish_flood(
     Ok(published)
 }
 
-/// Many requests at once that wait for their answers; how many get one in the end.
+/// Many requests at once that wait for their answers.
 pub(crate) fn waiting_requests(address: SocketAddr, count: usize) -> Vec<TcpStream> {
     let bytes = Request::get("/livez").bytes();
     (0..count)
@@ -171,18 +256,35 @@ pub(crate) fn waiting_requests(address: SocketAddr, count: usize) -> Vec<TcpStre
         .collect()
 }
 
+/// How many of them are answered in the end with 200.
+pub(crate) fn answered(waiting: Vec<TcpStream>, limit: Duration) -> usize {
+    let until = Instant::now() + limit;
+    let is_answered = |mut socket: TcpStream| {
+        let left = until.saturating_duration_since(Instant::now());
+        status(&mut socket, left.max(DRIP)) == Some(200)
+    };
+    waiting
+        .into_iter()
+        .filter_map(|it| is_answered(it).then_some(()))
+        .count()
+}
+
 /// Whether a plain request is answered, as whoever comes anew is.
 pub(crate) fn is_answered(address: SocketAddr, limit: Duration) -> bool {
     let bytes = Request::get("/livez").bytes();
     crate::support::becomes_true(limit, || status_of(address, &bytes) == Some(200))
 }
 
-fn status_of(address: SocketAddr, bytes: &[u8]) -> Option<u16> {
+/// The status of the answer to these bytes, where there is one.
+pub(crate) fn status_of(address: SocketAddr, bytes: &[u8]) -> Option<u16> {
     let mut socket = connect(address)?;
-    socket
-        .set_read_timeout(Some(Duration::from_secs(10)))
-        .ok()?;
     socket.write_all(bytes).ok()?;
+    status(&mut socket, FIRST_MAX)
+}
+
+/// The status of the answer that comes next, with so much time for each part of it.
+fn status(socket: &mut TcpStream, limit: Duration) -> Option<u16> {
+    socket.set_read_timeout(Some(limit)).ok()?;
     let mut answer = Vec::new();
     let mut buffer = [0; 2_048];
     while answer.len() < 12 {
@@ -207,6 +309,8 @@ pub(crate) fn connect_small(address: SocketAddr) -> Option<TcpStream> {
     let socket = rustix::net::socket_with(family, kind, flags, None).ok()?;
     // Before connecting, so that the window is announced small (tcp(7)).
     sockopt::set_socket_recv_buffer_size(&socket, 4 * 1024).ok()?;
+    // Connecting waits for as long as sending may (socket(7)).
+    sockopt::set_socket_timeout(&socket, Timeout::Send, Some(CONNECT_MAX)).ok()?;
     rustix::net::connect(&socket, &address).ok()?;
     Some(socket.into())
 }

@@ -4,11 +4,26 @@ use std::collections::BTreeMap;
 use std::fmt;
 use std::io::Write as _;
 use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
 
-/// What can be done to a run, by the matrix of faults: A is PostgreSQL, B process and host, C clients and
-/// network, D requests, F content, G publishing.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub(crate) enum Fault {
+/// Makes the kinds, and the list of all of them.
+macro_rules! faults {
+    ($($(#[$comment:meta])* $name:ident,)*) => {
+        /// What can be done to a run, by the matrix of faults: A is PostgreSQL, B process and host, C
+        /// clients and network, D requests, F content, G publishing.
+        #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+        pub(crate) enum Fault {
+            $($(#[$comment])* $name,)*
+        }
+
+        impl Fault {
+            /// Every kind.
+            pub(crate) const ALL: &[Self] = &[$(Self::$name,)*];
+        }
+    };
+}
+
+faults! {
     /// A1, A3: every process of PostgreSQL is killed with -9.
     DatabaseKilled,
     /// A2: PostgreSQL is stopped fast, and starts again.
@@ -41,9 +56,9 @@ pub(crate) enum Fault {
     NodeStarved,
     /// B4: a node has no descriptors left.
     FewDescriptors,
-    /// B5: a node has a limit of memory.
+    /// B5: a node comes to the limit of its memory.
     LittleMemory,
-    /// B7: nobody reads a node's log.
+    /// B7: nobody reads a node's log, and its pipe is full.
     UnreadLog,
     /// B8: a node's clock goes ten days forward, and back.
     ClockSteps,
@@ -67,9 +82,11 @@ pub(crate) enum Fault {
     LinkDown,
     /// C4: heads that come byte by byte.
     SlowHeads,
-    /// C1, C2: streams that nobody reads.
+    /// C1: streams that are read by some bytes a second.
+    SlowReaders,
+    /// C2: streams that nobody reads.
     StalledReaders,
-    /// C5, C6, C11: streams opened and reset, all at once, again and again.
+    /// C5, C6, C11: streams resumed and reset, all at once, again and again.
     ReconnectStorm,
     /// G1: one publisher publishes as fast as it can.
     PublishFlood,
@@ -90,17 +107,27 @@ impl fmt::Display for Fault {
     }
 }
 
+/// How often something was done, and how long at the most.
+#[derive(Clone, Copy, Default)]
+pub(crate) struct Done {
+    pub(crate) times: u64,
+    pub(crate) longest: Duration,
+}
+
 /// What was done, and what was not and why.
 #[derive(Default)]
 pub(crate) struct Tally {
-    injected: Mutex<BTreeMap<Fault, u64>>,
+    injected: Mutex<BTreeMap<Fault, Done>>,
     skipped: Mutex<BTreeMap<Fault, String>>,
 }
 
 impl Tally {
-    /// It was done once more.
-    pub(crate) fn injected(&self, fault: Fault) {
-        *locked(&self.injected).entry(fault).or_default() += 1;
+    /// It was done once more, and was seen to have been; it took so long.
+    pub(crate) fn injected(&self, fault: Fault, time: Duration) {
+        let mut injected = locked(&self.injected);
+        let done = injected.entry(fault).or_default();
+        done.times += 1;
+        done.longest = done.longest.max(time);
     }
 
     /// It cannot be done on this machine. Said aloud at once, and again in the table.
@@ -114,7 +141,7 @@ impl Tally {
     }
 
     /// How often each was done.
-    pub(crate) fn counts(&self) -> BTreeMap<Fault, u64> {
+    pub(crate) fn counts(&self) -> BTreeMap<Fault, Done> {
         locked(&self.injected).clone()
     }
 

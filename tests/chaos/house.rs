@@ -3,8 +3,12 @@
 
 use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
+use std::time::Duration;
 
+use crate::clients::Counts;
+use crate::crowd::status_of;
 use crate::faults::{Fault, Tally};
+use crate::lanes::tail;
 use crate::link::Link;
 use crate::oracle;
 use crate::plan::Plan;
@@ -12,12 +16,15 @@ use crate::proxy::Proxy;
 use crate::random::Random;
 use crate::support::directory::Directory;
 use crate::support::postgres::Cluster;
-use crate::support::{Config, Database, Driver, Node};
+use crate::support::{Config, Database, Driver, Node, Request, becomes_true};
 use crate::surroundings::{Clock, LogPipe};
 use crate::writers::{Markers, ORGANISATIONS};
 
 /// What a node may keep of events, which bounds its memory ([`crate::RSS_MAX`]).
 const LOG_BYTES: &str = "64MiB";
+
+/// How long a node may take to be ready again after everything.
+const READY_MAX: Duration = Duration::from_secs(60);
 
 /// The nodes.
 pub(crate) const NODES: usize = 2;
@@ -39,6 +46,8 @@ pub(crate) struct House {
     pub(crate) link: Option<Link>,
     pub(crate) markers: Markers,
     pub(crate) tally: Tally,
+    /// What the clients count.
+    pub(crate) counts: Arc<Counts>,
     /// The clients' users, with their organisations.
     pub(crate) users: Vec<(&'static str, String)>,
     _directory: Directory,
@@ -95,10 +104,26 @@ impl House {
             link,
             markers: Markers::new(random),
             tally,
+            counts: Arc::default(),
             users,
             _directory: directory,
         };
         (nodes, house)
+    }
+
+    /// Waits until every node runs and is ready, as it has to be when nothing happens any more; says which
+    /// does not.
+    pub(crate) fn unready(&self, nodes: &mut [Node]) -> Vec<String> {
+        let mut unready = Vec::new();
+        for (number, node) in nodes.iter_mut().enumerate() {
+            let ready = Request::get("/readyz").bytes();
+            let is_ready = || status_of(node.address(), &ready) == Some(200);
+            if !becomes_true(READY_MAX, is_ready) || !node.process().is_running() {
+                let log = tail(&self.logs[number].text());
+                unready.push(format!("node {number} is not ready at the end:\n{log}"));
+            }
+        }
+        unready
     }
 
     /// Where client number so many may connect to, and whether it lives at the far end of the link: a
@@ -128,7 +153,8 @@ fn config(database: &Database, number: usize, wire: &Proxy, log: &LogPipe) -> Co
     let url = database.url_through(wire.address().port());
     let mut config = Config::new(database, driver)
         .text("database.url", &url)
-        .text("history.window", "120s")
+        // Several of the longest outages may come one after the other, and nobody may miss a thing.
+        .text("history.window", "180s")
         .text("history.max_bytes", LOG_BYTES)
         .text("http.heartbeat", "2s")
         .set("limits.publish_per_minute", "600");

@@ -64,6 +64,7 @@ impl Link {
             "tc", "qdisc", "add", "dev", &self.near, "root", "tbf", "rate", "512kbit", "burst",
             "8kb", "latency", "500ms",
         ])
+        .map(drop)
     }
 
     pub(crate) fn widen(&self) {
@@ -76,8 +77,8 @@ impl Link {
             "add table inet chaos",
             "add chain inet chaos in { type filter hook input priority 0 ; }",
             "add chain inet chaos out { type filter hook output priority 0 ; }",
-            "add rule inet chaos in numgen random mod 10 < 2 drop",
-            "add rule inet chaos out numgen random mod 10 < 2 drop",
+            "add rule inet chaos in numgen random mod 10 < 2 counter drop",
+            "add rule inet chaos out numgen random mod 10 < 2 counter drop",
         ])
     }
 
@@ -87,9 +88,21 @@ impl Link {
             "add table inet chaos",
             "add chain inet chaos in { type filter hook input priority 0 ; }",
             "add chain inet chaos out { type filter hook output priority 0 ; }",
-            "add rule inet chaos in meta l4proto tcp reject with tcp reset",
-            "add rule inet chaos out meta l4proto tcp reject with tcp reset",
+            "add rule inet chaos in meta l4proto tcp counter reject with tcp reset",
+            "add rule inet chaos out meta l4proto tcp counter reject with tcp reset",
         ])
+    }
+
+    /// How many packets the rules have struck so far.
+    pub(crate) fn struck(&self) -> Result<u64, String> {
+        let table = self.inside(&["nft", "list", "table", "inet", "chaos"])?;
+        Ok(numbers_after(&table, "packets"))
+    }
+
+    /// How many packets have waited so far, because the link is narrow.
+    pub(crate) fn held_back(&self) -> Result<u64, String> {
+        let queue = run(&["tc", "-s", "qdisc", "show", "dev", &self.near])?;
+        Ok(numbers_after(&queue, "overlimits"))
     }
 
     /// Takes the rules away.
@@ -98,7 +111,8 @@ impl Link {
     }
 
     pub(crate) fn down(&self) -> Result<(), String> {
-        self.inside(&["ip", "link", "set", &self.far, "down"])
+        let down = self.inside(&["ip", "link", "set", &self.far, "down"]);
+        down.map(drop)
     }
 
     pub(crate) fn up(&self) {
@@ -106,13 +120,15 @@ impl Link {
     }
 
     fn firewall(&self, rules: &[&str]) -> Result<(), String> {
-        rules
+        let made = rules
             .iter()
-            .try_for_each(|rule| self.inside(&["nft", rule]))
+            .try_for_each(|rule| self.inside(&["nft", rule]).map(drop));
+        // Half of them would stay.
+        made.inspect_err(|_| drop(self.inside(&["nft", "delete", "table", "inet", "chaos"])))
     }
 
-    /// Runs a command inside.
-    fn inside(&self, command: &[&str]) -> Result<(), String> {
+    /// Runs a command inside; what it printed.
+    fn inside(&self, command: &[&str]) -> Result<String, String> {
         let words: Vec<&str> = ["ip", "netns", "exec", &self.name]
             .iter()
             .chain(command)
@@ -122,7 +138,7 @@ impl Link {
     }
 
     /// What was made can be unmade.
-    fn mended(&self, result: Result<(), String>) {
+    fn mended(&self, result: Result<String, String>) {
         result.unwrap_or_else(|error| panic!("{}: {error}", self.name));
     }
 }
@@ -144,11 +160,19 @@ fn address(number: u32, host: u8) -> IpAddr {
     Ipv4Addr::new(10, 213, high, low + host).into()
 }
 
-fn run(words: &[&str]) -> Result<(), String> {
+/// The sum of the numbers behind this word.
+fn numbers_after(text: &str, word: &str) -> u64 {
+    let words: Vec<&str> = text.split_whitespace().collect();
+    let pairs = words.windows(2).filter(|pair| pair[0] == word);
+    pairs.filter_map(|pair| pair[1].parse::<u64>().ok()).sum()
+}
+
+/// Runs a command; what it printed.
+fn run(words: &[&str]) -> Result<String, String> {
     let output = Command::new(words[0]).args(&words[1..]).output();
     let output = output.map_err(|error| format!("{}: {error}", words[0]))?;
     match output.status.success() {
-        true => Ok(()),
+        true => Ok(String::from_utf8_lossy(&output.stdout).into_owned()),
         false => {
             let why = String::from_utf8_lossy(&output.stderr);
             Err(format!("{}: {}", words.join(" "), why.trim()))

@@ -6,9 +6,10 @@
 //! `script/chaos` runs what takes long; among the ordinary tests it takes some minutes.
 //!
 //! `plan` says how long and how many, `house` is what it happens to, `lanes` strike it by `faults`, with
-//! `proxy`, `link`, `surroundings` and `crowd`; `writers` are the application and `clients` its browsers;
+//! `proxy`, `link`, `surroundings`, `groups`, `crowd` and `sluggish`; `writers` are the application and
+//! `clients` its browsers, `leaks` is the search for what they may not see, and `usage` what nodes hold;
 //! `table` is what is told. The oracle, what it expects and the verdict are those of the crashes, `refused`
-//! is what the core is tried with, too. `requests` has all that are hostile, and `hostile` sends them; `clocks`,
+//! is what the core is tried with, too. `requests` and `asked` have all that are hostile, and `hostile` sends them; `clocks`,
 //! `logs`, `memory` and `links` are what they say.
 
 #![expect(
@@ -17,6 +18,7 @@
     reason = "what a test prints is for the person who runs it"
 )]
 
+mod asked;
 mod clients;
 mod clocks;
 mod crowd;
@@ -27,9 +29,11 @@ mod event_source;
 #[path = "../crash/expectation.rs"]
 mod expectation;
 mod faults;
+mod groups;
 mod hostile;
 mod house;
 mod lanes;
+mod leaks;
 #[path = "../crash/ledger.rs"]
 mod ledger;
 mod link;
@@ -45,6 +49,7 @@ mod random;
 #[path = "../../engine/tests/main/hostile/refused.rs"]
 mod refused;
 mod requests;
+mod sluggish;
 #[path = "../crash/stage.rs"]
 #[expect(dead_code, reason = "shared with the crashes, which use more of it")]
 mod stage;
@@ -58,24 +63,27 @@ mod stage;
 mod support;
 mod surroundings;
 mod table;
+mod usage;
 #[path = "../crash/verdict.rs"]
 mod verdict;
 mod writers;
 
-use std::sync::atomic::{AtomicBool, AtomicI32, AtomicU64, AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicI32, AtomicU64, Ordering};
 use std::sync::{Arc, mpsc};
 use std::thread;
 use std::time::{Duration, Instant};
 
-use clients::{Client, Counts, Seen};
-use house::House;
+use clients::{Client, Seen};
+use house::{House, NODES};
 use lanes::Lane;
+use leaks::Search;
 use ledger::Ledger;
 use plan::Plan;
 use random::Random;
 use stage::Stage;
 use support::Node;
 use table::Table;
+use usage::{DESCRIPTORS_MORE, Usage};
 use verdict::Truth;
 use writers::{ORGANISATIONS, Writer};
 
@@ -89,16 +97,6 @@ const ARRIVAL_MAX: Duration = Duration::from_secs(180);
 /// of 256 KiB for each of two engines, some thousand requests and slow streams at 32 KiB, and what an
 /// allocator keeps. What has no bound goes beyond it soon.
 const RSS_MAX: u64 = 384 << 20;
-
-/// How many descriptors a node may hold at the end beyond those it had at the beginning: connections to
-/// PostgreSQL that it has opened since.
-const DESCRIPTORS_MORE: usize = 6;
-
-/// How long those of ended connections may be held: who is gone without a word is found out after 30 s.
-const CLOSING_MAX: Duration = Duration::from_secs(60);
-
-/// How often a node is looked at.
-const GLANCE: Duration = Duration::from_millis(200);
 
 /// The bug that is built in, if one is: then the run must find it.
 const PLANTED: Option<&str> = if cfg!(planted = "confirm_before_hand_over") {
@@ -122,8 +120,10 @@ fn nothing_is_lost_and_nobody_let_in_whatever_happens_at_once() {
         ORGANISATIONS.len(),
         plan.crowd,
     ));
-    break_off_on_signals(&stage);
+    let is_over = break_off_on_signals(&stage);
+    surroundings::raise_descriptors(plan.descriptors());
     let outcome = Run::new(&plan, &mut random).perform(&plan, &stage, &mut random);
+    is_over.store(true, Ordering::Relaxed);
     assert!(!stage.is_interrupted(), "broken off from outside");
     let (table, mut wrong) = outcome.judge(&plan);
     println!("\n{table}");
@@ -154,19 +154,6 @@ struct Run {
     usage: Usage,
 }
 
-/// What the nodes hold.
-#[derive(Default)]
-struct Usage {
-    /// Their processes, or 0 while there is none.
-    processes: Vec<AtomicI32>,
-    /// The most memory that any of them was seen to have, in bytes.
-    memory_max: AtomicU64,
-    /// The descriptors of each before the first client came.
-    descriptors_before: Vec<usize>,
-    /// The most that were left of any of them, beyond those.
-    descriptors_more: AtomicUsize,
-}
-
 /// What a run leaves.
 struct Outcome {
     house: House,
@@ -176,24 +163,14 @@ struct Outcome {
     ledgers: Vec<Arc<Ledger>>,
     /// Of each client, with the place of its organisation.
     seen: Vec<(usize, Seen)>,
-    counts: Arc<Counts>,
+    /// What is wrong with the nodes in the end.
+    unready: Vec<String>,
 }
 
 impl Run {
     fn new(plan: &Plan, random: &mut Random) -> Self {
         let (mut nodes, house) = House::new(plan, random);
-        let process = |node: &mut Node| node.process().id().as_raw_nonzero().get();
-        let usage = Usage {
-            descriptors_before: nodes
-                .iter_mut()
-                .map(|node| node.process().descriptors())
-                .collect(),
-            processes: nodes
-                .iter_mut()
-                .map(|node| AtomicI32::new(process(node)))
-                .collect(),
-            ..Usage::default()
-        };
+        let usage = Usage::new(&mut nodes);
         Self {
             nodes,
             house,
@@ -204,13 +181,12 @@ impl Run {
     /// Plays the run to its end.
     fn perform(mut self, plan: &Plan, stage: &Stage, random: &mut Random) -> Outcome {
         let ledgers: Vec<Arc<Ledger>> = ORGANISATIONS.map(|_| Arc::default()).into();
-        let counts = Arc::new(Counts::default());
         let (house, usage, nodes) = (&self.house, &self.usage, &mut self.nodes);
         let clients: Vec<Client> = (0..house.users.len())
-            .map(|number| client(number, house, &ledgers, &counts, random.fork()))
+            .map(|number| client(number, house, &ledgers, random.fork()))
             .collect();
         let is_watching = AtomicBool::new(true);
-        let (seen, transactions) = thread::scope(|scope| {
+        let (seen, transactions, unready) = thread::scope(|scope| {
             let _actor = stage.actor();
             let (opened, all_open) = mpsc::channel();
             let count = clients.len();
@@ -235,6 +211,10 @@ impl Run {
                 usage.watch(|| is_watching.load(Ordering::Relaxed) && !stage.is_broken_off());
             });
             play(plan, stage, house, nodes, &usage.processes, random);
+            let unready = match stage.is_broken_off() {
+                true => Vec::new(),
+                false => house.unready(nodes),
+            };
             stage.say("everything is up, and the last events are written");
             if !stage.is_broken_off() {
                 writers::write_end(&house.database, &house.markers);
@@ -245,7 +225,7 @@ impl Run {
             is_watching.store(false, Ordering::Relaxed);
             joined(watch);
             let seen: Vec<Seen> = clients.into_iter().map(joined).collect();
-            (seen, joined(transactions))
+            (seen, joined(transactions), unready)
         });
         usage.wait_for_descriptors(stage);
         let of = |number: usize| number % ORGANISATIONS.len();
@@ -255,7 +235,7 @@ impl Run {
             seen: (0..).map(of).zip(seen).collect(),
             transactions,
             ledgers,
-            counts,
+            unready,
         }
     }
 }
@@ -274,6 +254,8 @@ fn play(
         house,
         until: Instant::now() + plan.length,
         crowd: plan.crowd,
+        is_soak: plan.is_soak,
+        lasting: (plan.seed % NODES as u64) as usize,
         processes,
     };
     thread::scope(|scope| {
@@ -292,39 +274,6 @@ fn play(
         lanes.into_iter().for_each(joined);
         stage.close();
     });
-}
-
-impl Usage {
-    /// Looks at the nodes for as long as this is so.
-    fn watch(&self, goes_on: impl Fn() -> bool) {
-        while goes_on() {
-            for process in &self.processes {
-                if let Some((memory, _)) = lanes::usage(process.load(Ordering::Relaxed)) {
-                    self.memory_max.fetch_max(memory, Ordering::Relaxed);
-                }
-            }
-            thread::sleep(GLANCE);
-        }
-    }
-
-    /// Waits until no more descriptors are held than before, and notes how many are.
-    fn wait_for_descriptors(&self, stage: &Stage) {
-        let more = || {
-            let now = self.processes.iter().zip(&self.descriptors_before);
-            let more = now.filter_map(|(process, before)| {
-                let (_, now) = lanes::usage(process.load(Ordering::Relaxed))?;
-                Some(now.saturating_sub(*before))
-            });
-            more.max().unwrap_or(usize::MAX)
-        };
-        let limit = if stage.is_broken_off() {
-            Duration::ZERO
-        } else {
-            CLOSING_MAX
-        };
-        support::becomes_true(limit, || more() <= DESCRIPTORS_MORE);
-        self.descriptors_more.store(more(), Ordering::Relaxed);
-    }
 }
 
 /// Waits until everybody has got to the last event. Who does not get there has missed something, which
@@ -350,15 +299,17 @@ impl Outcome {
             let ledger = Arc::into_inner(ledger).expect("the clients are gone");
             wrong.extend(truth.judge_events(name, &ledger.into_events()));
         }
-        let mut lost = 0;
+        let (mut lost, mut told, mut due) = (0, 0, 0);
         for (number, (organisation, seen)) in self.seen.iter().enumerate() {
             let organisation = ORGANISATIONS[*organisation];
             let missing = truth.missing(organisation, &seen.positions, &seen.gaps);
             lost += missing.places.len() as u64;
+            told += missing.told as u64;
+            due += truth.events(organisation) as u64;
             wrong.extend(truth.describe(organisation, &format!("user-{number}"), &missing));
         }
         let count = |counter: &AtomicU64| counter.load(Ordering::Relaxed);
-        let counts = &self.counts;
+        let counts = &self.house.counts;
         let events = ORGANISATIONS.iter().map(|name| truth.events(name) as u64);
         let table = Table {
             events: events.sum(),
@@ -372,9 +323,18 @@ impl Outcome {
             byes: count(&counts.byes),
             memory_max: count(&self.usage.memory_max),
             descriptors_more: self.usage.descriptors_more.load(Ordering::Relaxed),
+            life_max: self.usage.life_max(),
             faults: self.house.tally.counts(),
             skips: self.house.tally.skips(),
         };
+        // Counted apart from what each has seen, and the same.
+        if table.delivered + lost + told != due {
+            wrong.push(format!(
+                "{} delivered, {lost} lost and {told} told of, of {due} to be delivered",
+                table.delivered
+            ));
+        }
+        wrong.extend(self.unready);
         wrong.extend(table.judge(plan.goal, RSS_MAX, DESCRIPTORS_MORE));
         for (number, log) in self.house.logs.iter().enumerate() {
             if log.text().contains("panicked") {
@@ -389,24 +349,18 @@ impl Outcome {
 }
 
 /// One client, with its way to the nodes.
-fn client(
-    number: usize,
-    house: &House,
-    ledgers: &[Arc<Ledger>],
-    counts: &Arc<Counts>,
-    random: Random,
-) -> Client {
+fn client(number: usize, house: &House, ledgers: &[Arc<Ledger>], random: Random) -> Client {
     let (organisation, user) = house.users[number].clone();
     let (addresses, is_remote) = house.way(number);
     Client {
         organisation,
         user,
-        foreign: house.markers.foreign(organisation),
+        search: Search::new(house.markers.foreign(organisation)),
         addresses,
         is_remote,
         random,
         ledger: Arc::clone(&ledgers[number % ORGANISATIONS.len()]),
-        counts: Arc::clone(counts),
+        counts: Arc::clone(&house.counts),
     }
 }
 
@@ -417,10 +371,12 @@ fn joined<T>(thread: thread::ScopedJoinHandle<'_, T>) -> T {
 }
 
 /// Ctrl-C and SIGTERM end the run like a failure: everything that was started is ended, and every
-/// directory, namespace and control group removed.
-fn break_off_on_signals(stage: &Arc<Stage>) {
+/// directory, namespace and control group removed. When the run is over, which whoever has the answer says,
+/// and at the second time, they end the process as they always do.
+fn break_off_on_signals(stage: &Arc<Stage>) -> Arc<AtomicBool> {
     use tokio::signal::unix::{SignalKind, signal};
-    let stage = Arc::clone(stage);
+    let is_over = Arc::new(AtomicBool::new(false));
+    let (stage, own) = (Arc::clone(stage), Arc::clone(&is_over));
     thread::spawn(move || {
         let runtime = tokio::runtime::Builder::new_current_thread()
             .enable_all()
@@ -429,11 +385,18 @@ fn break_off_on_signals(stage: &Arc<Stage>) {
         runtime.block_on(async {
             let mut interrupt = signal(SignalKind::interrupt()).expect("it can be handled");
             let mut terminate = signal(SignalKind::terminate()).expect("it can be handled");
-            tokio::select! {
-                _ = interrupt.recv() => {}
-                _ = terminate.recv() => {}
+            loop {
+                let number = tokio::select! {
+                    _ = interrupt.recv() => SignalKind::interrupt(),
+                    _ = terminate.recv() => SignalKind::terminate(),
+                };
+                if own.load(Ordering::Relaxed) || stage.is_interrupted() {
+                    // What it started ends with it.
+                    std::process::exit(128 + number.as_raw_value());
+                }
+                stage.interrupt();
             }
         });
-        stage.interrupt();
     });
+    is_over
 }

@@ -1,15 +1,16 @@
 //! Memory under floods: what clients make a node hold has one bound, however many they are. Each is seen
 //! in the resident memory of the whole process, with both drivers.
 
-use std::io::{ErrorKind, Write};
-use std::net::{SocketAddr, TcpStream};
+use std::io::Write;
+use std::net::TcpStream;
 use std::thread;
 use std::time::Duration;
 
 use crate::clients::request;
-use crate::crowd::{self, connect, connect_small};
-use crate::lanes;
+use crate::crowd::{self, connect_small};
 use crate::support::{Driver, Request, World};
+use crate::surroundings::raise_descriptors;
+use crate::usage::Held;
 
 /// How many clients there are. What each makes a node hold is some 60 KiB and 256 KiB.
 const CROWD: usize = 4_000;
@@ -24,11 +25,15 @@ const PAGES_MAX: u64 = 224 << 20;
 /// What grows less was no flood, and says nothing.
 const FLOOD_MIN: u64 = 8 << 20;
 
+/// How many descriptors the crowd takes, and everybody else.
+const DESCRIPTORS: u64 = 5_000;
+
 /// How long a request may take beside all that.
 const NEXT_MAX: Duration = Duration::from_secs(30);
 
 #[test]
 fn heads_and_bodies_that_do_not_end_have_one_bound_together() {
+    raise_descriptors(DESCRIPTORS);
     let head = format!(
         "GET /livez HTTP/1.1\r\nhost: a\r\ncookie: {}",
         "x".repeat(60_000)
@@ -44,7 +49,7 @@ fn heads_and_bodies_that_do_not_end_have_one_bound_together() {
             let address = world.node.address();
             let grown = grown(&mut world, || {
                 let open: Vec<TcpStream> = (0..CROWD)
-                    .filter_map(|_| begin(address, text.as_bytes()))
+                    .filter_map(|_| crowd::begin(address, text.as_bytes()))
                     .collect();
                 assert!(crowd::is_answered(address, NEXT_MAX), "{driver:?}: {name}");
                 open
@@ -58,6 +63,7 @@ fn heads_and_bodies_that_do_not_end_have_one_bound_together() {
 
 #[test]
 fn pages_that_nobody_reads_have_one_bound_together() {
+    raise_descriptors(DESCRIPTORS);
     for driver in [Driver::Uring, Driver::Epoll] {
         let mut world = World::new(driver);
         let address = world.node.address();
@@ -104,9 +110,8 @@ fn request_page() -> Vec<u8> {
 /// By how many bytes a node has grown at the most while something is held.
 fn grown<T>(world: &mut World, hold: impl FnOnce() -> T + Send) -> u64 {
     let process = world.node.process().id().as_raw_nonzero().get();
-    let memory = || lanes::usage(process).expect("the node runs").0;
-    let before = memory();
-    let mut most = before;
+    let memory = || Held::by(process).expect("the node runs");
+    let before = memory().memory;
     thread::scope(|scope| {
         let held = scope.spawn(|| {
             let held = hold();
@@ -114,27 +119,8 @@ fn grown<T>(world: &mut World, hold: impl FnOnce() -> T + Send) -> u64 {
             thread::sleep(Duration::from_secs(1));
             drop(held);
         });
-        while !held.is_finished() {
-            most = most.max(memory());
-            thread::sleep(Duration::from_millis(20));
-        }
         held.join().expect("it was held");
     });
     assert!(world.node.process().is_running());
-    most - before
-}
-
-/// Sends as much of a request as the node takes in half a second.
-fn begin(address: SocketAddr, bytes: &[u8]) -> Option<TcpStream> {
-    let mut socket = connect(address)?;
-    let limit = Some(Duration::from_millis(500));
-    socket.set_write_timeout(limit).ok()?;
-    match socket.write_all(bytes) {
-        Ok(()) => Some(socket),
-        Err(error) if matches!(error.kind(), ErrorKind::WouldBlock | ErrorKind::TimedOut) => {
-            Some(socket)
-        }
-        // It was refused.
-        Err(_) => None,
-    }
+    memory().memory_max - before
 }

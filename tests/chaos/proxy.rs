@@ -4,7 +4,7 @@
 
 use std::io::{ErrorKind, Read, Write};
 use std::net::{Ipv4Addr, Shutdown, SocketAddr, TcpListener, TcpStream};
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 use std::thread;
 use std::time::Duration;
@@ -35,6 +35,8 @@ pub(crate) struct Proxy {
 
 struct Shared {
     manner: Mutex<Manner>,
+    /// How often something was made to wait, cut, or not taken.
+    struck: AtomicU64,
     is_over: AtomicBool,
     links: Mutex<Vec<Weak<Link>>>,
 }
@@ -54,6 +56,7 @@ impl Proxy {
         let address = listener.local_addr().expect("it is bound");
         let shared = Arc::new(Shared {
             manner: Mutex::new(Manner::Plain),
+            struck: AtomicU64::new(0),
             is_over: AtomicBool::new(false),
             links: Mutex::default(),
         });
@@ -81,25 +84,33 @@ impl Proxy {
         *locked(&self.shared.manner) = manner;
     }
 
-    /// Resets every connection, in both directions.
-    pub(crate) fn reset_all(&self) {
-        for link in self.shared.links() {
-            link.reset();
-        }
+    /// How often something that passed was not handed on as it came. In a blackhole each connection
+    /// counts, whether it had something to say or not.
+    pub(crate) fn struck(&self) -> u64 {
+        self.shared.struck.load(Ordering::Relaxed)
+    }
+
+    /// Resets every connection, in both directions; how many there were.
+    pub(crate) fn reset_all(&self) -> usize {
+        let links = self.shared.links();
+        links.iter().for_each(|link| link.reset());
+        links.len()
     }
 
     /// Ends one direction of every connection: every other one's towards the client, the others' towards
-    /// the server.
-    pub(crate) fn half_close_all(&self) {
-        for (number, link) in self.shared.links().iter().enumerate() {
-            let end = if number % 2 == 0 {
+    /// the server. How many had one to end.
+    pub(crate) fn half_close_all(&self) -> usize {
+        let links = self.shared.links();
+        let ends = links.iter().enumerate().map(|(number, link)| {
+            if number % 2 == 0 {
                 &link.client
             } else {
                 &link.server
-            };
-            // One that has ended already needs no end.
-            let _ = end.shutdown(Shutdown::Write);
-        }
+            }
+        });
+        // One that has ended already needs no end.
+        ends.filter(|end| end.shutdown(Shutdown::Write).is_ok())
+            .count()
     }
 }
 
@@ -115,6 +126,10 @@ impl Drop for Proxy {
 impl Shared {
     fn manner(&self) -> Manner {
         *locked(&self.manner)
+    }
+
+    fn strike(&self) {
+        self.struck.fetch_add(1, Ordering::Relaxed);
     }
 
     /// Those that are open.
@@ -161,6 +176,7 @@ impl Link {
         let mut buffer = [0; 64 * 1024];
         while !self.is_cut.load(Ordering::Relaxed) {
             if shared.manner() == Manner::Blackhole {
+                shared.strike();
                 thread::sleep(GLANCE);
                 continue;
             }
@@ -188,6 +204,7 @@ impl Link {
     fn hand_on(&self, shared: &Shared, to: &TcpStream, piece: &[u8]) -> bool {
         let mut rest = piece;
         if let Manner::Latency(latency) = shared.manner() {
+            shared.strike();
             thread::sleep(latency);
         }
         while !rest.is_empty() {
@@ -200,6 +217,7 @@ impl Link {
                 continue;
             }
             let most = if manner == Manner::Slices {
+                shared.strike();
                 1
             } else {
                 rest.len()

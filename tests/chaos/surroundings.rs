@@ -1,16 +1,17 @@
-//! What a node depends on beside its database: a reader of its log, a clock, and the limits that the
-//! machine sets it.
+//! What a node depends on beside its database: a reader of its log, a clock, descriptors, and that its
+//! process runs.
 
 use std::fs::{self, File};
 use std::io::{Read, Write};
 use std::os::fd::OwnedFd;
 use std::path::Path;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::thread;
 use std::time::Duration;
 
 use rustix::fs::{CWD, Mode, OFlags, mkfifoat};
+use rustix::io::Errno;
 use rustix::process::{Resource, Rlimit};
 
 use crate::support::directory::Directory;
@@ -27,8 +28,26 @@ pub(crate) struct LogPipe {
 
 #[derive(Default)]
 struct LogReader {
-    is_asleep: AtomicBool,
+    /// Held while somebody reads; whether nobody is to.
+    is_asleep: Mutex<bool>,
     is_over: AtomicBool,
+}
+
+impl LogReader {
+    /// Copies what comes, to its end.
+    fn read(&self, mut pipe: File, mut copy: File) {
+        let mut buffer = [0; 64 * 1024];
+        while !self.is_over.load(Ordering::Relaxed) {
+            let is_asleep = locked(&self.is_asleep);
+            if !*is_asleep && let Ok(count @ 1..) = pipe.read(&mut buffer) {
+                // The directory may be on its way out.
+                let _ = copy.write_all(&buffer[..count]);
+                continue;
+            }
+            drop(is_asleep);
+            thread::sleep(Duration::from_millis(10));
+        }
+    }
 }
 
 impl LogPipe {
@@ -39,25 +58,14 @@ impl LogPipe {
         // Open for both, so that neither waits for the other (fifo(7)).
         let writer = File::options().read(true).write(true).open(&pipe);
         let writer = writer.expect("it was made a moment ago");
-        let mut reader = File::open(&pipe).expect("somebody writes");
+        // Never waiting for a byte: who stops reading has stopped.
+        let flags = OFlags::RDONLY | OFlags::NONBLOCK | OFlags::CLOEXEC;
+        let reader = rustix::fs::open(&pipe, flags, Mode::empty()).expect("somebody writes");
         let copy = File::create(directory.join("log"));
-        let mut copy = copy.expect("the directory of a test is ours");
+        let copy = copy.expect("the directory of a test is ours");
         let shared = Arc::new(LogReader::default());
         let own = Arc::clone(&shared);
-        thread::spawn(move || {
-            let mut buffer = [0; 64 * 1024];
-            while !own.is_over.load(Ordering::Relaxed) {
-                if own.is_asleep.load(Ordering::Relaxed) {
-                    thread::sleep(Duration::from_millis(50));
-                    continue;
-                }
-                let Ok(count @ 1..) = reader.read(&mut buffer) else {
-                    return;
-                };
-                // The directory may be on its way out.
-                let _ = copy.write_all(&buffer[..count]);
-            }
-        });
+        thread::spawn(move || own.read(reader.into(), copy));
         Self {
             directory,
             shared,
@@ -70,13 +78,13 @@ impl LogPipe {
         self.directory.join("pipe")
     }
 
-    /// Nobody reads from now on, until somebody does.
+    /// Nobody reads from now on, until somebody does: not a byte after this returns.
     pub(crate) fn stop_reading(&self) {
-        self.shared.is_asleep.store(true, Ordering::Relaxed);
+        *locked(&self.shared.is_asleep) = true;
     }
 
     pub(crate) fn read_on(&self) {
-        self.shared.is_asleep.store(false, Ordering::Relaxed);
+        *locked(&self.shared.is_asleep) = false;
     }
 
     /// Fills it, so that there is no room for a byte.
@@ -84,6 +92,12 @@ impl LogPipe {
         let pipe = self.open_without_waiting();
         while rustix::io::write(&pipe, &[b'x'; 512]).is_ok() {}
         while rustix::io::write(&pipe, b"x").is_ok() {}
+    }
+
+    /// Whether there is no room for a byte.
+    pub(crate) fn is_full(&self) -> bool {
+        let written = rustix::io::write(self.open_without_waiting(), b"x");
+        written == Err(Errno::AGAIN)
     }
 
     fn open_without_waiting(&self) -> OwnedFd {
@@ -102,8 +116,6 @@ impl LogPipe {
 impl Drop for LogPipe {
     fn drop(&mut self) {
         self.shared.is_over.store(true, Ordering::Relaxed);
-        // Ends the read that waits. Where there is no room for a byte, none does.
-        let _ = rustix::io::write(self.open_without_waiting(), b"\n");
     }
 }
 
@@ -159,14 +171,40 @@ pub(crate) fn limit_descriptors(process: Pid, most: Option<u64>) -> Option<u64> 
     before.ok()?.current
 }
 
+/// Lets this process, and the nodes that it starts, hold as many descriptors as they may. A panic where
+/// those are fewer than needed, as a crowd would be none.
+pub(crate) fn raise_descriptors(needed: u64) {
+    let limit = rustix::process::getrlimit(Resource::Nofile);
+    let most = limit.maximum.unwrap_or(u64::MAX);
+    assert!(
+        most >= needed,
+        "{needed} descriptors are needed, and {most} allowed: see ulimit -Hn"
+    );
+    let raised = Rlimit {
+        current: limit.maximum,
+        ..limit
+    };
+    rustix::process::setrlimit(Resource::Nofile, raised).expect("up to the limit it may be raised");
+}
+
+/// Whether a process stands still, stopped by a signal (proc(5), state T).
+pub(crate) fn is_stopped(process: Pid) -> bool {
+    let stat = fs::read_to_string(format!("/proc/{process}/stat")).unwrap_or_default();
+    let state = stat.rsplit_once(") ").map(|(_, rest)| rest.as_bytes());
+    state.is_some_and(|state| state.first() == Some(&b'T'))
+}
+
+/// The first process of a server, which starts all others.
+pub(crate) fn postmaster(cluster: &Cluster) -> Pid {
+    let file = fs::read_to_string(cluster.file("data/postmaster.pid")).unwrap_or_default();
+    let id = file.lines().next();
+    let id = id.and_then(|line| line.trim().parse().ok());
+    id.and_then(Pid::from_raw).expect("the server runs")
+}
+
 /// Sends a signal to every process of a server, the first one first: it starts no others meanwhile.
 pub(crate) fn signal_all(cluster: &Cluster, signal: Signal) {
-    let file = fs::read_to_string(cluster.file("data/postmaster.pid")).unwrap_or_default();
-    let id = file
-        .lines()
-        .next()
-        .and_then(|line| line.trim().parse().ok());
-    let first = id.and_then(Pid::from_raw).expect("the server runs");
+    let first = postmaster(cluster);
     // Others may have ended since.
     let _ = rustix::process::kill_process(first, signal);
     for child in children_of(first) {
@@ -174,50 +212,6 @@ pub(crate) fn signal_all(cluster: &Cluster, signal: Signal) {
     }
 }
 
-/// A control group with a limit of memory, for a process that goes into it and out again.
-pub(crate) struct MemoryGroup {
-    path: String,
-}
-
-/// Where the first version of control groups has its memory.
-const MEMORY: &str = "/sys/fs/cgroup/memory";
-
-impl MemoryGroup {
-    /// A group of this many bytes, or why there is none.
-    pub(crate) fn new(number: usize, bytes: u64) -> Result<Self, String> {
-        let path = format!("{MEMORY}/tailrace-chaos-{}-{number}", std::process::id());
-        let group = Self { path };
-        fs::create_dir(&group.path).map_err(|error| format!("{}: {error}", group.path))?;
-        group.write("memory.limit_in_bytes", &bytes.to_string())?;
-        Ok(group)
-    }
-
-    /// The process is charged here from now on.
-    pub(crate) fn take_in(&self, process: Pid) -> Result<(), String> {
-        self.write("cgroup.procs", &process.as_raw_nonzero().to_string())
-    }
-
-    fn write(&self, name: &str, value: &str) -> Result<(), String> {
-        let file = format!("{}/{name}", self.path);
-        fs::write(&file, value).map_err(|error| format!("{file}: {error}"))
-    }
-}
-
-impl Drop for MemoryGroup {
-    fn drop(&mut self) {
-        // Whoever is still in it goes back; a group goes when nobody is.
-        for process in fs::read_to_string(format!("{}/cgroup.procs", self.path))
-            .unwrap_or_default()
-            .lines()
-        {
-            let _ = fs::write(format!("{MEMORY}/cgroup.procs"), process);
-        }
-        for _ in 0..50 {
-            if fs::remove_dir(&self.path).is_ok() || !Path::new(&self.path).exists() {
-                return;
-            }
-            thread::sleep(Duration::from_millis(100));
-        }
-        eprintln!("the control group {} stays", self.path);
-    }
+fn locked<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }

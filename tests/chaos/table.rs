@@ -2,8 +2,9 @@
 
 use std::collections::BTreeMap;
 use std::fmt;
+use std::time::Duration;
 
-use crate::faults::Fault;
+use crate::faults::{Done, Fault};
 use crate::plan::Goal;
 
 /// What is said of clients that were told to start anew.
@@ -25,14 +26,24 @@ pub(crate) struct Table {
     pub(crate) memory_max: u64,
     /// Beyond those that a node without clients had.
     pub(crate) descriptors_more: usize,
-    pub(crate) faults: BTreeMap<Fault, u64>,
+    /// How long one process of a node lived at the most.
+    pub(crate) life_max: Duration,
+    pub(crate) faults: BTreeMap<Fault, Done>,
     pub(crate) skips: BTreeMap<Fault, String>,
 }
 
+/// What lasted longer is told by itself.
+const LONG: Duration = Duration::from_secs(30);
+
 impl Table {
+    /// How many faults there were in all.
+    fn injected(&self) -> u64 {
+        self.faults.values().map(|done| done.times).sum()
+    }
+
     /// The least of it, in a line.
     pub(crate) fn summary(&self) -> String {
-        let injected: u64 = self.faults.values().sum();
+        let injected = self.injected();
         format!(
             "{injected} faults of {} kinds, {} skipped; {} events, {} delivered, {} lost, {} duplicated, \
              {} leaked, {} resets",
@@ -49,7 +60,7 @@ impl Table {
 
     /// Says which figures are not as they must be.
     pub(crate) fn judge(&self, goal: Goal, memory_max: u64, descriptors_max: usize) -> Vec<String> {
-        let injected: u64 = self.faults.values().sum();
+        let injected = self.injected();
         let at_most = [
             ("lost", self.lost, 0),
             ("duplicated on one connection", self.duplicated, 0),
@@ -77,14 +88,20 @@ impl Table {
         let too_many = too_many.map(|(what, is, may)| format!("{is} {what}, not at most {may}"));
         let too_few = at_least.iter().filter(|(_, is, must)| is < must);
         let too_few = too_few.map(|(what, is, must)| format!("{is} {what}, not at least {must}"));
-        too_many.chain(too_few).collect()
+        let is_tried = |fault: &Fault| {
+            let is_injected = self.faults.contains_key(fault);
+            is_injected || self.skips.contains_key(fault) || !goal.is_every_kind
+        };
+        let untried = Fault::ALL.iter().filter(|fault| !is_tried(fault));
+        let untried = untried.map(|fault| format!("{fault} was never seen to happen"));
+        too_many.chain(too_few).chain(untried).collect()
     }
 }
 
 impl fmt::Display for Table {
     /// As Markdown writes tables.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let injected: u64 = self.faults.values().sum();
+        let injected = self.injected();
         let kinds = self.faults.len();
         let megabytes = self.memory_max >> 20;
         writeln!(f, "| | |\n| --- | ---: |")?;
@@ -101,6 +118,8 @@ impl fmt::Display for Table {
             self.refusals, self.byes
         )?;
         writeln!(f, "| highest RSS of a node | {megabytes} MiB |")?;
+        let life = self.life_max.as_secs();
+        writeln!(f, "| longest life of a node | {life} s |")?;
         writeln!(
             f,
             "| descriptors at the end, beyond the beginning's | {} |",
@@ -110,9 +129,16 @@ impl fmt::Display for Table {
         let by_kind: Vec<String> = self
             .faults
             .iter()
-            .map(|(fault, count)| format!("{fault} {count}"))
+            .map(|(fault, done)| format!("{fault} {}", done.times))
             .collect();
         writeln!(f, "| by kind | {} |", by_kind.join(", "))?;
+        let long = self.faults.iter().filter(|(_, done)| done.longest >= LONG);
+        let long: Vec<String> = long
+            .map(|(fault, done)| format!("{fault} {} s", done.longest.as_secs()))
+            .collect();
+        if !long.is_empty() {
+            writeln!(f, "| the longest of them | {} |", long.join(", "))?;
+        }
         for (fault, why) in &self.skips {
             writeln!(f, "| {fault} | SKIPPED: {why} |")?;
         }
