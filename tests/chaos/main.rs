@@ -93,10 +93,10 @@ const WRITERS: usize = 4;
 /// A client may be told several times to come back in 15 s.
 const ARRIVAL_MAX: Duration = Duration::from_secs(180);
 
-/// The most memory that a node may have, in bytes: its log of 64 MiB in two forms at worst, 64 batches
-/// of 256 KiB for each of two engines, some thousand requests and slow streams at 32 KiB, and what an
-/// allocator keeps. What has no bound goes beyond it soon.
-const RSS_MAX: u64 = 384 << 20;
+/// The most memory that a node may ever have had, in bytes: its log of 64 MiB in two forms at worst, 64
+/// batches of 256 KiB for each of two engines, 16 MiB of requests in pieces for each, some thousand slow
+/// streams at some KiB, and what an allocator keeps. What has no bound goes beyond it soon.
+const RSS_MAX: u64 = 256 << 20;
 
 /// The bug that is built in, if one is: then the run must find it.
 const PLANTED: Option<&str> = if cfg!(planted = "confirm_before_hand_over") {

@@ -64,12 +64,14 @@ impl Lane<'_> {
         });
     }
 
-    /// Ends the walsenders; how many there were is more than none.
+    /// Ends the walsenders, as soon as there is one.
     fn end_walsenders(&self) -> Result<(), String> {
         let own = self.house.database.try_connect();
-        let ended = own.and_then(|sql| sql.try_rows(END_WALSENDERS));
-        let ended = ended.map_err(|e| e.to_string())?.len();
-        seen("walsender", ended as u64)
+        let own = own.map_err(|e| e.to_string())?;
+        self.seen_soon("walsender", || {
+            own.try_rows(END_WALSENDERS)
+                .map_or(0, |rows| rows.len() as u64)
+        })
     }
 
     /// Takes every connection that is left, ends the walsenders, and lets those who miss theirs look for

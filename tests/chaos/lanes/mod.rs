@@ -21,6 +21,9 @@ use crate::surroundings::is_stopped;
 /// How long a node may take until it answers again after what was done to it.
 const BACK_MAX: Duration = Duration::from_secs(60);
 
+/// How much longer one waits for somebody to whom it happens.
+const SOON: Duration = Duration::from_secs(8);
+
 /// How long an outage lasts at the least, and how much longer it may.
 const OUTAGE: Duration = Duration::from_secs(1);
 const OUTAGE_MORE: Duration = Duration::from_secs(4);
@@ -119,6 +122,13 @@ impl Lane<'_> {
             let log = tail(&self.house.logs[number].text());
             stage.violated(format!("node {number} does not answer {after}:\n{log}"));
         }
+    }
+
+    /// Waits until something was seen at least once: others may have been struck just before, and come back
+    /// soon.
+    fn seen_soon(&self, what: &str, times: impl Fn() -> u64) -> Result<(), String> {
+        let is_seen = || self.stage.is_broken_off() || times() > 0;
+        seen(what, becomes_true(SOON, is_seen).into())
     }
 
     fn pause(&self, time: Duration) {

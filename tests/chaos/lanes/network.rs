@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use super::{Lane, seen};
+use super::Lane;
 use crate::faults::Fault;
 use crate::link::Link;
 use crate::proxy::{Manner, Proxy};
@@ -31,7 +31,9 @@ impl Lane<'_> {
             let latency = Manner::Latency(Duration::from_millis(20 + random.below(300)));
             let (doors, wires) = (&self.house.doors, &self.house.wires);
             let all = |proxies: &[Proxy], act: fn(&Proxy) -> usize| {
-                seen("connection", proxies.iter().map(act).sum::<usize>() as u64)
+                self.seen_soon("connection", || {
+                    proxies.iter().map(act).sum::<usize>() as u64
+                })
             };
             match fault {
                 Fault::DatabaseLatency => self.behave(wires, latency, time),
@@ -54,8 +56,9 @@ impl Lane<'_> {
         let before = struck();
         proxies.iter().for_each(|proxy| proxy.behave(manner));
         self.pause(time);
+        let seen = self.seen_soon("byte came there", || struck() - before);
         proxies.iter().for_each(|proxy| proxy.behave(Manner::Plain));
-        seen("byte came there", struck() - before)
+        seen
     }
 
     fn strike_link(&self, fault: Fault, time: Duration) -> Result<(), String> {
@@ -71,8 +74,8 @@ impl Lane<'_> {
         };
         begun.inspect_err(|why| self.house.tally.skipped(fault, why))?;
         self.pause(time);
-        let struck = struck(link);
+        let seen = self.seen_soon("packet came there", || struck(link).unwrap_or(0));
         mend(link);
-        seen("packet came there", struck?)
+        seen
     }
 }
