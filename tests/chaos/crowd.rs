@@ -156,6 +156,8 @@ pub(crate) fn reconnect_storm(
                 it if it.contains(r#""resume":"resumed""#) => &storm.resumed,
                 it if it.contains("event: refused") => &storm.put_off,
                 it if it.starts_with("HTTP/1.1 503 ") => &storm.put_off,
+                // Which nothing that happens here is a reason for, and the table says.
+                it if it.contains(r#""resume":"reset""#) => &house.counts.resets,
                 it if it.contains(r#""resume":""#) => {
                     return Err(format!("it came back, and was not resumed: {it}"));
                 }
