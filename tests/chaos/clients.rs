@@ -97,6 +97,27 @@ pub(crate) struct Seen {
     pub(crate) gaps: Vec<(Option<Position>, Position)>,
 }
 
+/// How a client has fared since its last event, which is told where it is told to start anew.
+#[derive(Debug)]
+struct Fared {
+    since: Instant,
+    /// How often it found nobody, was put off, and got a stream.
+    alone: u32,
+    put_off: u32,
+    streams: u32,
+}
+
+impl Fared {
+    fn new() -> Self {
+        Self {
+            since: Instant::now(),
+            alone: 0,
+            put_off: 0,
+            streams: 0,
+        }
+    }
+}
+
 /// Why a connection is over.
 enum Over {
     /// It ended, or could not be made; the client tries again.
@@ -140,6 +161,7 @@ impl Client {
             interpreter: Interpreter::new(""),
             search: self.search.clone(),
             ended: None,
+            fared: Fared::new(),
             seen: Seen::default(),
             on_open: Some(on_open),
         };
@@ -181,6 +203,7 @@ struct Session<'a, F> {
     search: Search,
     /// When the last event came.
     ended: Option<Instant>,
+    fared: Fared,
     seen: Seen,
     on_open: Option<F>,
 }
@@ -189,6 +212,7 @@ impl<F: FnOnce()> Session<'_, F> {
     /// Opens a stream and reads it to its end. The error is a promise that was not kept.
     fn follow(&mut self, address: SocketAddr) -> Result<Over, String> {
         let Some((mut connection, head)) = self.open(address) else {
+            self.fared.alone += 1;
             return Ok(Over::Connection);
         };
         self.look_for_leaks(format!("{head:?}").as_bytes())?;
@@ -266,7 +290,10 @@ impl<F: FnOnce()> Session<'_, F> {
                 "heartbeat" => {}
                 "connected" => self.on_connected(&message)?,
                 "reset" => self.on_reset(&message)?,
-                "refused" => self.client.count(|counts| &counts.refusals),
+                "refused" => {
+                    self.fared.put_off += 1;
+                    self.client.count(|counts| &counts.refusals);
+                }
                 "bye" => self.client.count(|counts| &counts.byes),
                 _ => return Err(format!("an event of an unknown name: {message:?}")),
             }
@@ -281,6 +308,7 @@ impl<F: FnOnce()> Session<'_, F> {
 
     fn on_connected(&mut self, message: &Message) -> Result<(), String> {
         self.client.count(|counts| &counts.streams);
+        self.fared.streams += 1;
         let connected: Value = serde_json::from_str(&message.data).map_err(|e| e.to_string())?;
         let is_first = self.seen.positions.is_empty() && self.on_open.is_some();
         let verdict = connected["resume"].as_str().unwrap_or_default();
@@ -304,6 +332,11 @@ impl<F: FnOnce()> Session<'_, F> {
         let (user, last) = (&self.client.user, self.seen.positions.last().copied());
         self.stage
             .say(&format!("{user} starts anew at {from}: {}", message.data));
+        let last_event = self.fared.since.elapsed();
+        self.stage.say(&format!(
+            "{user} had an event {last_event:?} ago: {:?}",
+            self.fared
+        ));
         self.seen.gaps.push((last, from));
         Ok(())
     }
@@ -326,6 +359,7 @@ impl<F: FnOnce()> Session<'_, F> {
             // up to which the oracle reads.
             return Ok(());
         }
+        self.fared = Fared::new();
         self.seen.positions.push(position);
         self.client.ledger.note(position, data)?;
         self.client.count(|counts| &counts.delivered);

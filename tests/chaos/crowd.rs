@@ -1,5 +1,5 @@
-//! Crowds: heads that come byte by byte, streams resumed and reset again and again, requests that never
-//! stop. What each promises to those who behave is seen by those who behave.
+//! Crowds: heads that come byte by byte or are large, requests that wait, and those that never stop; and how a
+//! node is asked whether it is there. What each promises to those who behave is seen by those who behave.
 
 use std::io::{ErrorKind, Read, Write};
 use std::net::{SocketAddr, TcpStream};
@@ -11,9 +11,6 @@ use rustix::net::sockopt::Timeout;
 use rustix::net::{AddressFamily, SocketFlags, SocketType, sockopt};
 use serde_json::json;
 
-use crate::clients::request;
-use crate::house::House;
-use crate::leaks::Search;
 use crate::stage::Stage;
 use crate::support::Request;
 
@@ -27,11 +24,8 @@ const SLOW_MAX: Duration = Duration::from_secs(30);
 /// How often each of the slow heads grows by a byte.
 const DRIP: Duration = Duration::from_millis(400);
 
-/// How many connect and ask side by side.
-const SIDE_BY_SIDE: usize = 8;
-
-/// How long those who ask for streams wait for what comes first on them.
-const FIRST_MAX: Duration = Duration::from_secs(10);
+/// How long an answer may take to begin.
+const ANSWER_MAX: Duration = Duration::from_secs(10);
 
 /// A crowd came, if at least half of it got through; else why it did not.
 pub(crate) fn is_crowd(what: &str, came: usize, wanted: usize) -> Result<(), String> {
@@ -103,98 +97,6 @@ pub(crate) fn begin(address: SocketAddr, bytes: &[u8]) -> Option<TcpStream> {
         }
         // It was refused.
         Err(_) => None,
-    }
-}
-
-/// What became of those who came back.
-#[derive(Debug, Default)]
-pub(crate) struct Storm {
-    pub(crate) opened: AtomicU64,
-    /// Of those who waited: they go on where they were, are told to come later, or the node is away.
-    pub(crate) resumed: AtomicU64,
-    pub(crate) put_off: AtomicU64,
-    pub(crate) cut_off: AtomicU64,
-}
-
-/// Everybody comes back at once with the id that was seen last, several times over: half of the times
-/// they wait for what comes first, and all of the times they leave with a reset. The error is a promise
-/// that was not kept.
-pub(crate) fn reconnect_storm(
-    address: SocketAddr,
-    count: usize,
-    house: &House,
-    stage: &Stage,
-) -> Result<Storm, String> {
-    let storm = Storm::default();
-    let come_back = |number: usize| -> Option<TcpStream> {
-        let (organisation, user) = &house.users[number % house.users.len()];
-        let request = request(organisation, user);
-        let request = match house.counts.newest(organisation).as_str() {
-            "" => request,
-            id => request.last_event_id(id),
-        };
-        let mut socket = connect(address)?;
-        let _ = sockopt::set_socket_linger(&socket, Some(Duration::ZERO));
-        // A reset is a way to end it, too.
-        let _ = socket.write_all(&request.bytes());
-        Some(socket)
-    };
-    let side = |side: usize, waits: bool| -> Result<(), String> {
-        let numbers = (side..count).step_by(SIDE_BY_SIDE);
-        let open: Vec<(usize, TcpStream)> = numbers
-            .filter_map(|number| Some((number, come_back(number)?)))
-            .collect();
-        storm.opened.fetch_add(open.len() as u64, Ordering::Relaxed);
-        for (number, mut socket) in open {
-            if !waits || stage.is_broken_off() {
-                continue;
-            }
-            let (organisation, _) = house.users[number % house.users.len()];
-            let first = first_of(&mut socket);
-            Search::new(house.markers.foreign(organisation)).look(first.as_bytes())?;
-            let counter = match first.as_str() {
-                it if it.contains(r#""resume":"resumed""#) => &storm.resumed,
-                it if it.contains("event: refused") => &storm.put_off,
-                it if it.starts_with("HTTP/1.1 503 ") => &storm.put_off,
-                // Which nothing that happens here is a reason for, and the table says.
-                it if it.contains(r#""resume":"reset""#) => &house.counts.resets,
-                it if it.contains(r#""resume":""#) => {
-                    return Err(format!("it came back, and was not resumed: {it}"));
-                }
-                _ => &storm.cut_off,
-            };
-            counter.fetch_add(1, Ordering::Relaxed);
-        }
-        Ok(())
-    };
-    for round in 0..4 {
-        thread::scope(|scope| {
-            let sides: Vec<_> = (0..SIDE_BY_SIDE)
-                .map(|number| scope.spawn(move || side(number, round % 2 == 0)))
-                .collect();
-            sides
-                .into_iter()
-                .try_for_each(|side| side.join().expect("whoever comes back does not fail"))
-        })?;
-    }
-    Ok(storm)
-}
-
-/// What comes first on a stream: its head and its first event, or as much of that as comes in time.
-fn first_of(socket: &mut TcpStream) -> String {
-    let mut first = Vec::new();
-    let mut buffer = [0; 4 * 1024];
-    let _ = socket.set_read_timeout(Some(FIRST_MAX));
-    loop {
-        let text = String::from_utf8_lossy(&first);
-        let is_whole = text.split_once("\nevent: ");
-        if is_whole.is_some_and(|(_, event)| event.contains("\n\n")) {
-            return text.into_owned();
-        }
-        match socket.read(&mut buffer) {
-            Ok(count @ 1..) => first.extend_from_slice(&buffer[..count]),
-            _ => return text.into_owned(),
-        }
     }
 }
 
@@ -281,7 +183,7 @@ pub(crate) fn is_answered(address: SocketAddr, limit: Duration) -> bool {
 pub(crate) fn status_of(address: SocketAddr, bytes: &[u8]) -> Option<u16> {
     let mut socket = connect(address)?;
     socket.write_all(bytes).ok()?;
-    status(&mut socket, FIRST_MAX)
+    status(&mut socket, ANSWER_MAX)
 }
 
 /// The status of the answer that comes next, with so much time for each part of it.

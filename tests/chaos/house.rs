@@ -1,5 +1,5 @@
 //! What a run happens to: a PostgreSQL server, two nodes on it, a proxy before each side of each node, a
-//! link to one of them, and what belongs to a node beside.
+//! link to both of them, and what belongs to a node beside.
 
 use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
@@ -42,7 +42,7 @@ pub(crate) struct House {
     pub(crate) logs: Vec<LogPipe>,
     /// That of the first node.
     pub(crate) clock: Option<Clock>,
-    /// To the second node.
+    /// To both nodes.
     pub(crate) link: Option<Link>,
     pub(crate) markers: Markers,
     pub(crate) tally: Tally,
@@ -88,7 +88,9 @@ impl House {
             });
         }
         if let Some(link) = &link {
-            configs[1] = listening_on(configs[1].clone(), link.address);
+            for config in &mut configs {
+                *config = listening_on(config.clone(), link.address);
+            }
         }
         let mut nodes: Vec<Node> = configs.iter().map(Node::launch).collect();
         nodes.iter_mut().for_each(Node::wait_ready);
@@ -131,7 +133,7 @@ impl House {
     pub(crate) fn way(&self, number: usize) -> (Vec<SocketAddr>, bool) {
         match (number / ORGANISATIONS.len() % 3, &self.link) {
             (1, _) => (self.doors.iter().map(Proxy::address).collect(), false),
-            (2, Some(_)) => (vec![self.addresses[1]], true),
+            (2, Some(_)) => (self.addresses.clone(), true),
             _ => (self.addresses.clone(), false),
         }
     }

@@ -6,7 +6,7 @@
 //! `script/chaos` runs what takes long; among the ordinary tests it takes some minutes.
 //!
 //! `plan` says how long and how many, `house` is what it happens to, `lanes` strike it by `faults`, with
-//! `proxy`, `link`, `surroundings`, `groups`, `crowd` and `sluggish`; `writers` are the application and
+//! `proxy`, `link`, `surroundings`, `groups`, `crowd`, `storm` and `sluggish`; `writers` are the application and
 //! `clients` its browsers, `leaks` is the search for what they may not see, and `usage` what nodes hold;
 //! `table` is what is told. The oracle, what it expects and the verdict are those of the crashes, `refused`
 //! is what the core is tried with, too. `requests` and `asked` have all that are hostile, and `hostile` sends them; `clocks`,
@@ -53,6 +53,7 @@ mod sluggish;
 #[path = "../crash/stage.rs"]
 #[expect(dead_code, reason = "shared with the crashes, which use more of it")]
 mod stage;
+mod storm;
 #[path = "../support/mod.rs"]
 #[expect(
     dead_code,

@@ -1,6 +1,6 @@
 //! Those who come as crowds, to a node that is up. One that hardly anybody was part of is none.
 
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use super::{Lane, seen};
@@ -9,6 +9,7 @@ use crate::faults::Fault;
 use crate::hostile;
 use crate::random::Random;
 use crate::sluggish::{Pace, read_sluggishly};
+use crate::storm::Storm;
 use crate::support::{Request, becomes_true};
 use crate::writers::ORGANISATIONS;
 
@@ -82,14 +83,10 @@ impl Lane<'_> {
                 )
             }
             Fault::ReconnectStorm => {
-                let storm = crowd::reconnect_storm(address, crowd, house, stage);
+                let storm = Storm::blow(address, crowd, house, stage);
                 let storm = self.kept(storm)?;
                 stage.say(&format!("{storm:?}"));
-                let count = |counter: &AtomicU64| counter.load(Ordering::Relaxed) as usize;
-                is_crowd("who came back", count(&storm.opened), crowd * 4)?;
-                let told = count(&storm.resumed) + count(&storm.put_off);
-                is_crowd("who were told something", told, crowd * 2)?;
-                seen("stream went on", count(&storm.resumed) as u64)
+                storm.is_one(crowd)
             }
             Fault::PublishFlood => {
                 let organisation = *random.pick(&ORGANISATIONS);
