@@ -106,6 +106,10 @@ impl Lane<'_> {
 
     /// Asks a node to end, which it has to do orderly, and starts it again.
     fn drain(&self, node: &mut Node, number: usize) {
+        // One that has hardly begun does not heed signals yet, and ends as whoever does not; it heeds them
+        // a moment after its first answer.
+        self.wait_for(number, "before it is asked to end");
+        self.pause(Duration::from_secs(1));
         node.process().signal(Signal::TERM);
         let status = node.process().wait(BACK_MAX);
         self.gone(number);
