@@ -58,6 +58,8 @@ fn check(config: &Config) {
     assert!(heartbeat.contains(&config.http.heartbeat));
     assert!(!config.streams.is_empty() && config.streams.iter().all(|it| it.path.starts_with('/')));
     assert!(config.history.max_bytes > 0);
+    // It stands in queries, whose end a NUL would be.
+    assert!(!config.database.publication.contains('\0'));
     let is_open_to_sessions = !config.auth.modes.is_empty();
     assert!(is_open_to_sessions || config.keys.reader().is_some());
     assert!(!is_open_to_sessions || config.identity.membership.is_some());

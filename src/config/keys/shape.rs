@@ -1,4 +1,4 @@
-//! Whether every value has the shape of its key: text, a number, a list.
+//! Whether every value has the shape of its key: text that can be passed on, a number, a list.
 
 use toml::{Table, Value};
 
@@ -7,6 +7,9 @@ use super::{KEYS, Kind, table_at};
 
 /// Checks every value's shape, and makes a list of a single text where a list is meant.
 pub(super) fn check(root: &mut Table) -> Result<(), ConfigError> {
+    for (name, value) in &*root {
+        refuse_nul(name, value)?;
+    }
     for (table, name, kind) in KEYS {
         let Some(inside) = table_at(root, table) else {
             continue;
@@ -43,6 +46,23 @@ pub(super) fn check(root: &mut Table) -> Result<(), ConfigError> {
         }
     }
     Ok(())
+}
+
+/// Refuses a NUL wherever text stands: no name of PostgreSQL's, or of anybody else whom we ask, holds one.
+fn refuse_nul(key: &str, value: &Value) -> Result<(), ConfigError> {
+    let has_nul = key.contains('\0') || value.as_str().is_some_and(|text| text.contains('\0'));
+    if has_nul {
+        // Without the value, which may be secret.
+        let key = key.replace('\0', "\\u0000");
+        return Err(ConfigError::about(key, "take the \\u0000 out of it"));
+    }
+    match value {
+        Value::Table(inside) => inside
+            .iter()
+            .try_for_each(|(name, value)| refuse_nul(&format!("{key}.{name}"), value)),
+        Value::Array(items) => items.iter().try_for_each(|item| refuse_nul(key, item)),
+        _ => Ok(()),
+    }
 }
 
 /// Numbers have a common range; the two that are narrower say so themselves.

@@ -130,6 +130,29 @@ fn a_wrong_shape_names_key_value_and_mend() {
     assert!(error("http = 1").contains("write [http] as a table"));
 }
 
+/// It would end up in a query or a head, whose ends it would be.
+#[test]
+fn no_text_holds_a_nul() {
+    for (text, key) in [
+        (
+            "[database]\npublication = \"a\\u0000b\"",
+            "database.publication: ",
+        ),
+        (
+            "[auth]\nsecret = [\"a\", \"hidden\\u0000\"]",
+            "auth.secret: ",
+        ),
+        (
+            "[[route]]\ntable = \"a\"\ncolumns = [\"a\\u0000\"]",
+            "route.columns: ",
+        ),
+        ("[database]\n\"a\\u0000\" = 1", "database.a"),
+    ] {
+        let said = error(text);
+        assert!(said.starts_with(key) && !said.contains("hidden"), "{said}");
+    }
+}
+
 #[test]
 fn no_error_shows_a_secret() {
     let texts = [
