@@ -6,7 +6,7 @@ use std::process::ExitCode;
 use clap::{Parser, Subcommand};
 
 use crate::config::{Config, Environment};
-use crate::{check, dev, init, logs, node, publish, slots, tail, token};
+use crate::{check, dev, init, last_words, logs, node, publish, slots, tail, token};
 
 /// Streams PostgreSQL's committed changes to browsers over Server-Sent Events.
 #[derive(Parser)]
@@ -41,7 +41,7 @@ enum Command {
 }
 
 /// Does what the command line says.
-pub(crate) fn run() -> ExitCode {
+pub fn run() -> ExitCode {
     match Arguments::parse().command {
         Command::Run { config } => logged(|| run_node(config)),
         Command::Check(arguments) => check::run(&arguments).unwrap_or_else(|error| {
@@ -84,8 +84,7 @@ fn done(result: Result<(), String>) -> ExitCode {
     result.map_or_else(|error| fail(&error), |()| ExitCode::SUCCESS)
 }
 
-#[expect(clippy::print_stderr, reason = "the command line speaks to a person")]
 fn fail(error: &str) -> ExitCode {
-    eprintln!("tailrace: {error}");
+    last_words::say(&format!("tailrace: {error}\n"));
     ExitCode::FAILURE
 }

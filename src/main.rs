@@ -1,39 +1,7 @@
-//! The `tailrace` command: a server that streams PostgreSQL's committed changes over Server-Sent
-//! Events.
-//!
-//! The rooms: `cli` is the command line, `config` what an operator decides, `node` the start and the
-//! end of a node, `control` the thread that may wait, `replication_thread` the one that reads
-//! PostgreSQL, `capacity` what a machine can hold. What streams is `engine`, over `driver`. Beside the
-//! node, `catalog` reads what a database holds, `check` judges it, `init` sets it up, `retention` and
-//! `slots` say what nodes leave behind.
+//! The program: what it does is in the library beside it.
 
 #![forbid(unsafe_code)]
 #![deny(missing_docs)]
-
-mod audience;
-mod capacity;
-mod catalog;
-mod check;
-mod cli;
-mod clock;
-mod config;
-mod control;
-mod database;
-mod dev;
-mod figures;
-mod http_client;
-mod init;
-mod logs;
-mod metrics;
-mod node;
-mod preflight;
-mod publish;
-mod replication_thread;
-mod retention;
-mod slots;
-mod tail;
-mod tls;
-mod token;
 
 use std::process::ExitCode;
 
@@ -42,5 +10,5 @@ use std::process::ExitCode;
 static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 
 fn main() -> ExitCode {
-    cli::run()
+    tailrace::run()
 }

@@ -11,7 +11,6 @@ use axum::Router;
 use driver::Engines;
 use engine::{Command, StreamPath};
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
-use tokio::signal::unix::{Signal, SignalKind, signal};
 use wire::{CloseReason, Keys};
 
 use crate::capacity::{self, Capacity, Machine, Plan};
@@ -20,6 +19,7 @@ use crate::control::{self, Shared};
 use crate::preflight;
 use crate::replication_thread::{self, Feed};
 use crate::retention;
+use crate::signals::Signals;
 
 /// Over how long resets of many streams are spread, so that their pages do not refetch at once.
 const RESET_SPREAD_MS: u64 = 10_000;
@@ -158,7 +158,7 @@ impl Node {
         }
     }
 
-    /// Runs until SIGTERM or SIGINT; then takes its leave (`drain`), or ends at once. A second signal
+    /// Runs until SIGTERM, SIGINT or SIGHUP; then takes its leave (`drain`), or ends at once. A second signal
     /// ends at once, too.
     pub(crate) fn run_until_signal(self, drain: bool) -> ExitCode {
         let runtime = tokio::runtime::Builder::new_current_thread()
@@ -265,30 +265,6 @@ impl Node {
             && self.shared.counters().iter().map(count).sum::<u64>() > 0
         {
             tokio::time::sleep(LOOK_EVERY).await;
-        }
-    }
-}
-
-/// The signals that ask a node to end.
-struct Signals {
-    terminate: Signal,
-    interrupt: Signal,
-}
-
-impl Signals {
-    fn listen() -> std::io::Result<Self> {
-        let terminate = signal(SignalKind::terminate())?;
-        let interrupt = signal(SignalKind::interrupt())?;
-        Ok(Self {
-            terminate,
-            interrupt,
-        })
-    }
-
-    async fn next(&mut self) {
-        tokio::select! {
-            _ = self.terminate.recv() => {}
-            _ = self.interrupt.recv() => {}
         }
     }
 }

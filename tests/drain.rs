@@ -1,4 +1,4 @@
-//! SIGTERM: the node says so first, sends everybody away in order, and ends with success.
+//! SIGTERM and its kin: the node says so first, sends everybody away in order, and ends with success.
 
 use std::time::Duration;
 
@@ -99,7 +99,8 @@ fn a_second_signal_ends_at_once(driver: Driver) {
         config.text("drain.notice", "1h").text("drain.spread", "1h")
     });
     let _stream = world.node.open("acme", "alice");
-    world.node.process().signal(Signal::TERM);
+    // The terminal goes away: as SIGTERM.
+    world.node.process().signal(Signal::HUP);
     wait_until("/readyz says so", LIMIT, || {
         world.node.get("/readyz").head.status == 503
     });

@@ -31,6 +31,7 @@ mod many;
 mod nextjs;
 mod operations;
 mod outage;
+mod promises;
 mod proxies;
 mod publish;
 mod publishing;

@@ -1,4 +1,5 @@
-//! Ten thousand streams on one node, and more connects than it has descriptors for.
+//! Ten thousand streams on one node, and more connects than it has descriptors for: those who stream are
+//! served, also when the node has to connect to PostgreSQL again.
 
 use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
@@ -11,6 +12,9 @@ on_both_drivers!(ten_thousand_streams_and_no_descriptors_left);
 /// What one process may hold on a small machine.
 const DESCRIPTORS: u32 = 20_000;
 const STREAMS: usize = 10_000;
+/// Of these the last are the node's own. The number is said here again, as operators are told it: these
+/// tests know the node by its binary, and use none of its crates.
+const RESERVED: usize = 64;
 /// Beyond what the node can take, by some thousands that wait in the listeners' queues.
 const BEYOND: usize = 12_000;
 /// At a time: more requests than the control thread's queue holds would be sent away for some
@@ -57,10 +61,12 @@ fn ten_thousand_streams_and_no_descriptors_left(driver: Driver) {
         // Those that it can take are answered; when none is left to take, nobody is.
         becomes_true(Duration::from_secs(2), || second.count().waiting == 0);
     }
-    let full = DESCRIPTORS as usize - 8;
+    let full = DESCRIPTORS as usize - RESERVED - 8;
     let held = world.node.process().descriptors();
     assert!(held >= full, "{held} descriptors: {:?}", second.count());
     let crowded = second.count();
+    // Nowhere near an eighth of all descriptors goes at one time, so nobody has to be closed again.
+    assert_eq!(crowded.lost, 0, "{crowded:?}");
     assert!(crowded.waiting > 0, "some must wait: {crowded:?}");
     let share = cpu_share(world.node.process(), Duration::from_secs(3));
     println!("{driver:?}: {share:.3} of a core with {crowded:?}");
@@ -74,15 +80,27 @@ fn ten_thousand_streams_and_no_descriptors_left(driver: Driver) {
     first.wait_for(STREAMS, 2, LIMIT);
     assert_eq!(first.count().lost, 0);
 
-    // Room again: those who waited get in by themselves, and everybody gets what comes.
-    second.close(crowded.streaming);
-    let waited = BEYOND - crowded.streaming - crowded.lost;
+    // So they are when the node has to find its way to PostgreSQL again: no client has that descriptor.
+    sql.run(
+        "SELECT pg_terminate_backend(pid) FROM pg_stat_activity
+         WHERE backend_type = 'walsender' AND datname = current_database()",
+    );
+    commit();
+    first.wait_for(STREAMS, 3, LIMIT);
+    assert_eq!(first.count().lost, 0);
+
+    // Room again: those who waited get in by themselves, and everybody gets what comes. One of them may be
+    // in already: the node took a descriptor of its own, and the one it had was a client's to have.
+    let streaming = second.count().streaming;
+    assert!(streaming <= crowded.streaming + RESERVED, "{streaming}");
+    second.close(streaming);
+    let waited = BEYOND - streaming;
     second.wait_for(waited, 0, LIMIT);
     assert_eq!(world.node.get("/livez").head.status, 200);
     commit();
-    first.wait_for(STREAMS, 3, LIMIT);
+    first.wait_for(STREAMS, 4, LIMIT);
     second.wait_for(waited, 1, LIMIT);
     assert_eq!(first.count().lost, 0, "no stream is lost");
-    assert_eq!(second.count().lost, crowded.lost);
+    assert_eq!(second.count().lost, 0, "nor anybody who waited");
     assert!(world.node.process().is_running());
 }

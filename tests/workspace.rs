@@ -149,6 +149,35 @@ fn pure_crates_have_their_gate() {
     }
 }
 
+/// A target without seeds begins with nothing, one that no page names is not run, and one whose body is
+/// not a crate's own rots. That the seeds are replayed is for the tests of each crate.
+#[test]
+fn every_fuzz_target_has_its_body_its_seeds_and_its_line_in_the_docs() {
+    let page = fs::read_to_string(rooted("docs/fuzzing.md")).expect("the page is there");
+    let manifest = fs::read_to_string(rooted("fuzz/Cargo.toml")).expect("the manifest is there");
+    let folder = fs::read_dir(rooted("fuzz/fuzz_targets")).expect("there are targets");
+    for entry in folder {
+        let path = entry.expect("the folder can be read").path();
+        let name = path.file_stem().and_then(|name| name.to_str());
+        let name = name.expect("targets are named in UTF-8");
+        let text = fs::read_to_string(&path).expect("a target is text");
+        assert!(text.contains("::fuzzing::"), "{name} has a body of its own");
+        assert!(
+            page.contains(&format!("\n| `{name}` | ")),
+            "{name}: docs/fuzzing.md"
+        );
+        assert!(
+            manifest.contains(&format!("\nname = \"{name}\"\n")),
+            "{name}"
+        );
+        let seeds = fs::read_dir(rooted(&format!("fuzz/corpus/{name}")));
+        assert!(
+            seeds.is_ok_and(|mut seeds| seeds.next().is_some()),
+            "{name}: no seeds"
+        );
+    }
+}
+
 /// The name and the root source file of every library and binary of the workspace.
 fn roots() -> Vec<(String, String)> {
     let mut roots = Vec::new();

@@ -4,21 +4,40 @@
 //! It only saves work, and it must not lengthen anything: what is remembered with an entry has to name
 //! the position before which it was judged, and whoever admits by it looks for later revocations.
 
-use std::collections::BTreeMap;
+use std::collections::VecDeque;
+use std::hash::BuildHasher;
+
+use hashbrown::HashMap;
+use siphasher::sip::SipHasher13;
 
 use crate::Fingerprint;
 use crate::limits::CACHE_MS_MAX;
 
+/// So many places in the order may be of verdicts that are gone, beside one for each that is there.
+const GONE_MAX: usize = 64;
+
 /// Verdicts by the fingerprints of what they were given for, at most so many.
 pub struct Cache<T> {
-    entries: BTreeMap<Fingerprint, Entry<T>>,
-    /// The fingerprints by the order of their verdicts: the oldest makes room.
-    order: BTreeMap<u64, Fingerprint>,
+    entries: HashMap<Fingerprint, Entry<T>, Seed>,
+    /// The fingerprints by the order of their verdicts: the oldest makes room. Of a verdict that was
+    /// forgotten or given again the place stays until it is the first, or there are too many of them.
+    order: VecDeque<(u64, Fingerprint)>,
     next: u64,
     /// What the values take, as they were said to.
     bytes: usize,
     entries_max: usize,
     bytes_max: usize,
+}
+
+/// What the hashes are keyed with: who can have many tokens made may look for fingerprints that begin alike.
+struct Seed(u64);
+
+impl BuildHasher for Seed {
+    type Hasher = SipHasher13;
+
+    fn build_hasher(&self) -> SipHasher13 {
+        SipHasher13::new_with_keys(self.0, !self.0)
+    }
 }
 
 struct Entry<T> {
@@ -31,10 +50,11 @@ struct Entry<T> {
 
 impl<T> Cache<T> {
     /// An empty cache for so many entries, of so many bytes together; for none, it remembers nothing.
-    pub fn new(entries_max: usize, bytes_max: usize) -> Self {
+    /// The seed is random, and nobody's business.
+    pub fn new(entries_max: usize, bytes_max: usize, seed: u64) -> Self {
         Self {
-            entries: BTreeMap::new(),
-            order: BTreeMap::new(),
+            entries: HashMap::with_hasher(Seed(seed)),
+            order: VecDeque::new(),
             next: 0,
             bytes: 0,
             entries_max,
@@ -71,19 +91,19 @@ impl<T> Cache<T> {
         };
         self.next += 1;
         self.bytes += bytes;
-        self.order.insert(entry.number, credential);
+        self.order.push_back((entry.number, credential));
         if let Some(before) = self.entries.insert(credential, entry) {
-            self.order.remove(&before.number);
             self.bytes -= before.bytes;
         }
         self.make_room();
+        self.tidy();
     }
 
     /// Forgets a credential: its verdict was found to be out of date.
     pub fn forget(&mut self, credential: &Fingerprint) {
         if let Some(entry) = self.entries.remove(credential) {
-            self.order.remove(&entry.number);
             self.bytes -= entry.bytes;
+            self.tidy();
         }
     }
 
@@ -92,14 +112,12 @@ impl<T> Cache<T> {
         let before = self.entries.len();
         self.entries
             .retain(|_, entry| (entry.checked_ms..entry.ends_ms).contains(&now_ms));
-        let entries = &self.entries;
-        self.bytes = entries.values().map(|entry| entry.bytes).sum();
-        self.order.retain(|number, credential| {
-            entries
-                .get(credential)
-                .is_some_and(|entry| entry.number == *number)
-        });
-        before - entries.len()
+        self.bytes = self.entries.values().map(|entry| entry.bytes).sum();
+        self.drop_gone();
+        // A storm's table is not kept for calmer days.
+        self.entries.shrink_to(self.entries.len() * 2);
+        self.order.shrink_to(self.entries.len() * 2);
+        before - self.entries.len()
     }
 
     /// How many verdicts are remembered, good or not.
@@ -114,13 +132,34 @@ impl<T> Cache<T> {
 
     fn make_room(&mut self) {
         while self.entries.len() > self.entries_max || self.bytes > self.bytes_max {
-            let (_, oldest) = self
+            let (number, oldest) = self
                 .order
-                .first_key_value()
+                .pop_front()
                 .expect("every entry has its place in the order");
-            let oldest = *oldest;
-            self.forget(&oldest);
+            if self.is_there(number, &oldest) {
+                let entry = self.entries.remove(&oldest);
+                self.bytes -= entry.map_or(0, |entry| entry.bytes);
+            }
         }
+    }
+
+    /// Whether this place in the order is one of a verdict that is remembered.
+    fn is_there(&self, number: u64, credential: &Fingerprint) -> bool {
+        let entry = self.entries.get(credential);
+        entry.is_some_and(|entry| entry.number == number)
+    }
+
+    /// Keeps the order bounded: what it costs is paid by those that went before.
+    fn tidy(&mut self) {
+        if self.order.len() > 2 * self.entries.len() + GONE_MAX {
+            self.drop_gone();
+        }
+    }
+
+    fn drop_gone(&mut self) {
+        let mut order = std::mem::take(&mut self.order);
+        order.retain(|(number, credential)| self.is_there(*number, credential));
+        self.order = order;
     }
 }
 
@@ -134,7 +173,7 @@ mod tests {
 
     #[test]
     fn a_verdict_is_good_for_a_minute_and_not_beyond_the_session() {
-        let mut cache = Cache::new(10, 1_000);
+        let mut cache = Cache::new(10, 1_000, 7);
         cache.put(credential(1), "ada", 1, 1_000, u64::MAX, None);
         cache.put(credential(2), "bob", 1, 1_000, u64::MAX, Some(5_000));
         cache.put(credential(3), "eve", 1, 1_000, 30_000, Some(u64::MAX));
@@ -148,14 +187,14 @@ mod tests {
 
     #[test]
     fn a_clock_that_was_set_back_lengthens_nothing() {
-        let mut cache = Cache::new(10, 1_000);
+        let mut cache = Cache::new(10, 1_000, 7);
         cache.put(credential(1), (), 1, 1_000_000, u64::MAX, None);
         assert!(cache.get(&credential(1), 999_999).is_none());
     }
 
     #[test]
     fn the_oldest_verdict_makes_room() {
-        let mut cache = Cache::new(3, 1_000);
+        let mut cache = Cache::new(3, 1_000, 7);
         for number in [0, 1, 2, 0, 3] {
             cache.put(credential(number), number, 1, 0, 1, None);
         }
@@ -163,12 +202,12 @@ mod tests {
             .filter_map(|number| cache.get(&credential(number), 0).copied())
             .collect();
         assert_eq!(kept, [0, 2, 3]);
-        assert_eq!((cache.len(), cache.order.len()), (3, 3));
+        assert_eq!(cache.len(), 3);
     }
 
     #[test]
     fn long_verdicts_make_room_as_well() {
-        let mut cache = Cache::new(100, 1_000);
+        let mut cache = Cache::new(100, 1_000, 7);
         for number in 0..10 {
             cache.put(credential(number), number, 300, 0, 1, None);
         }
@@ -185,28 +224,55 @@ mod tests {
 
     #[test]
     fn what_is_put_again_and_again_takes_no_more_room() {
-        let mut cache = Cache::new(100, 1_000);
+        let mut cache = Cache::new(100, 1_000, 7);
         for now_ms in 0..10_000 {
             cache.put(credential(1), now_ms, 1, now_ms, 1_000, None);
         }
-        assert_eq!((cache.len(), cache.order.len()), (1, 1));
+        assert!(cache.len() == 1 && cache.order.len() <= 2 + GONE_MAX);
         assert_eq!(cache.get(&credential(1), 9_999), Some(&9_999));
+        // Nor does what is forgotten each time.
+        for now_ms in 0..10_000 {
+            cache.forget(&credential(1));
+            cache.put(credential(1), now_ms, 1, now_ms, 1_000, None);
+        }
+        assert!(cache.len() == 1 && cache.order.len() <= 2 + GONE_MAX);
         cache.forget(&credential(1));
-        assert!(cache.is_empty() && cache.order.is_empty());
-        let mut none = Cache::new(0, 1_000);
+        assert!(cache.is_empty() && cache.order.len() <= GONE_MAX && cache.bytes == 0);
+        let mut none = Cache::new(0, 1_000, 7);
         none.put(credential(1), (), 1, 0, 1_000, None);
         assert!(none.is_empty());
     }
 
     #[test]
     fn what_is_over_is_swept() {
-        let mut cache = Cache::new(100, 1_000);
+        let mut cache = Cache::new(100, 1_000, 7);
         for number in 0..50 {
             cache.put(credential(number), number, 1, number as u64, 10, None);
         }
         cache.sweep(49);
         assert_eq!((cache.len(), cache.order.len()), (10, 10));
+        assert!(cache.entries.capacity() < 50, "its memory is given back");
         cache.put(credential(49), 49, 1, 49, 10, None);
-        assert_eq!((cache.len(), cache.order.len()), (10, 10));
+        assert_eq!(cache.len(), 10);
+        cache.sweep(59);
+        assert_eq!((cache.len(), cache.order.len(), cache.bytes), (0, 0, 0));
+    }
+
+    #[test]
+    fn the_order_is_that_of_the_last_verdicts_also_after_its_gaps_went() {
+        let mut cache = Cache::new(4, 1_000, 7);
+        for number in [0, 1, 2, 3] {
+            cache.put(credential(number), number, 1, 0, 1, None);
+        }
+        for _ in 0..2 * GONE_MAX {
+            cache.put(credential(0), 0, 1, 0, 1, None);
+        }
+        cache.forget(&credential(2));
+        for number in [4, 5] {
+            cache.put(credential(number), number, 1, 0, 1, None);
+        }
+        let is_kept = |number: &usize| cache.get(&credential(*number), 0).is_some();
+        let kept: Vec<_> = (0..6).filter(is_kept).collect();
+        assert_eq!(kept, [0, 3, 4, 5]);
     }
 }

@@ -3,6 +3,10 @@
 //!
 //! A finding is a panic. No product code calls anything here.
 
+mod claims;
+
+pub use claims::claims;
+
 use crate::cookie::{CookieNames, Cookies, find};
 use crate::introspection::AnswerRules;
 use crate::jwks::Jwks;
@@ -134,7 +138,7 @@ pub fn introspection(input: &[u8]) {
             cookies: None,
             answer: AnswerRules::default(),
         }],
-        claims: claims(),
+        claims: claim_rules(),
     });
     let question = Introspect {
         cookie: None,
@@ -167,7 +171,7 @@ fn check_identity(identity: &Identity) {
     );
 }
 
-fn claims() -> ClaimRules {
+fn claim_rules() -> ClaimRules {
     ClaimRules {
         users: vec!["sub".into(), "id".into(), "user.id".into()],
         organisations: Some("o".into()),
@@ -214,6 +218,6 @@ fn verifier() -> Verifier {
     ];
     Verifier::new(Settings {
         methods,
-        claims: claims(),
+        claims: claim_rules(),
     })
 }

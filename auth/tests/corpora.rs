@@ -37,3 +37,8 @@ fn sets_of_keys() {
 fn answers() {
     replay("introspection", auth::fuzzing::introspection);
 }
+
+#[test]
+fn the_corpus_of_claims_finds_nothing() {
+    replay("claims", auth::fuzzing::claims);
+}

@@ -130,7 +130,7 @@ fn start_node(wal: &Wal) -> Node {
     Node {
         process,
         directory,
-        address: SocketAddr::from(([127, 0, 0, 1], config.port())),
+        address: SocketAddr::from(([127, 0, 0, 1], config.address.port())),
     }
 }
 

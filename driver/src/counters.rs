@@ -58,6 +58,7 @@ fn for_each_figure(counters: &mut Counters, mut visit: impl FnMut(&mut u64)) {
         deliveries,
         send_failures,
         short_sends,
+        responses_given_up,
         resets,
         log_bytes,
         log_frames,
@@ -76,6 +77,7 @@ fn for_each_figure(counters: &mut Counters, mut visit: impl FnMut(&mut u64)) {
         deliveries,
         send_failures,
         short_sends,
+        responses_given_up,
     ]
     .into_iter()
     .chain([

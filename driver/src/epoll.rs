@@ -11,7 +11,7 @@ use rustix::event::Timespec;
 use rustix::event::epoll::{self, CreateFlags, EventData, EventFlags};
 
 use crate::connections::{self, CLOSING, Connections, HANGUP, KNOWN, READABLE, WATCHES, WRITABLE};
-use crate::poller::{EVENTS_MAX, Event, Poller};
+use crate::poller::{Arming, EVENTS_MAX, Event, Poller};
 use crate::port::Shared;
 use crate::socket;
 use crate::token::{Key, Token};
@@ -131,7 +131,7 @@ impl Epoll {
 }
 
 impl Poller for Epoll {
-    fn arm_listener(&mut self, listener: BorrowedFd<'_>) {
+    fn arm_listener(&mut self, listener: BorrowedFd<'_>, _: Arming) {
         let data = EventData::new_u64(Token::Listener.encode());
         let interest = EventFlags::IN | EventFlags::ONESHOT;
         let result = if self.knows_listener {
@@ -144,6 +144,10 @@ impl Poller for Epoll {
             // The look at the queue once a second accepts meanwhile.
             Err(error) => tracing::warn!("epoll does not take the listener: {error}"),
         }
+    }
+
+    fn disarm_listener(&mut self) {
+        // It is only ever reported on.
     }
 
     fn arm(&mut self, connections: &mut Connections, handle: Handle, watch: Watch) {

@@ -23,9 +23,14 @@ const SEND_BUFFER_BYTES: usize = 16 * 1024;
 /// park here that sends without being asked. Larger requests pass it in pieces.
 const RECEIVE_BUFFER_BYTES: usize = 4 * 1024;
 
-/// How long sent bytes may stay unacknowledged, in milliseconds, before the kernel gives the
-/// connection up (RFC 5482).
-const USER_TIMEOUT_MS: u32 = 30_000;
+/// How long sent bytes may stay unacknowledged, or a full receiver closed, in milliseconds, before the
+/// kernel gives the connection up (RFC 5482). The kernel counts from when the client's buffer is full;
+/// the engine, which closes a stream that takes nothing for 30 s, from when the socket's own is full as
+/// well, some seconds later. With the same time here the kernel would always be first, and a client that
+/// stalls would be counted as one that went; so this is longer by what filling a socket takes under
+/// load. A client that vanished is still given up within 45 s of the first byte that it did not
+/// acknowledge.
+const USER_TIMEOUT_MS: u32 = 40_000;
 
 /// Opens as many listeners on one address. All are open before any thread accepts, so that the
 /// kernel spreads connections over all of them from the first one on.

@@ -27,10 +27,23 @@ pub(crate) enum Event {
     Ready(Handle, Watch),
 }
 
+/// What is armed for a listener.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Arming {
+    /// The kernel may accept as many as wait, before anybody looks.
+    Accepts,
+    /// The kernel says that somebody waits, and accepts nobody.
+    Reports,
+}
+
 /// A driver below the engine's trait: readiness, accepting, sending, closing.
 pub(crate) trait Poller {
     /// Arms the listener. It must not be armed.
-    fn arm_listener(&mut self, listener: BorrowedFd<'_>);
+    fn arm_listener(&mut self, listener: BorrowedFd<'_>, arming: Arming);
+
+    /// Calls [`Arming::Accepts`] off, unless that was done: an event says when it has ended. Sockets may be
+    /// accepted until then.
+    fn disarm_listener(&mut self);
 
     /// Arms a watch of an open connection, unless it is armed.
     fn arm(&mut self, connections: &mut Connections, handle: Handle, watch: Watch);

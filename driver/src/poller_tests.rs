@@ -1,190 +1,56 @@
-//! One suite for both drivers, below the engine: sockets, watches, groups of sends, closes. The
-//! suite with engines is in `tests/`.
+//! One suite for both drivers, below the engine: sockets, watches, groups of sends, closes. What plays the
+//! engine's part is in `bench`; the suite with engines is in `tests/`.
 
-use std::collections::VecDeque;
+mod bench;
+
 use std::io::{Read, Write};
-use std::net::{SocketAddr, TcpStream};
-use std::os::fd::OwnedFd;
-use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::net::TcpStream;
+use std::time::Duration;
 
 use engine::{Close, Handle, Outcome, Transmit, Watch};
+use rustix::io::Errno;
 
-use crate::acceptor::Acceptor;
-use crate::choice::Kind;
-use crate::connections::{Connections, WATCHES};
-use crate::epoll::Epoll;
-use crate::listener;
-use crate::poller::{Event, Poller};
-use crate::port::{Shared, port};
+use crate::connections::WATCHES;
+use crate::poller::{Arming, Event};
 use crate::socket::{self, Received};
-use crate::token::Key;
-use crate::uring::{Ring, Uring};
+use bench::{Bench, Kernel, both};
 
-/// How long a test waits for something that must happen.
-const PATIENCE: Duration = Duration::from_secs(10);
-
-/// A driver with its connections, and the engine's part played by the test.
-struct Bench {
-    poller: Box<dyn Poller>,
-    connections: Connections,
-    acceptor: Acceptor,
-    address: SocketAddr,
-    shared: Arc<Shared>,
-    slots: u32,
-    backlog: VecDeque<Event>,
+#[test]
+fn a_report_says_that_somebody_waits_and_accepts_nobody() {
+    both(|bench| {
+        bench.arm_listener(Arming::Reports);
+        // There is nothing to call off.
+        bench.poller.disarm_listener();
+        bench.expect_silence();
+        let _clients = [(); 2].map(|()| TcpStream::connect(bench.address).unwrap());
+        assert!(matches!(bench.event(), Event::Acceptable));
+        bench.expect_silence();
+        for _ in 0..2 {
+            bench.accept_waiting().unwrap();
+        }
+        assert_eq!(bench.accept_waiting().unwrap_err(), Errno::AGAIN);
+    });
 }
 
-impl Bench {
-    fn new(kind: Kind) -> Self {
-        let (_, inbox) = port().unwrap();
-        let shared = inbox.shared;
-        let poller: Box<dyn Poller> = match kind {
-            Kind::Uring => Box::new(Uring::new(Ring::open().unwrap(), Arc::clone(&shared))),
-            Kind::Epoll => Box::new(Epoll::open(Arc::clone(&shared)).unwrap()),
-        };
-        let (address, mut listeners) =
-            listener::open_group("127.0.0.1:0".parse().unwrap(), 1).unwrap();
-        let acceptor = Acceptor::new(listeners.pop().unwrap(), Instant::now());
-        let connections = Connections::default();
-        let backlog = VecDeque::new();
-        Self {
-            poller,
-            connections,
-            acceptor,
-            address,
-            shared,
-            slots: 0,
-            backlog,
+#[test]
+fn an_accept_that_is_called_off_ends_and_leaves_who_comes_in_the_queue() {
+    for kernel in [Kernel::Uring, Kernel::TinyUring] {
+        let mut bench = Bench::new(kernel);
+        bench.arm_listener(Arming::Accepts);
+        let early = TcpStream::connect(bench.address).unwrap();
+        assert!(matches!(bench.event(), Event::Accepted(_)));
+        drop(early);
+        for _ in 0..2 {
+            bench.poller.disarm_listener();
         }
-    }
-
-    /// A client, and its connection here.
-    fn connect(&mut self) -> (TcpStream, Handle) {
-        let client = TcpStream::connect(self.address).unwrap();
-        client.set_read_timeout(Some(PATIENCE)).unwrap();
-        let socket = self.accept();
-        let descriptor = self.connections.begin_accept(socket);
-        let handle = Handle {
-            descriptor,
-            slot: self.slots,
-            generation: 0,
-        };
-        self.slots += 1;
-        self.connections.adopt(handle);
-        self.connections.end_accept();
-        (client, handle)
-    }
-
-    fn accept(&mut self) -> OwnedFd {
-        if let Some(listener) = self.acceptor.take_unarmed(Instant::now()) {
-            self.poller.arm_listener(listener);
-        }
-        match self.event() {
-            Event::Accepted(socket) => socket,
-            Event::Acceptable => {
-                self.acceptor.set_unarmed();
-                self.acceptor.accept().unwrap().unwrap()
-            }
-            other => panic!("an accept was expected, not {other:?}"),
-        }
-    }
-
-    fn watch(&mut self, handle: Handle, watch: Watch) {
-        self.poller.arm(&mut self.connections, handle, watch);
-    }
-
-    fn close(&mut self, handle: Handle, how: Close) {
-        self.poller.close(&mut self.connections, handle, how);
-    }
-
-    /// The next event, within patience.
-    fn event(&mut self) -> Event {
-        let end = Instant::now() + PATIENCE;
-        loop {
-            if let Some(event) = self.backlog.pop_front() {
-                return event;
-            }
-            assert!(Instant::now() < end, "nothing happened");
-            self.poll(Duration::from_millis(100));
-        }
-    }
-
-    fn poll(&mut self, timeout: Duration) {
-        self.poller.wait(timeout);
-        while let Some(event) = self.poller.next(&mut self.connections) {
-            self.backlog.push_back(event);
-        }
-    }
-
-    fn expect_ready(&mut self, handle: Handle, watch: Watch) {
-        match self.event() {
-            Event::Ready(ready, what) => {
-                assert_eq!(
-                    (ready.slot, ready.generation, what),
-                    (handle.slot, 0, watch)
-                );
-            }
-            other => panic!("{watch:?} was expected, not {other:?}"),
-        }
-    }
-
-    fn expect_silence(&mut self) {
-        self.poll(Duration::from_millis(30));
-        assert!(self.backlog.is_empty(), "{:?}", self.backlog);
-    }
-
-    fn expect_released(&mut self, handle: Handle) {
-        let end = Instant::now() + PATIENCE;
-        let mut released = Vec::new();
-        while released.is_empty() {
-            assert!(Instant::now() < end, "the slot was not released");
-            self.poll(Duration::from_millis(10));
-            self.connections.take_released(&mut released);
-        }
-        let keys: Vec<_> = released.into_iter().map(Key::of).collect();
-        assert_eq!(keys, [Key::of(handle)]);
+        let event = bench.event();
         assert!(
-            self.backlog.is_empty(),
-            "nothing is reported of what is closed"
+            matches!(event, Event::AcceptFailed(Errno::CANCELED)),
+            "{event:?}"
         );
-    }
-
-    fn send(&mut self, handle: Handle, bytes: &[u8]) -> Outcome {
-        let mut group = [Transmit {
-            connection: handle,
-            bytes,
-            outcome: Outcome::Pending,
-        }];
-        self.poller.send(&self.connections, &mut group);
-        group[0].outcome
-    }
-
-    /// Sends until the socket stays full, and says how much it took. On loopback a full socket may
-    /// have room again a moment later, when what it holds has moved into the client's own.
-    fn fill(&mut self, handle: Handle) -> usize {
-        let mut taken = 0;
-        loop {
-            let before = taken;
-            loop {
-                match self.send(handle, &[b'x'; 4096]) {
-                    Outcome::Taken(0) => break,
-                    Outcome::Taken(count) => taken += count,
-                    other => panic!("{other:?}"),
-                }
-            }
-            if taken == before {
-                return taken;
-            }
-            std::thread::sleep(Duration::from_millis(100));
-        }
-    }
-}
-
-/// Runs a test against both drivers. A ring that is refused fails it.
-fn both(test: impl Fn(&mut Bench)) {
-    for kind in [Kind::Uring, Kind::Epoll] {
-        test(&mut Bench::new(kind));
+        let _late = TcpStream::connect(bench.address).unwrap();
+        bench.expect_silence();
+        bench.accept_waiting().unwrap();
     }
 }
 
@@ -292,6 +158,34 @@ fn a_group_goes_to_all_and_says_who_took_what() {
             let mut text = vec![0; texts[handle.slot as usize].len()];
             client.read_exact(&mut text).unwrap();
             assert_eq!(text, texts[handle.slot as usize].as_bytes());
+        }
+    });
+}
+
+#[test]
+fn of_more_events_at_once_than_a_ring_holds_none_is_lost() {
+    both(|bench| {
+        let mut pairs: Vec<_> = (0..100).map(|_| bench.connect()).collect();
+        for round in 0..3 {
+            for (_, handle) in &pairs {
+                bench.watch(*handle, Watch::Readable);
+            }
+            for (client, _) in &mut pairs {
+                client.write_all(b"x").unwrap();
+            }
+            let mut slots: Vec<u32> = (0..pairs.len())
+                .map(|_| match bench.event() {
+                    Event::Ready(handle, Watch::Readable) => handle.slot,
+                    other => panic!("round {round}: {other:?}"),
+                })
+                .collect();
+            slots.sort_unstable();
+            assert!(slots.into_iter().eq(0..100), "round {round}");
+            for (_, handle) in &pairs {
+                let socket = bench.connections.socket(*handle);
+                let received = socket::receive(socket, &mut [0; 8]);
+                assert_eq!(received, Received::Bytes(1));
+            }
         }
     });
 }

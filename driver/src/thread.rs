@@ -131,16 +131,16 @@ impl<P: Poller> EngineThread<P> {
     fn tend_listener(&mut self) {
         let now = Instant::now();
         if self.is_to_close_listener(now) {
-            if self.accept_waiting() {
+            if self.accept_waiting(now) {
                 self.acceptor.close();
             }
             return;
         }
         if self.acceptor.is_time_to_look(now) {
-            self.accept_waiting();
+            self.accept_waiting(now);
         }
-        if let Some(listener) = self.acceptor.take_unarmed(now) {
-            self.world.poller.arm_listener(listener);
+        if let Some((listener, arming)) = self.acceptor.take_unarmed(now) {
+            self.world.poller.arm_listener(listener, arming);
         }
     }
 
@@ -195,20 +195,21 @@ impl<P: Poller> EngineThread<P> {
     }
 
     fn hand_out_events(&mut self) {
-        let now = self.clock.now();
+        // One look at the clock for all of a round: in a storm of connects a look for each is felt.
+        let (now, at) = (self.clock.now(), Instant::now());
         for _ in 0..EVENTS_MAX {
             let Some(event) = self.world.poller.next(&mut self.world.connections) else {
                 break;
             };
             match event {
-                Event::Accepted(socket) => self.accept(socket),
+                Event::Accepted(socket) => self.accept(at, now, socket),
                 Event::Acceptable => {
                     self.acceptor.set_unarmed();
-                    self.accept_waiting();
+                    self.accept_waiting(at);
                 }
                 Event::AcceptFailed(error) => {
                     self.acceptor.set_unarmed();
-                    self.acceptor.heed(error, Instant::now());
+                    self.acceptor.heed(error, at);
                 }
                 // Its channels are looked at in every round.
                 Event::Woken => {}
@@ -240,27 +241,35 @@ impl<P: Poller> EngineThread<P> {
         }
     }
 
-    fn accept(&mut self, socket: OwnedFd) {
+    /// Takes a socket over, where its descriptor is one for clients.
+    fn accept(&mut self, at: Instant, now: Now, socket: OwnedFd) {
+        let is_admitted = self.acceptor.admits(&socket, at);
+        if self.acceptor.is_scarce(at) {
+            self.world.poller.disarm_listener();
+        }
+        if !is_admitted {
+            // Without a word: whoever hears nothing comes back, and a native `EventSource` gives up for
+            // good on any answer that we could give before it has asked.
+            drop(socket);
+            return;
+        }
         let descriptor = self.world.connections.begin_accept(socket);
-        self.engine
-            .handle_accept(self.clock.now(), descriptor, &mut self.world);
+        self.engine.handle_accept(now, descriptor, &mut self.world);
         self.world.connections.end_accept();
     }
 
     /// Accepts who waits, within a bound. Whether nobody is left.
-    fn accept_waiting(&mut self) -> bool {
+    fn accept_waiting(&mut self, at: Instant) -> bool {
+        let now = self.clock.now();
         for _ in 0..ACCEPTS_MAX {
-            match self.acceptor.accept() {
+            if self.acceptor.is_paused(at) {
+                return false;
+            }
+            match self.acceptor.accept(at) {
                 None => return true,
-                Some(Ok(socket)) => self.accept(socket),
+                Some(Ok(socket)) => self.accept(at, now, socket),
                 Some(Err(rustix::io::Errno::AGAIN)) => return true,
-                Some(Err(error)) => {
-                    let now = Instant::now();
-                    self.acceptor.heed(error, now);
-                    if self.acceptor.is_paused(now) {
-                        return false;
-                    }
-                }
+                Some(Err(error)) => self.acceptor.heed(error, at),
             }
         }
         false

@@ -9,8 +9,10 @@ use engine::{Handle, Watch};
 pub(crate) enum Token {
     /// The listener.
     Listener,
-    /// The listener, where it is polled (io_uring without multishot accept).
+    /// The listener, where the ring only polls it.
     ListenerPoll,
+    /// The end of what was asked for the listener.
+    Cancel,
     /// The eventfd of the waker.
     Waker,
     /// A watch of a connection.
@@ -36,6 +38,7 @@ const WRITABLE: u64 = 5;
 const CONNECTION: u64 = 6;
 const SEND: u64 = 7;
 const LISTENER_POLL: u64 = 8;
+const CANCEL: u64 = 9;
 
 impl Key {
     pub(crate) fn of(handle: Handle) -> Self {
@@ -65,6 +68,7 @@ impl Token {
         let (operation, key) = match self {
             Self::Listener => (LISTENER, none),
             Self::ListenerPoll => (LISTENER_POLL, none),
+            Self::Cancel => (CANCEL, none),
             Self::Waker => (WAKER, none),
             Self::Watch(Watch::Readable, key) => (READABLE, key),
             Self::Watch(Watch::Hangup, key) => (HANGUP, key),
@@ -91,6 +95,7 @@ impl Token {
         match number >> 56 {
             LISTENER => Self::Listener,
             LISTENER_POLL => Self::ListenerPoll,
+            CANCEL => Self::Cancel,
             WAKER => Self::Waker,
             READABLE => Self::Watch(Watch::Readable, key),
             HANGUP => Self::Watch(Watch::Hangup, key),
@@ -115,6 +120,7 @@ mod tests {
         let tokens = [
             Token::Listener,
             Token::ListenerPoll,
+            Token::Cancel,
             Token::Waker,
             Token::Watch(Watch::Readable, key),
             Token::Watch(Watch::Hangup, key),

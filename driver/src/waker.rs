@@ -15,12 +15,14 @@
 //! stays above zero until the thread reads it, so the wait of (4) ends whether the write comes
 //! before it or during it. If the producer's fence comes first, (3) sees the item of (a), and the
 //! thread does not wait. A wake-up too many is harmless: the thread finds its channels empty.
+//! `tests/sleep.rs` tries it in every order in which the threads can see each other's stores.
 
 use std::io;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
-use std::sync::atomic::{AtomicBool, Ordering, fence};
 
 use rustix::event::{EventfdFlags, eventfd};
+
+use crate::sleep_flag::SleepFlag;
 
 /// Ends the sleep of one thread.
 #[derive(Debug)]
@@ -29,10 +31,6 @@ pub(crate) struct Waker {
     eventfd: OwnedFd,
     sleeping: SleepFlag,
 }
-
-/// The part of the protocol that is atomics alone.
-#[derive(Debug, Default)]
-pub(crate) struct SleepFlag(AtomicBool);
 
 impl Waker {
     /// A waker whose thread is awake.
@@ -76,29 +74,12 @@ impl AsFd for Waker {
     }
 }
 
-impl SleepFlag {
-    fn announce(&self) {
-        self.0.store(true, Ordering::Relaxed);
-        fence(Ordering::SeqCst);
-    }
-
-    fn end(&self) {
-        self.0.store(false, Ordering::Relaxed);
-    }
-
-    /// Whether the thread slept, and nobody has woken it yet.
-    fn take(&self) -> bool {
-        fence(Ordering::SeqCst);
-        self.0.load(Ordering::Relaxed) && self.0.swap(false, Ordering::Relaxed)
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
     use rustix::event::{PollFd, PollFlags, Timespec, poll};
     use std::sync::Arc;
-    use std::sync::atomic::AtomicU64;
+    use std::sync::atomic::{AtomicU64, Ordering};
 
     fn is_readable(waker: &Waker) -> bool {
         let mut set = [PollFd::new(waker, PollFlags::IN)];

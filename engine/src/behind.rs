@@ -23,6 +23,10 @@ pub(crate) struct Behind {
     pub(crate) is_ready: bool,
     /// It stands among those that wait for its class.
     pub(crate) is_waiting: bool,
+    /// What is pending is a long response.
+    pub(crate) is_long: bool,
+    /// Its number among the long ones of which nothing is taken now.
+    pub(crate) long_stalled: Option<u64>,
 }
 
 /// A frame of which a part was sent.

@@ -134,7 +134,11 @@ impl Engine {
         if !matches!(record.state, State::Behind | State::Held | State::Finishing) {
             return;
         }
-        self.behind[record.side as usize].is_blocked = false;
+        let behind = &mut self.behind[record.side as usize];
+        behind.is_blocked = false;
+        if let Some(number) = behind.long_stalled.take() {
+            self.responses.go_on(number);
+        }
         self.make_ready(slot);
     }
 
@@ -325,8 +329,8 @@ impl Engine {
     /// All is written: ends our direction, and reads what still comes, so that closing does not eat
     /// our last words.
     fn linger(&mut self, now: Now, slot: u32, driver: &mut dyn Driver) {
+        self.drop_behind(self.table[slot].side);
         let record = &mut self.table[slot];
-        self.behind.remove(record.side as usize);
         record.side = crate::record::NONE;
         record.state = State::Lingering;
         record.events = 0;

@@ -2,12 +2,14 @@
 //! when nothing of it is left in the kernel.
 
 use bytes::Bytes;
+use wire::http::{Refusal, RefusalCode};
 use wire::{CloseReason, ConnectionId};
 
 use crate::behind::Behind;
 use crate::driver::{Close, Notice};
 use crate::limits::LAST_WORDS_MS;
 use crate::record::{Bits, NONE, State};
+use crate::responses::is_long;
 use crate::time::Tick;
 use crate::{Driver, Engine, Now};
 
@@ -82,17 +84,25 @@ impl Engine {
             self.leave_stream(now, slot, self.table[slot].bye.unwrap_or(reason));
         }
         let record = &mut self.table[slot];
-        let side = std::mem::replace(&mut record.side, NONE) as usize;
-        match record.state {
-            State::Behind | State::Finishing => drop(self.behind.remove(side)),
-            State::Reading if side != NONE as usize => drop(self.inputs.remove(side)),
+        let (state, side) = (record.state, std::mem::replace(&mut record.side, NONE));
+        match state {
+            State::Behind | State::Finishing => self.drop_behind(side),
+            State::Reading if side != NONE => drop(self.inputs.remove(side)),
             State::Reading | State::Waiting | State::Lingering => {}
             State::InStep | State::Held => panic!("a stream was left behind"),
             State::Free | State::Closing => panic!("slot {slot} is closed twice"),
         }
-        record.state = State::Closing;
+        self.table[slot].state = State::Closing;
         self.table.set_deadline(slot, Tick::NEVER);
         driver.close(self.table.handle(slot), how);
+    }
+
+    /// Nothing more is written of what was kept here.
+    pub(crate) fn drop_behind(&mut self, side: u32) {
+        let behind = self.behind.remove(side as usize);
+        if let Some(number) = behind.long_stalled {
+            self.responses.go_on(number);
+        }
     }
 
     /// The peer closed or broke.
@@ -105,8 +115,12 @@ impl Engine {
     /// The control thread's answer to a request; nobody's, if the client is gone.
     pub(crate) fn respond_to(&mut self, now: Now, connection: ConnectionId, response: Bytes) {
         let slot = self.table.find_id(connection);
-        if let Some(slot) = slot.filter(|slot| self.table[*slot].state == State::Waiting) {
-            self.respond(now, slot, response);
+        let Some(slot) = slot.filter(|slot| self.table[*slot].state == State::Waiting) else {
+            return;
+        };
+        match self.responses.admit(response) {
+            Some(response) => self.respond(now, slot, response),
+            None => self.refuse_for_now(now, slot, &no_room_for_response(), None),
         }
     }
 
@@ -114,14 +128,22 @@ impl Engine {
     pub(crate) fn respond(&mut self, now: Now, slot: u32, response: Bytes) {
         let record = &mut self.table[slot];
         match record.state {
-            State::Reading if record.side != NONE => drop(self.inputs.remove(record.side as usize)),
+            State::Reading if record.side != NONE => drop(self.inputs.remove(record.side)),
             State::Reading | State::Waiting => {}
             state => panic!("no response is written in {state:?}"),
         }
         record.state = State::Finishing;
-        record.side = self.behind.insert(Behind::new(response, 0)) as u32;
+        let mut behind = Behind::new(response, 0);
+        behind.is_long = is_long(&behind.pending);
+        record.side = self.behind.insert(behind) as u32;
         self.table
             .set_deadline(slot, Tick::after(now, LAST_WORDS_MS));
         self.make_ready(slot);
     }
+}
+
+/// What is said where too many long responses wait to be taken.
+pub(crate) fn no_room_for_response() -> Refusal {
+    let message = "too many answers wait for their clients to take them; come back in some seconds";
+    Refusal::new(RefusalCode::Overloaded, message)
 }

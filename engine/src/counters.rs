@@ -28,6 +28,8 @@ pub struct Counters {
     pub send_failures: u64,
     /// Sends that took less than they were offered.
     pub short_sends: u64,
+    /// Long responses of which nothing was taken, closed to make room for others.
+    pub responses_given_up: u64,
     /// `reset` events, by [`ResetReason::index`].
     pub resets: [u64; ResetReason::ALL.len()],
     /// Bytes in the log, with bookkeeping.

@@ -11,18 +11,31 @@ use wire::http::{Refusal, RefusalCode};
 
 use crate::catch_up::Scratch;
 use crate::driver::{Close, Outcome, Transmit};
-use crate::limits::{GROUP_MAX, SCAN_MS};
+use crate::limits::{GROUP_MAX, SCAN_MS, STANDSTILL_MS};
 use crate::planted::{DEADLINE_IN_WRITE_PATH, HEARTBEAT_AHEAD};
 use crate::record::{Bits, NONE, State};
 use crate::time::Tick;
 use crate::{Driver, Engine, Now};
 
 impl Engine {
+    /// Where there was no turn for long, deadlines are looked at anew in a while: whatever came in the
+    /// meantime is told before, and whoever is only slow because we were is no slow client. Between two
+    /// such times all of them are looked at: who is stopped again and again has deadlines, too.
+    pub(crate) fn observe_standstill(&mut self, now: Now) {
+        let stood_ms = now.monotonic_ms.saturating_sub(self.scan.turned_ms);
+        self.scan.turned_ms = now.monotonic_ms;
+        if stood_ms > STANDSTILL_MS && !std::mem::replace(&mut self.scan.is_put_off, true) {
+            self.scan.at = None;
+            self.scan.next_ms = now.monotonic_ms + SCAN_MS;
+        }
+    }
+
     /// Goes on with the walk, or begins one when it is time; at most a group of connections a turn.
     pub(crate) fn scan_deadlines(&mut self, now: Now, driver: &mut dyn Driver) {
         if self.scan.at.is_none() && now.monotonic_ms >= self.scan.next_ms {
             self.scan.at = Some(0);
             self.scan.next_ms = now.monotonic_ms + SCAN_MS;
+            self.make_room_for_responses(now, driver);
         }
         let Some(mut at) = self.scan.at else { return };
         let tick = Tick::at(now.monotonic_ms);
@@ -46,6 +59,7 @@ impl Engine {
         }
         self.scan.at = (!is_over).then_some(at);
         if is_over {
+            self.scan.is_put_off = false;
             self.give_memory_back();
         }
         self.send_heartbeats(now, &silent, driver);
@@ -61,9 +75,7 @@ impl Engine {
             self.ready.shrink_to_fit();
             self.scratch = Scratch::default();
         }
-        if self.inputs.is_empty() {
-            self.inputs.shrink_to_fit();
-        }
+        self.inputs.give_memory_back();
     }
 
     /// A stream in step has perhaps been silent for long, or its session has ended.

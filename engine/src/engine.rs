@@ -15,11 +15,12 @@ use crate::behind::Behind;
 use crate::catch_up::Scratch;
 use crate::class::{Class, Sweep};
 use crate::filters::Filters;
+use crate::inputs::Inputs;
 use crate::log::{Log, Reading};
 use crate::pacing::Pace;
 use crate::queues::Queues;
 use crate::record::NONE;
-use crate::request::Input;
+use crate::responses::Responses;
 use crate::session::Quiet;
 use crate::sweep::EndedSweep;
 use crate::table::Table;
@@ -35,7 +36,8 @@ pub struct Engine {
     pub(crate) config: Config,
     pub(crate) table: Table,
     pub(crate) users: Users,
-    pub(crate) inputs: Slab<Input>,
+    pub(crate) inputs: Inputs,
+    pub(crate) responses: Responses,
     pub(crate) behind: Slab<Behind>,
     pub(crate) log: Log,
     pub(crate) classes: Slab<Class>,
@@ -106,6 +108,10 @@ pub(crate) struct Scan {
     pub(crate) at: Option<u32>,
     /// When the next walk begins.
     pub(crate) next_ms: u64,
+    /// When the last turn was.
+    pub(crate) turned_ms: u64,
+    /// A walk was put off, and none has come to its end since.
+    pub(crate) is_put_off: bool,
 }
 
 impl Engine {
@@ -114,7 +120,8 @@ impl Engine {
         Self {
             table: Table::new(config.boot, config.engine),
             users: Users::default(),
-            inputs: Slab::new(),
+            inputs: Inputs::default(),
+            responses: Responses::default(),
             behind: Slab::new(),
             log: Log::new(config.log_bytes_max),
             classes: Slab::new(),
@@ -135,6 +142,8 @@ impl Engine {
             scan: Scan {
                 at: None,
                 next_ms: now.monotonic_ms + limits::SCAN_MS,
+                turned_ms: now.monotonic_ms,
+                is_put_off: false,
             },
             ended_sweeps: Vec::new(),
             concerned: Vec::new(),
@@ -247,6 +256,7 @@ impl Engine {
     /// round; else a group of a large one, then those that are behind, then what time asks for.
     pub fn turn(&mut self, now: Now, driver: &mut dyn Driver) -> Next {
         self.admitted = 0;
+        self.observe_standstill(now);
         self.observe_ended_sweeps(now);
         if !self.sweep_small(now, driver) {
             self.sweep_large(now, driver);

@@ -25,7 +25,7 @@
 //! `sweep`, `catch_up`, `step`, `session`, `subscription`, `deadlines`, `pacing`, `closing`,
 //! `page`, `control_events`. What they work
 //! on: `table` and `record` (connections), `users`, `log`, `class`, `filters`, `slice`, `queues`,
-//! `behind`.
+//! `behind`, `inputs`, `responses`.
 
 #![forbid(unsafe_code)]
 #![deny(missing_docs)]
@@ -45,6 +45,9 @@ mod delay;
 mod driver;
 mod engine;
 mod filters;
+#[doc(hidden)]
+pub mod fuzzing;
+mod inputs;
 mod intake;
 pub mod limits;
 mod log;
@@ -54,6 +57,7 @@ mod planted;
 mod queues;
 mod record;
 mod request;
+mod responses;
 mod session;
 mod slice;
 mod step;

@@ -25,6 +25,14 @@ pub const HEAD_MS: u64 = 5_000;
 /// How long a request body may take to arrive, in milliseconds, from the end of its head.
 pub const BODY_MS: u64 = 10_000;
 
+/// What a request that arrives in pieces may hold of its own, in bytes of memory: as much as its socket's
+/// receive buffer, and most heads whole. Longer ones share [`INPUTS_BYTES_MAX`].
+pub const INPUT_BYTES_EACH: usize = 4 * 1024;
+
+/// The most bytes of memory that longer requests may hold which arrive in pieces, all of one engine together:
+/// some hundred of the longest at a time. Beyond it those are refused that take longest.
+pub const INPUTS_BYTES_MAX: usize = 16 * 1024 * 1024;
+
 /// How long the control thread may take for an answer, in milliseconds.
 pub const ANSWER_MS: u64 = 30_000;
 
@@ -64,8 +72,25 @@ pub const PAGE_SCAN_MAX: usize = 16_384;
 /// compared with each event. As many as a URL may name.
 pub const SUBSCRIPTION_NAMES_MAX: usize = wire::http::QUERY_NAMES_MAX;
 
+/// A response up to this length is not counted among those that wait to be taken, in bytes: refusals, and
+/// most of what is answered. A socket takes it whole.
+pub const RESPONSE_BYTES_EACH: usize = 4 * 1024;
+
+/// The most bytes that longer responses may hold while their clients do not take them, all of one engine
+/// together: 256 of the longest pages. Where another one is asked for, its client is told to come again.
+pub const RESPONSES_BYTES_MAX: usize = 64 * 1024 * 1024;
+
+/// For how long whoever gets a long response may take nothing of it, in milliseconds, once these hold as
+/// much as they may.
+pub const RESPONSE_STALL_MS: u64 = 2_000;
+
 /// How often the deadlines of all connections are looked at, in milliseconds.
 pub const SCAN_MS: u64 = 1_000;
+
+/// After a longer time without a turn, in milliseconds, it was this process that stood still (SIGSTOP, a
+/// machine that was moved): what clients did meanwhile lies in their sockets, and is looked at before their
+/// deadlines are.
+pub const STANDSTILL_MS: u64 = 3 * SCAN_MS;
 
 /// The generation of a slot has as many bits as `user_data` of a ring leaves for it.
 pub const GENERATION_BITS: u32 = 24;

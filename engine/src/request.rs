@@ -3,25 +3,16 @@
 //! The engine knows no paths but those of streams, and those only to refuse softly when the control
 //! thread has no room.
 
-use bytes::{Bytes, BytesMut};
-use wire::http::{Head, Method, Refusal, RefusalCode, Request};
+use bytes::Bytes;
+use wire::http::{Head, HeadScan, Method, Refusal, RefusalCode, Request};
 use wire::{CloseReason, EventId};
 
 use crate::driver::{Close, Outcome, Transmit, Watch};
+use crate::inputs::Input;
 use crate::limits::{ANSWER_MS, BODY_MS, HEAD_MS, LINGER_BYTES_MAX};
 use crate::record::{Bits, NONE, State};
 use crate::time::Tick;
 use crate::{Driver, Engine, Now};
-
-/// A request that arrives in pieces. Bounded by what the head parser accepts, and by the length of
-/// the body it announced.
-#[derive(Debug)]
-pub(crate) struct Input {
-    bytes: BytesMut,
-    head: Option<Head>,
-    /// How many bytes there were when the head was last tried.
-    tried: usize,
-}
 
 impl Engine {
     pub(crate) fn accept(&mut self, now: Now, descriptor: i32, driver: &mut dyn Driver) {
@@ -56,85 +47,89 @@ impl Engine {
     fn read_request(&mut self, now: Now, slot: u32, bytes: &[u8], driver: &mut dyn Driver) {
         let side = self.table[slot].side;
         if side == NONE {
-            // Most requests arrive whole, and need no buffer.
-            match Head::parse(bytes) {
-                Ok(Some(head)) if bytes.len() >= head.len_bytes() + head.body_bytes() => {
-                    let body = &bytes[head.len_bytes()..head.len_bytes() + head.body_bytes()];
+            self.begin_request(now, slot, bytes, driver);
+            return;
+        }
+        let had_head = self.inputs.get(side).head().is_some();
+        match self.inputs.extend(side, slot, bytes) {
+            Ok(()) => self.await_rest(now, slot, had_head, driver),
+            Err(error) => self.refuse_request(now, slot, &error.refusal()),
+        }
+    }
+
+    /// The first bytes of a request. Most arrive whole, and need no buffer.
+    fn begin_request(&mut self, now: Now, slot: u32, bytes: &[u8], driver: &mut dyn Driver) {
+        let mut scan = HeadScan::default();
+        let input = match scan.advance(bytes) {
+            Ok(Some(head)) => {
+                let rest = &bytes[head.len_bytes()..];
+                if let Some(body) = rest.get(..head.body_bytes()) {
                     let body = Bytes::copy_from_slice(body);
                     self.forward(now, slot, Request { head, body }, driver);
+                    return;
                 }
-                Ok(head) => {
-                    let input = Input {
-                        bytes: bytes.into(),
-                        head: None,
-                        tried: bytes.len(),
-                    };
-                    self.table[slot].side = self.inputs.insert(input) as u32;
-                    self.await_rest(now, slot, head, driver);
-                }
-                Err(error) => self.refuse_request(now, slot, &error.refusal()),
+                Input::of_body(head, rest)
             }
-            return;
-        }
-        let input = &mut self.inputs[side as usize];
-        input.bytes.extend_from_slice(bytes);
-        if input.head.is_none() {
-            // A head is tried when a line ends or the input has doubled, so that reading is linear
-            // however finely it is cut.
-            let is_worth_trying =
-                bytes.contains(&b'\n') || input.bytes.len() >= 2 * input.tried.max(64);
-            if !is_worth_trying {
-                driver.watch(self.table.handle(slot), Watch::Readable);
+            Ok(None) => Input::of_head(bytes, scan),
+            Err(error) => {
+                self.refuse_request(now, slot, &error.refusal());
                 return;
             }
-            input.tried = input.bytes.len();
-            match Head::parse(&input.bytes) {
-                Ok(head) => self.await_rest(now, slot, head, driver),
-                Err(error) => self.refuse_request(now, slot, &error.refusal()),
-            }
-            return;
-        }
-        self.await_body(now, slot, driver);
-    }
-
-    /// The head is there, or more of it is needed.
-    fn await_rest(&mut self, now: Now, slot: u32, head: Option<Head>, driver: &mut dyn Driver) {
-        let Some(head) = head else {
-            driver.watch(self.table.handle(slot), Watch::Readable);
-            return;
         };
-        let input = &mut self.inputs[self.table[slot].side as usize];
-        let has_body = input.bytes.len() >= head.len_bytes() + head.body_bytes();
-        let must_continue = head.expects_continue() && !has_body;
-        input.head = Some(head);
-        self.table.set_deadline(slot, Tick::after(now, BODY_MS));
-        if must_continue {
-            // A few bytes into an empty socket; whoever does not take them sends the body anyway.
-            let connection = self.table.handle(slot);
-            let bytes = b"HTTP/1.1 100 Continue\r\n\r\n";
-            driver.send(&mut [Transmit {
-                connection,
-                bytes,
-                outcome: Outcome::Pending,
-            }]);
-        }
-        self.await_body(now, slot, driver);
+        self.table[slot].side = self.inputs.insert(slot, input);
+        self.await_rest(now, slot, false, driver);
     }
 
-    fn await_body(&mut self, now: Now, slot: u32, driver: &mut dyn Driver) {
-        let side = self.table[slot].side as usize;
-        let input = &self.inputs[side];
-        let head = input.head.as_ref().expect("a body comes after its head");
-        let (start, end) = (head.len_bytes(), head.len_bytes() + head.body_bytes());
-        if input.bytes.len() < end {
-            driver.watch(self.table.handle(slot), Watch::Readable);
+    /// A request of which something has come: it is handed over where it is whole, or waits for the rest,
+    /// where there is room for that.
+    fn await_rest(&mut self, now: Now, slot: u32, had_head: bool, driver: &mut dyn Driver) {
+        let input = self.inputs.get(self.table[slot].side);
+        if input.is_whole() {
+            let side = std::mem::replace(&mut self.table[slot].side, NONE);
+            let request = self.inputs.take(side);
+            self.forward(now, slot, request, driver);
             return;
         }
-        let input = self.inputs.remove(side);
-        self.table[slot].side = NONE;
-        let head = input.head.expect("it was there a moment ago");
-        let body = input.bytes.freeze().slice(start..end);
-        self.forward(now, slot, Request { head, body }, driver);
+        if let Some(head) = input.head().filter(|_| !had_head) {
+            let must_continue = head.expects_continue();
+            self.table.set_deadline(slot, Tick::after(now, BODY_MS));
+            if must_continue {
+                self.let_continue(slot, driver);
+            }
+        }
+        self.refuse_slowest(now, driver);
+        if self.table[slot].state == State::Reading {
+            driver.watch(self.table.handle(slot), Watch::Readable);
+        }
+    }
+
+    fn let_continue(&self, slot: u32, driver: &mut dyn Driver) {
+        // A few bytes into an empty socket; whoever does not take them sends the body anyway.
+        driver.send(&mut [Transmit {
+            connection: self.table.handle(slot),
+            bytes: b"HTTP/1.1 100 Continue\r\n\r\n",
+            outcome: Outcome::Pending,
+        }]);
+    }
+
+    /// Where too much is arriving in pieces, those are refused that take longest.
+    fn refuse_slowest(&mut self, now: Now, driver: &mut dyn Driver) {
+        while let Some(slowest) = self.inputs.slowest_of_too_many() {
+            let head = self.inputs.get(self.table[slowest].side).head();
+            let Some(soft) = head.map(|head| self.softly_refused(head)) else {
+                // It may be for a stream, and the status of a refusal would end an `EventSource` for good;
+                // a connection that is lost does not.
+                let refused = RefusalCode::Overloaded.index();
+                self.counters.refusals[refused] += 1;
+                self.close(now, slowest, CloseReason::Refused, Close::Orderly, driver);
+                continue;
+            };
+            let message =
+                "the node reads too many long requests at a time, and this one took longest";
+            let refusal = Refusal::new(RefusalCode::Overloaded, message);
+            self.table[slowest].bits.set(Bits::SOFT, soft.is_some());
+            self.refuse_for_now(now, slowest, &refusal, soft.flatten());
+        }
     }
 
     /// Hands a whole request to the control thread.

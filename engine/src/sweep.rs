@@ -345,6 +345,9 @@ impl Engine {
         let behind = &mut self.behind[record.side as usize];
         behind.is_blocked = true;
         behind.stalled = Tick::after(now, STALL_MS);
+        if behind.is_long && behind.long_stalled.is_none() {
+            behind.long_stalled = Some(self.responses.stall(now, slot));
+        }
         driver.watch(self.table.handle(slot), Watch::Writable);
         // Last words, and a stream that is held, keep the deadline they have: taking a byte now and
         // then must not move it.

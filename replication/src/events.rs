@@ -140,6 +140,9 @@ struct Payload<'a> {
     bytes_max: Option<usize>,
 }
 
+/// What ends a frame behind its payload, in bytes: the event's brace, and the blank line.
+const FRAME_END_BYTES: usize = 3;
+
 /// The event would be too long.
 type TooLong = Option<()>;
 
@@ -174,8 +177,13 @@ impl<'a> Payload<'a> {
             None => writer.json().extend_from_slice(b"null"),
         }
         self.write_lists(writer.json());
-        writer.json().push(b'}');
-        Some(())
+        let out = writer.json();
+        out.push(b'}');
+        // What comes behind the values counts, too.
+        match self.bytes_max {
+            Some(bytes_max) if out.len() + FRAME_END_BYTES > bytes_max => None,
+            _ => Some(()),
+        }
     }
 
     /// The columns that leave, as far as they are known of the row as it was.

@@ -290,6 +290,9 @@ impl Feed {
         });
         // They come in the order of their commits.
         self.rights.on_position(commit);
+        // A server that said it had sent everything beyond it was wrong, and what it brings would lie
+        // behind what was handed over.
+        self.progress = self.progress.filter(|end| *end <= commit);
         if transaction.is_before(&self.lineage, self.emitted) {
             self.router.tally.replayed += 1;
         }
@@ -412,10 +415,7 @@ impl Feed {
     }
 
     fn gather(&mut self, frames: impl IntoIterator<Item = Frame>) {
-        let transaction = self
-            .transaction
-            .as_mut()
-            .expect("a change has a place in one");
+        let transaction = self.begun();
         let commit_ms = transaction.commit_ms;
         if let Some(frames) = transaction.gather(frames) {
             self.emit_part(frames, commit_ms);
@@ -427,18 +427,12 @@ impl Feed {
     /// what this node knows.
     fn carry_out(&mut self, effects: Vec<Effect>, place: Place, may_revoke: bool) {
         self.judged = self.judged.max(place.id);
-        let transaction = self
-            .transaction
-            .as_mut()
-            .expect("a change has a place in one");
+        let transaction = self.begun();
         if may_revoke && !transaction.is_empty() {
             let frames = transaction.flush(false);
             self.emit_part(frames, place.commit_ms);
         }
-        let transaction = self
-            .transaction
-            .as_mut()
-            .expect("a change has a place in one");
+        let transaction = self.begun();
         if effects.is_empty() {
             return;
         }
@@ -462,6 +456,12 @@ impl Feed {
             position,
             commit_ms,
         }));
+    }
+
+    /// The transaction that a change stands in.
+    fn begun(&mut self) -> &mut Transaction {
+        let begun = self.transaction.as_mut();
+        begun.expect("a change has a place in one")
     }
 
     /// Hands over a part of a transaction.

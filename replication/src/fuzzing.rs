@@ -1,6 +1,12 @@
 //! The bodies of the fuzz targets, compiled on stable so that they cannot rot: `fuzz/` calls them,
 //! and a test replays the committed corpus.
 
+mod backend;
+mod values;
+
+pub use backend::backend;
+pub use values::values;
+
 use wire::{Batch, Format, Frame, Keys, Lineage, Lsn};
 
 use crate::application::Application;
@@ -157,13 +163,20 @@ fn feed() -> Feed {
 
 /// A feed that takes the corpus' rows for those of identities, and that has read the memberships.
 fn identities() -> Feed {
+    let mut feed = feed_of(identity_rules());
+    feed.rights_mut().load_nothing(vec!["id".to_owned()]);
+    feed
+}
+
+/// The table of the corpus holds members, sessions, users and organisations.
+fn identity_rules() -> Rules {
     let (table, id) = (|| "Property".to_owned(), || "id".to_owned());
     let members = MembershipTable {
         role: Some("name".to_owned()),
         active: Some("price".to_owned()),
         ..MembershipTable::new(&table(), "status", "organizationId")
     };
-    let mut feed = feed_of(Rules {
+    Rules {
         identity: Identity {
             membership: MembershipSource::Table(members),
             session: Some(SessionTable {
@@ -185,9 +198,7 @@ fn identities() -> Feed {
             revocation: true,
         },
         ..Rules::default()
-    });
-    feed.rights_mut().load_nothing(vec![id()]);
-    feed
+    }
 }
 
 fn feed_of(rules: Rules) -> Feed {
@@ -235,6 +246,19 @@ mod tests {
                 .is_some_and(|it| it.to_string_lossy().contains("broken"));
             assert_eq!(is_read, !is_broken, "{}", path.display());
         }
+    }
+
+    #[test]
+    fn the_corpora_of_conversations_values_and_connections_find_nothing() {
+        replay("backend", backend, 5);
+        replay("values", values, 10);
+        replay("connection", connect_info, 8);
+    }
+
+    fn replay(target: &str, body: fn(&[u8]), least: usize) {
+        let corpus = corpus(target);
+        assert!(corpus.len() >= least, "{target} has lost its seeds");
+        corpus.iter().for_each(|(_, bytes)| body(bytes));
     }
 
     // Case: 5

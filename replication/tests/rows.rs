@@ -239,3 +239,34 @@ fn however_the_bytes_are_cut_the_events_are_the_same() {
     assert_eq!(events(&whole), events(&cut));
     assert!(events(&whole).len() > 40);
 }
+
+#[test]
+fn the_longest_event_is_whole_and_a_byte_more_is_its_key() {
+    const BYTES_MAX: usize = 1_000;
+    let cluster = Cluster::start(SCHEMA);
+    let rules = Rules {
+        event_bytes_max: BYTES_MAX,
+        ..Rules::default()
+    };
+    let mut drive = Drive::streaming(&cluster, rules);
+    cluster.sql(
+        r#"INSERT INTO "Property" SELECT lpad(n::text, 4, '0'), 'acme', 'Mill', 1, repeat('x', n)
+           FROM generate_series(1, 1200) n"#,
+    );
+    drive.catch_up(&cluster);
+    let lengths: Vec<usize> = drive.bytes().iter().map(|bytes| bytes.len()).collect();
+    let is_whole = |payload: &Value| payload.get("truncated").is_none();
+    let payloads = payloads(&drive.events("acme"));
+    let whole = payloads
+        .iter()
+        .take_while(|payload| is_whole(payload))
+        .count();
+    assert_eq!(
+        lengths[whole - 1],
+        BYTES_MAX,
+        "each is a byte longer than the one before"
+    );
+    assert!(lengths[..whole].iter().all(|bytes| *bytes <= BYTES_MAX));
+    assert_eq!(payloads.len(), 1_200);
+    assert!(!payloads[whole..].iter().any(is_whole));
+}

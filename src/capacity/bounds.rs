@@ -20,8 +20,8 @@ const KERNEL_BYTES: u64 = 3_860 + 256;
 const NODE_BYTES: u64 = 32 << 20;
 
 /// Descriptors of a node without any stream: its connections to PostgreSQL and to key servers, its log,
-/// its runtime.
-const NODE_DESCRIPTORS: u64 = 64;
+/// its runtime. No client is given them.
+const NODE_DESCRIPTORS: u64 = driver::RESERVED_DESCRIPTORS;
 
 /// And for each engine: a listener, a ring, an eventfd, and one to spare.
 const ENGINE_DESCRIPTORS: u64 = 4;

@@ -24,6 +24,7 @@ mod columns;
 mod connection;
 mod counts;
 mod crowd;
+pub(crate) mod fuzzing;
 mod gathering;
 mod health;
 mod history;
@@ -271,6 +272,8 @@ impl Control {
         }
         let api = api::router(Arc::clone(&config), keys.clone(), Arc::clone(&shared));
         let client = HttpClient::new();
+        // Not the seed of delays, of which clients see something.
+        let cache_seed = keys.row(b"the cache of verdicts").hash64();
         let auth = &config.auth;
         let takes_oldest =
             config.limits.close_oldest || config.streams.iter().any(|path| path.close_oldest);
@@ -283,7 +286,7 @@ impl Control {
             rate: RateLimit::new(config.limits.connects_per_second),
             under_way: UnderWay::new(config.limits.handshakes),
             verifier: Verifier::new(auth.settings.clone()),
-            cache: Cache::new(CACHE_ENTRIES_MAX, CACHE_BYTES_MAX),
+            cache: Cache::new(CACHE_ENTRIES_MAX, CACHE_BYTES_MAX, cache_seed),
             forgotten: 0,
             sessions: Gathering::default(),
             session_ids: Gathering::default(),

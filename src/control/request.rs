@@ -359,6 +359,96 @@ mod tests {
     }
 
     #[test]
+    fn an_id_that_is_none_of_ours_is_unknown_and_never_taken_for_no_id() {
+        let long = "a".repeat(8_000);
+        let lists = "1.1.1.1,".repeat(1_000);
+        for id in [
+            "nonsense",
+            "null",
+            "undefined",
+            "0",
+            "-1",
+            "1700000000000",
+            "1.1.1",
+            "1.1.1.1.1",
+            "1.1.1.",
+            ".1.1.1",
+            "1..1.1",
+            "...",
+            "1.1.1.1, 1.1.1.2",
+            "1.1.1.1 2",
+            "01.1.1.1",
+            "+1.1.1.1",
+            "-1.1.1.1",
+            "0x1.1.1.1",
+            "A.1.1.1",
+            "g.1.1.1",
+            "1.1.1.1\t.",
+            "%31.1.1.1",
+            "1.1.1.1%00",
+            "100000000.1.1.1",
+            "1.100000000.1.1",
+            "1.1.10000000000000000.1",
+            "1.1.1.100000000",
+            "{\"id\":1}",
+            "'; DROP TABLE events; --",
+            "é.1.1.1",
+            "１.1.1.1",
+            "0/16B3748",
+            &long,
+            &lists,
+        ] {
+            let field = wanted("", &format!("Last-Event-ID: {id}\r\n"));
+            assert_eq!(field.1.resume, Resume::Unknown, "{id:.100}");
+            // Where it is unknown, the parameter of the URL does not stand in for it.
+            let both = wanted("lastEventId=1.1.2.3", &format!("Last-Event-ID: {id}\r\n"));
+            assert_eq!(both.1.resume, Resume::Unknown, "{id:.100}");
+        }
+        for id in [
+            "nonsense",
+            "1.1.1",
+            "%C3%A9",
+            "01.1.1.1",
+            "1.1.1.1%20",
+            "+1.1.1.1",
+        ] {
+            let parameter = wanted(&format!("lastEventId={id}"), "");
+            assert_eq!(parameter.1.resume, Resume::Unknown, "{id}");
+        }
+        // The ends of what an id can say are ids; whether there is anything at them is not decided here.
+        for id in ["0.0.0.0", "ffffffff.ffffffff.ffffffffffffffff.ffffffff"] {
+            let field = wanted("", &format!("Last-Event-ID: {id}\r\n"));
+            assert_eq!(field.1.resume, Resume::After(id.parse().unwrap()));
+        }
+    }
+
+    #[test]
+    fn an_id_that_cannot_be_read_in_one_way_is_a_400() {
+        for query in [
+            "lastEventId=1.1.1.1&lastEventId=1.1.1.1",
+            "lastEventId=%00",
+            "lastEventId=%0a",
+        ] {
+            let line = format!("GET /api/realtime/stream?{query} HTTP/1.1");
+            let (status, _) = answer(&line, "", None);
+            assert_eq!(status, "HTTP/1.1 400 Bad Request", "{query}");
+        }
+    }
+
+    #[test]
+    fn ranges_conditions_and_codings_make_no_other_stream() {
+        let fields = "Range: bytes=0-1\r\nIf-None-Match: *\r\nIf-Modified-Since: Sat, 21 Nov 2026 00:00:00 GMT\r\n\
+                      Accept-Encoding: gzip, br\r\nUpgrade: websocket\r\nConnection: upgrade\r\n";
+        let (_, plain) = wanted("organizationId=acme", "");
+        let (_, wanted) = wanted("organizationId=acme", fields);
+        assert_eq!(wanted.manner.fields, plain.manner.fields);
+        assert_eq!(
+            (wanted.resume, wanted.purpose),
+            (Resume::Live, plain.purpose)
+        );
+    }
+
+    #[test]
     fn a_foreign_page_is_refused_before_its_session_is_looked_at() {
         let (status, text) = answer(GET, "Origin: https://evil.example\r\n", None);
         assert_eq!(status, "HTTP/1.1 403 Forbidden");

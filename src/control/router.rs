@@ -159,3 +159,82 @@ async fn metrics(State(shared): State<Arc<Shared>>) -> Response {
     )
         .into_response()
 }
+
+#[cfg(test)]
+mod tests {
+    use axum::routing::post;
+    use wire::http::Head;
+
+    use super::*;
+
+    /// What a request is answered, whole.
+    fn answered(line: &str) -> String {
+        let text = format!("{line} HTTP/1.1\r\nHost: app.example\r\n\r\n");
+        let head = Head::parse(text.as_bytes()).unwrap().unwrap();
+        let router = Router::new()
+            .route("/livez", get(livez))
+            .route("/publish", post(livez));
+        let request = Request {
+            head,
+            body: Bytes::new(),
+        };
+        let runtime = tokio::runtime::Builder::new_current_thread()
+            .enable_time()
+            .build()
+            .unwrap();
+        let (answer, _) = runtime.block_on(answer(router, request));
+        String::from_utf8(answer.to_vec()).unwrap()
+    }
+
+    fn status(line: &str) -> String {
+        answered(line).split(' ').nth(1).unwrap().to_owned()
+    }
+
+    #[test]
+    fn a_path_is_what_was_sent_and_nothing_that_it_could_mean() {
+        assert_eq!(status("GET /livez"), "200");
+        assert_eq!(status("GET /livez?a=b"), "200");
+        for path in [
+            "/LIVEZ",
+            "/livez/",
+            "//livez",
+            "/./livez",
+            "/x/../livez",
+            "/x/..;/livez",
+            "/livez;a=b",
+            "/%6civez",
+            "/livez%00",
+            "/livez%2f",
+            "/livez%0d%0aset-cookie:a=b",
+            "/livez%20",
+            "*",
+            "/..%c0%af",
+            "/{livez}",
+            "/livez:80",
+            "/",
+        ] {
+            let method = if path == "*" { "OPTIONS" } else { "GET" };
+            let answer = answered(&format!("{method} {path}"));
+            assert!(answer.starts_with("HTTP/1.1 404 "), "{path}: {answer}");
+            assert!(
+                !answer.to_ascii_lowercase().contains("\r\nset-cookie"),
+                "{answer}"
+            );
+        }
+    }
+
+    #[test]
+    fn another_method_is_told_which_one_and_head_has_no_body() {
+        let refused = answered("GET /publish");
+        assert!(refused.starts_with("HTTP/1.1 405 "), "{refused}");
+        assert!(refused.contains("\r\nallow: POST\r\n"), "{refused}");
+        assert_eq!(status("PATCH /livez"), "405");
+        let head = answered("HEAD /livez");
+        assert!(head.starts_with("HTTP/1.1 200 "), "{head}");
+        assert!(
+            head.contains("\r\ncontent-length: 6\r\n") && head.ends_with("\r\n\r\n"),
+            "{head}"
+        );
+        assert_eq!(head.matches("connection: close\r\n").count(), 1, "{head}");
+    }
+}

@@ -83,8 +83,8 @@ impl Control {
             // Those that ended before it are counted no more.
             self.on_admissions(downlink);
             self.on_notices(downlink);
-            match downlink.requests.try_recv() {
-                Ok(request) => self.on_request(*request),
+            match downlink.next_request() {
+                Ok(request) => self.on_request(request),
                 Err(_) => return,
             }
         }

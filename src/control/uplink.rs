@@ -3,7 +3,8 @@
 //! from the replication thread the answers about those who want in.
 
 use std::sync::Arc;
-use std::sync::mpsc::{Receiver, Sender, SyncSender, channel, sync_channel};
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::mpsc::{Receiver, Sender, SyncSender, TryRecvError, channel, sync_channel};
 
 use driver::{Forwarded, Uplink};
 use engine::{Notice, Overloaded};
@@ -13,6 +14,10 @@ use super::admission::Answer;
 
 /// How many requests wait for the control thread.
 const REQUESTS_MAX: usize = 8192;
+
+/// The most bytes of heads and bodies that wait for it, of all engines together: some 8 KiB each where as
+/// many wait as may, far more than most have.
+const REQUEST_BYTES_MAX: usize = 64 << 20;
 
 /// A notice, and the engine that gives it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -26,6 +31,8 @@ pub(super) struct EngineNotice {
 pub(crate) struct EngineUplink {
     engine: u16,
     requests: SyncSender<Box<Forwarded>>,
+    /// How many bytes the requests have that wait.
+    request_bytes: Arc<AtomicUsize>,
     /// No notice may be lost. Their number is bounded by what they speak of: two for each connection
     /// and one `Held` for each engine.
     notices: Sender<EngineNotice>,
@@ -45,8 +52,9 @@ pub(crate) struct Downlink {
     /// Who was let in, and who was not. Take all of it before a notice: what an engine says of
     /// a stream comes after the answer that let it in.
     pub(super) answers: Receiver<Answer>,
-    /// What is to be answered.
-    pub(super) requests: Receiver<Box<Forwarded>>,
+    /// What is to be answered: [`Self::next_request`].
+    requests: Receiver<Box<Forwarded>>,
+    request_bytes: Arc<AtomicUsize>,
     /// What is to be known. Take all of it before a request: whoever closes a stream and asks for
     /// another is within the limits.
     pub(super) notices: Receiver<EngineNotice>,
@@ -79,9 +87,11 @@ pub(crate) fn pair() -> (EngineUplink, Answers, Downlink) {
         bell: Arc::default(),
         is_news: false,
     };
+    let request_bytes = Arc::new(AtomicUsize::new(0));
     let downlink = Downlink {
         answers: answers_in,
         requests: requests_in,
+        request_bytes: Arc::clone(&request_bytes),
         notices: notices_in,
         bell: Arc::clone(&bell.bell),
     };
@@ -92,6 +102,7 @@ pub(crate) fn pair() -> (EngineUplink, Answers, Downlink) {
     let uplink = EngineUplink {
         engine: 0,
         requests,
+        request_bytes,
         notices,
         bell,
     };
@@ -110,9 +121,16 @@ impl EngineUplink {
 
 impl Uplink for EngineUplink {
     fn forward(&mut self, request: Forwarded) -> Result<(), Overloaded> {
-        self.requests
-            .try_send(Box::new(request))
-            .map_err(|_| Overloaded)?;
+        let bytes = bytes_of(&request);
+        // The engines may go beyond it by one request each, and by no more.
+        if self.request_bytes.load(Ordering::Relaxed) + bytes > REQUEST_BYTES_MAX {
+            return Err(Overloaded);
+        }
+        self.request_bytes.fetch_add(bytes, Ordering::Relaxed);
+        if self.requests.try_send(Box::new(request)).is_err() {
+            self.request_bytes.fetch_sub(bytes, Ordering::Relaxed);
+            return Err(Overloaded);
+        }
         self.bell.is_news = true;
         Ok(())
     }
@@ -147,6 +165,21 @@ impl Answers {
     pub(crate) fn flush(&mut self) {
         self.bell.ring();
     }
+}
+
+impl Downlink {
+    /// The next request, where one waits.
+    pub(super) fn next_request(&self) -> Result<Forwarded, TryRecvError> {
+        let request = self.requests.try_recv()?;
+        self.request_bytes
+            .fetch_sub(bytes_of(&request), Ordering::Relaxed);
+        Ok(*request)
+    }
+}
+
+fn bytes_of(forwarded: &Forwarded) -> usize {
+    let request = &forwarded.request;
+    request.head.len_bytes() + request.body.len()
 }
 
 #[cfg(test)]
@@ -227,6 +260,32 @@ mod tests {
         });
         uplink.flush();
         assert!(!downlink.is_rung() && downlink.notices.try_recv().is_err());
+    }
+
+    #[test]
+    fn the_bytes_of_those_who_wait_are_bounded() {
+        let (mut uplink, _answers, downlink) = pair();
+        let head = Head::parse(b"POST / HTTP/1.1\r\nhost: a\r\n\r\n")
+            .ok()
+            .flatten()
+            .expect("a request");
+        let request = || Forwarded {
+            connection: connection(0),
+            peer: None,
+            request: Request {
+                head: head.clone(),
+                body: Bytes::from(vec![0; wire::http::BODY_BYTES_MAX]),
+            },
+        };
+        let taken = (0..REQUESTS_MAX)
+            .take_while(|_| uplink.forward(request()).is_ok())
+            .count();
+        assert!(taken < REQUESTS_MAX && taken * bytes_of(&request()) <= REQUEST_BYTES_MAX);
+        assert!(uplink.of(1).forward(request()).is_err(), "of all engines");
+        assert!(downlink.next_request().is_ok());
+        assert!(uplink.forward(request()).is_ok() && uplink.forward(request()).is_err());
+        while downlink.next_request().is_ok() {}
+        assert_eq!(downlink.request_bytes.load(Ordering::Relaxed), 0);
     }
 
     #[test]

@@ -64,7 +64,7 @@ struct Ready {
     service_key: String,
 }
 
-/// Starts everything, says so, and runs until SIGINT or SIGTERM; then ends at once, leaving nothing
+/// Starts everything, says so, and runs until SIGINT, SIGTERM or SIGHUP; then ends at once, leaving nothing
 /// running.
 ///
 /// Call it on the main thread: the server ends with the thread that started it.

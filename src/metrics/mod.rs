@@ -166,6 +166,12 @@ fn events(page: &mut Page, snapshot: &Snapshot<'_>) {
     );
     page.sample(&[], sum(|engine| engine.short_sends));
     page.family(
+        "tailrace_responses_given_up_total",
+        "counter",
+        "Long responses of which nothing was taken for seconds, closed to make room for others.",
+    );
+    page.sample(&[], sum(|engine| engine.responses_given_up));
+    page.family(
         "tailrace_log_bytes",
         "gauge",
         "Bytes in the log of the fullest engine.",

@@ -271,12 +271,13 @@ impl Outcome {
     /// Says what is wrong; nothing, if all is well.
     fn judge(self, stage: &Stage) -> Vec<String> {
         let truth = Truth::new(&self.transactions);
+        let changes = self.transactions.iter().map(|it| it.changes.len());
+        let changes: usize = changes.sum();
         let sum =
             |count: fn(&Seen) -> u64| -> u64 { self.seen.iter().map(|(_, s)| count(s)).sum() };
         stage.say(&format!(
-            "{} changes in {} transactions, {} commits answered; {} strikes within a long \
+            "{changes} changes in {} transactions, {} commits answered; {} strikes within a long \
              transaction; {} streams opened, {} put off, {} ended with words; events: {}",
-            truth.changes(),
             self.transactions.len(),
             self.answered,
             self.hits,
@@ -301,7 +302,9 @@ impl Outcome {
         }
         for (number, (organisation, seen)) in self.seen.iter().enumerate() {
             let user = format!("user-{number}");
-            wrong.extend(truth.judge_client(ORGANISATIONS[*organisation], &user, seen));
+            let organisation = ORGANISATIONS[*organisation];
+            let missing = truth.missing(organisation, &seen.positions, &[]);
+            wrong.extend(truth.describe(organisation, &user, &missing));
         }
         if self.hits == 0 {
             wrong.push("no strike came within a long transaction".to_owned());

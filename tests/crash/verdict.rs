@@ -5,7 +5,6 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use serde_json::Value;
 
-use crate::clients::Seen;
 use crate::expectation::{self, Expected};
 use crate::oracle::Transaction;
 use crate::support::position::Position;
@@ -17,7 +16,7 @@ const SHOWN: usize = 3;
 pub(crate) const MISSED: &str = "has missed";
 
 /// A place in the order of commits: which transaction, and which change of it.
-type Place = (usize, u64);
+pub(crate) type Place = (usize, u64);
 
 /// Everything that must have been seen.
 pub(crate) struct Truth<'a> {
@@ -45,12 +44,6 @@ impl<'a> Truth<'a> {
             transactions,
             expected,
         }
-    }
-
-    /// How many changes were committed.
-    pub(crate) fn changes(&self) -> usize {
-        let changes = self.transactions.iter().map(|it| it.changes.len());
-        changes.sum()
     }
 
     /// How many events an organisation must have seen.
@@ -94,27 +87,43 @@ impl<'a> Truth<'a> {
         shorten(wrong)
     }
 
-    /// Compares what one client has seen, and says what it has missed.
-    pub(crate) fn judge_client(
+    /// What one client has missed, but for the gaps that it was told of: where it was told to start anew,
+    /// the last position before, and the one from which it went on.
+    pub(crate) fn missing(
+        &self,
+        organisation: &str,
+        positions: &[Position],
+        gaps: &[(Option<Position>, Position)],
+    ) -> Vec<Place> {
+        // That they ascend was seen to while they came.
+        let seen: BTreeSet<Place> = positions.iter().filter_map(|it| self.place(*it)).collect();
+        let is_told = |place: &Place| {
+            gaps.iter().any(|(last, from)| {
+                let is_after = last.is_none_or(|last| self.place(last) < Some(*place));
+                is_after && self.place(*from).is_none_or(|from| *place <= from)
+            })
+        };
+        let expected = self.expected.get(organisation).into_iter().flatten();
+        let places = expected.map(|(place, _)| *place);
+        places
+            .filter(|place| !seen.contains(place) && !is_told(place))
+            .collect()
+    }
+
+    /// Says what a client has missed, if it has.
+    pub(crate) fn describe(
         &self,
         organisation: &str,
         user: &str,
-        seen: &Seen,
+        missing: &[Place],
     ) -> Option<String> {
-        // That they ascend was seen to while they came.
-        let places: BTreeSet<Place> = seen
-            .positions
-            .iter()
-            .filter_map(|position| self.place(*position))
-            .collect();
-        let expected = self.expected.get(organisation)?;
-        let mut missing = expected.iter().filter(|(place, _)| !places.contains(place));
-        let ((number, index), event) = missing.next()?;
+        let (number, index) = missing.first()?;
+        let event = &self.expected[organisation][&(*number, *index)];
         let transaction = &self.transactions[*number];
         Some(format!(
             "{user} of {organisation} {MISSED} {} events, the first for change {index} of {} in the \
              transaction that ends at {:x} ({}): {event}",
-            missing.count() + 1,
+            missing.len(),
             transaction.changes.len(),
             transaction.end,
             transaction.at

@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::fmt::Write;
+use std::net::{Ipv4Addr, SocketAddr};
 
 use super::Driver;
 use super::ports::free_port;
@@ -21,7 +22,10 @@ pub(crate) const ALLOWED_ORIGIN: &str = "https://app.example";
 pub(crate) struct Config {
     values: BTreeMap<String, String>,
     tail: String,
-    port: u16,
+    /// Where the node listens; `http.listen` says the same.
+    pub(crate) address: SocketAddr,
+    /// Where the node logs; `None` is a file of its own.
+    pub(crate) log: Option<String>,
     /// How many file descriptors the node may hold; `None` is what the tests themselves may.
     pub(crate) descriptors: Option<u32>,
     /// The node's environment, beside the file.
@@ -31,17 +35,18 @@ pub(crate) struct Config {
 impl Config {
     /// A node on this database that owns a free port.
     pub(crate) fn new(database: &Database, driver: Driver) -> Self {
-        let port = free_port();
+        let address = SocketAddr::from((Ipv4Addr::LOCALHOST, free_port()));
         let config = Self {
             values: BTreeMap::new(),
             tail: String::new(),
-            port,
+            address,
+            log: None,
             descriptors: None,
             environment: Vec::new(),
         };
         config
             .text("database.url", &database.url())
-            .text("http.listen", &format!("127.0.0.1:{port}"))
+            .text("http.listen", &address.to_string())
             .set("http.allowed_origins", &format!("[\"{ALLOWED_ORIGIN}\"]"))
             .text("engine.driver", driver.setting())
             .set("engine.threads", "2")
@@ -86,13 +91,9 @@ impl Config {
 
     /// Moves to a port of its own: the configuration of a second node.
     pub(crate) fn on_another_port(mut self) -> Self {
-        self.port = free_port();
-        let listen = format!("127.0.0.1:{}", self.port);
+        self.address.set_port(free_port());
+        let listen = self.address.to_string();
         self.text("http.listen", &listen)
-    }
-
-    pub(crate) fn port(&self) -> u16 {
-        self.port
     }
 
     /// The file.

@@ -43,7 +43,7 @@ impl Node {
         let directory = Directory::new();
         let file = directory.join("tailrace.toml");
         fs::write(&file, config.render()).expect("the directory of a test can be written");
-        let address = SocketAddr::from(([127, 0, 0, 1], config.port()));
+        let address = config.address;
         let process = Self::run(&directory, config);
         Self {
             process,
@@ -146,7 +146,7 @@ impl Node {
             .args(["run", "--config", &directory.join("tailrace.toml")])
             // Debug for the lines about published events, and no environment of the machine's.
             .env("TAILRACE_LOG", "info,SSE=debug")
-            .output(directory.join("log"));
+            .output(config.log.clone().unwrap_or_else(|| directory.join("log")));
         let program = match config.descriptors {
             Some(most) => program.descriptors(most),
             None => program,

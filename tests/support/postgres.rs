@@ -397,7 +397,7 @@ fn hand_over_to_postgres(path: &Path) {
 }
 
 /// The children of a process: those whose `/proc/pid/stat` names it in field 4.
-fn children_of(parent: Pid) -> Vec<Pid> {
+pub(crate) fn children_of(parent: Pid) -> Vec<Pid> {
     let processes = fs::read_dir("/proc")
         .expect("the tests run on Linux")
         .flatten();

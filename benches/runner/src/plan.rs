@@ -38,12 +38,16 @@ pub(crate) struct Plan {
 /// Who takes part in an experiment.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Field {
-    /// In the quick run the peers that are in it.
+    /// Everyone, and in the quick run the peers that are in it.
     WithPeers,
-    /// In the quick run ours and the floor alone, ours on one driver.
-    OursAndFloor,
-    /// The same without the database, where it makes no difference to what is shown.
-    EngineAndFloor,
+    /// Ours and the floor, and in the full run the peers of the quick one; in the quick run ours on
+    /// one driver.
+    SomePeers,
+    /// The same where drivers make no difference to what the database adds, which the full run has on
+    /// one driver and the quick one not at all.
+    EngineAndSomePeers,
+    /// Ours alone, without any floor; in the quick run on one driver.
+    Ours,
 }
 
 /// A contestant, on the driver that it is asked to run on where it has the choice.
@@ -65,6 +69,11 @@ impl Entrant {
     pub(crate) fn is_ours(&self) -> bool {
         self.contestant.kind() == Kind::Ours
     }
+
+    /// Whether it is of somebody else's world.
+    pub(crate) fn is_peer(&self) -> bool {
+        matches!(self.contestant.kind(), Kind::Peer | Kind::Reference)
+    }
 }
 
 /// A cell that an experiment wants.
@@ -77,6 +86,8 @@ pub(crate) struct Ask {
     pub(crate) variant: String,
     /// How long it will take, about.
     pub(crate) estimate: Duration,
+    /// Whether it is measured in the first repetition alone.
+    pub(crate) is_once: bool,
 }
 
 impl Ask {
@@ -87,7 +98,15 @@ impl Ask {
             label: entrant.label(),
             variant: variant.into(),
             estimate,
+            is_once: false,
         }
+    }
+
+    /// The same, measured once where it is a peer's: for experiments that say how peers stand, while
+    /// no budget compares with them.
+    pub(crate) fn once_of_peers(self) -> Self {
+        let is_once = self.entrant.is_some_and(|entrant| entrant.is_peer());
+        Self { is_once, ..self }
     }
 
     /// A cell of something else, such as a tool that stands for the floor.
@@ -101,6 +120,7 @@ impl Ask {
             label: label.into(),
             variant: variant.into(),
             estimate,
+            is_once: false,
         }
     }
 }
@@ -114,10 +134,31 @@ impl Plan {
         }
     }
 
+    /// How long one of so many loads is measured that make up a cell: in the full run they share its
+    /// time, in the others each has all of it.
+    pub(crate) fn measured_of(&self, loads: u32) -> Duration {
+        match self.size {
+            Size::Full => self.measured / loads,
+            Size::Quick | Size::Smoke => self.measured,
+        }
+    }
+
     /// Who takes part, of the contestants there are; of the floors only those that are named, as
     /// each is the floor of something else.
     pub(crate) fn entrants(&self, field: Field, floors: &[&str]) -> Vec<Entrant> {
         self.select(crate::contestants::ALL, field, floors)
+    }
+
+    /// A cell for each of them; of peers once, unless everyone takes part.
+    pub(crate) fn asks(&self, field: Field, floors: &[&str], estimate: Duration) -> Vec<Ask> {
+        let entrants = self.entrants(field, floors).into_iter();
+        let asks = entrants.map(|entrant| Ask::of(entrant, "", estimate));
+        match field {
+            Field::WithPeers => asks.collect(),
+            Field::SomePeers | Field::EngineAndSomePeers | Field::Ours => {
+                asks.map(Ask::once_of_peers).collect()
+            }
+        }
     }
 
     fn select(
@@ -129,29 +170,33 @@ impl Plan {
         let takes_part = |contestant: &dyn Contestant| {
             let name = contestant.name();
             let is_named = self.contestants.iter().any(|wanted| wanted == name);
-            let is_of_the_size = match contestant.kind() {
-                Kind::Ours | Kind::Floor => true,
-                Kind::Peer | Kind::Reference => {
-                    self.size == Size::Full
-                        || is_named
-                        || (field == Field::WithPeers && contestant.is_quick())
-                }
+            let takes_part_by_kind = match contestant.kind() {
+                Kind::Ours => true,
+                Kind::Floor => floors.contains(&name),
+                Kind::Peer | Kind::Reference => match field {
+                    Field::Ours => false,
+                    _ if is_named => true,
+                    Field::WithPeers => self.size == Size::Full || contestant.is_quick(),
+                    Field::SomePeers | Field::EngineAndSomePeers => {
+                        self.size == Size::Full && contestant.is_quick()
+                    }
+                },
             };
             let is_wanted = self.contestants.is_empty() || is_named;
             let is_left_out = self.size == Size::Quick
-                && field == Field::EngineAndFloor
+                && field == Field::EngineAndSomePeers
                 && contestant.has_database()
                 && !is_named;
-            let is_its_floor = contestant.kind() != Kind::Floor || floors.contains(&name);
-            is_of_the_size && is_wanted && is_its_floor && !is_left_out
+            takes_part_by_kind && is_wanted && !is_left_out
         };
         let mut entrants = Vec::new();
         for &contestant in all.iter().filter(|contestant| takes_part(**contestant)) {
             let drivers = match (self.size, field) {
+                (Size::Full, Field::EngineAndSomePeers) => contestant.quick_drivers(),
                 (Size::Full, _) => contestant.drivers(),
                 (_, Field::WithPeers) => contestant.quick_drivers(),
                 // One driver is enough where drivers make no difference to what is shown.
-                (_, Field::OursAndFloor | Field::EngineAndFloor) => {
+                (_, Field::SomePeers | Field::EngineAndSomePeers | Field::Ours) => {
                     contestant.quick_drivers().get(..1).unwrap_or_default()
                 }
             };
@@ -182,7 +227,8 @@ impl Plan {
         let mut cells = Vec::new();
         for repetition in 1..=self.repetitions {
             for experiment in experiments.iter().filter(wanted) {
-                for ask in experiment.cells(self) {
+                let asks = experiment.cells(self).into_iter();
+                for ask in asks.filter(|ask| repetition == 1 || !ask.is_once) {
                     let key = Key {
                         experiment: experiment.name().to_owned(),
                         contestant: ask.label.clone(),
@@ -214,7 +260,7 @@ mod tests {
         }
 
         fn has_database(&self) -> bool {
-            self.0 == "ours"
+            self.0 == "ours-of-rows"
         }
 
         fn drivers(&self) -> &'static [Driver] {
@@ -223,6 +269,11 @@ mod tests {
             } else {
                 &[]
             }
+        }
+
+        fn quick_drivers(&self) -> &'static [Driver] {
+            let count = if self.has_database() { 1 } else { 2 };
+            self.drivers().get(..count).unwrap_or_default()
         }
 
         fn is_quick(&self) -> bool {
@@ -235,6 +286,7 @@ mod tests {
     }
 
     const SERVERS: &[&dyn Contestant] = &[
+        &Server("ours-of-rows", Kind::Ours, true),
         &Server("ours", Kind::Ours, true),
         &Server("floor-send", Kind::Floor, true),
         &Server("floor-other", Kind::Floor, true),
@@ -265,55 +317,87 @@ mod tests {
     fn the_quick_run_has_its_peers_only_where_they_are_wanted() {
         let quick = plan(Size::Quick);
         assert_eq!(
-            labels(&quick, Field::OursAndFloor),
+            labels(&quick, Field::SomePeers),
+            ["ours-of-rows, uring", "ours, uring", "floor-send"]
+        );
+        assert_eq!(
+            labels(&quick, Field::EngineAndSomePeers),
             ["ours, uring", "floor-send"]
         );
-        assert_eq!(labels(&quick, Field::EngineAndFloor), ["floor-send"]);
-        assert_eq!(
-            labels(&quick, Field::WithPeers),
-            ["ours, uring", "ours, epoll", "floor-send", "quick-peer"]
-        );
+        let all = [
+            "ours-of-rows, uring",
+            "ours, uring",
+            "ours, epoll",
+            "floor-send",
+            "quick-peer",
+        ];
+        assert_eq!(labels(&quick, Field::WithPeers), all);
     }
 
     #[test]
-    fn the_full_run_has_everyone() {
+    fn the_full_run_has_everyone_where_peers_are_compared_and_some_elsewhere() {
+        let full = plan(Size::Full);
         let all = [
+            "ours-of-rows, uring",
+            "ours-of-rows, epoll",
             "ours, uring",
             "ours, epoll",
             "floor-send",
             "quick-peer",
             "slow-peer",
         ];
-        assert_eq!(labels(&plan(Size::Full), Field::OursAndFloor), all);
+        assert_eq!(labels(&full, Field::WithPeers), all);
+        assert_eq!(labels(&full, Field::SomePeers), all[..6]);
+        let engine = [all[0], all[2], all[3], all[4], all[5]];
+        assert_eq!(labels(&full, Field::EngineAndSomePeers), engine);
+    }
+
+    #[test]
+    fn ours_alone_has_nobody_else_even_if_he_is_named() {
+        let mut full = plan(Size::Full);
+        full.contestants = vec!["ours".to_owned(), "quick-peer".to_owned()];
+        let ours = full.select(SERVERS, Field::Ours, &[]);
+        assert!(ours.len() == 2 && ours.iter().all(Entrant::is_ours));
     }
 
     #[test]
     fn who_is_named_takes_part_and_nobody_else() {
         let mut quick = plan(Size::Quick);
         quick.contestants = vec!["slow-peer".to_owned(), "floor-other".to_owned()];
-        assert_eq!(labels(&quick, Field::OursAndFloor), ["slow-peer"]);
+        assert_eq!(labels(&quick, Field::SomePeers), ["slow-peer"]);
+    }
+
+    #[test]
+    fn some_cells_of_peers_are_measured_once() {
+        let asks = plan(Size::Full)
+            .select(SERVERS, Field::WithPeers, &["floor-send"])
+            .into_iter()
+            .map(|entrant| Ask::of(entrant, "", Duration::ZERO).once_of_peers());
+        let once: Vec<bool> = asks.map(|ask| ask.is_once).collect();
+        assert_eq!(once, [false, false, false, false, false, true, true]);
     }
 
     #[test]
     fn every_repetition_goes_through_all_cells() {
-        struct Two;
-        impl Experiment for Two {
+        struct Three;
+        impl Experiment for Three {
             fn number(&self) -> u32 {
                 4
             }
             fn name(&self) -> &'static str {
-                "two"
+                "three"
             }
             fn title(&self) -> &'static str {
-                "Two"
+                "Three"
             }
             fn about(&self) -> &'static str {
                 ""
             }
             fn cells(&self, _: &Plan) -> Vec<Ask> {
-                ["a", "b"]
-                    .map(|name| Ask::of_other(name, "", Duration::ZERO))
-                    .into()
+                let mut asks =
+                    ["a", "b", "once"].map(|name| Ask::of_other(name, "", Duration::ZERO));
+                asks[2].is_once = true;
+                asks.into()
             }
             fn measure(&self, _: &crate::bench::Bench<'_>) -> anyhow::Result<crate::cell::Figures> {
                 anyhow::bail!("only its cells are used here")
@@ -328,12 +412,12 @@ mod tests {
         let mut plan = plan(Size::Full);
         plan.repetitions = 2;
         let names = |plan: &Plan| -> Vec<(String, u32)> {
-            let cells = plan.cells(&[&Two]).into_iter();
+            let cells = plan.cells(&[&Three]).into_iter();
             cells
                 .map(|(_, _, key)| (key.contestant, key.repetition))
                 .collect()
         };
-        let expected = [("a", 1), ("b", 1), ("a", 2), ("b", 2)];
+        let expected = [("a", 1), ("b", 1), ("once", 1), ("a", 2), ("b", 2)];
         assert_eq!(
             names(&plan),
             expected.map(|(name, number)| (name.to_owned(), number))

@@ -4,7 +4,7 @@
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
-use anyhow::{Context as _, Result, anyhow};
+use anyhow::{Context as _, Result, anyhow, bail};
 use swarm::{Opened, Report};
 
 use crate::contestant::{Event, Running, Setting};
@@ -15,6 +15,9 @@ use crate::readers::Readers;
 
 /// How long a server may go on delivering after its load has ended.
 const DRAIN_WITHIN: Duration = Duration::from_secs(15);
+
+/// How long a server may take to read what was published before anybody listened.
+const READ_WITHIN: Duration = Duration::from_secs(120);
 
 /// A server that runs, and those who read from it.
 pub(crate) struct Stage {
@@ -108,6 +111,22 @@ impl Stage {
             .publisher
             .publish(&events)
             .context("publishing")
+    }
+
+    /// Publishes an event for an organisation that has streams, and waits until one of them has it: what
+    /// was published before, the server has read by then.
+    pub(crate) fn catch_up(&mut self, organisation: u32) -> Result<()> {
+        self.readers.record()?;
+        self.publish(&[organisation])?;
+        self.running.publisher.settle().context("publishing")?;
+        let began = Instant::now();
+        while self.readers.report()?.events == 0 {
+            if began.elapsed() > READ_WITHIN {
+                bail!("the server has not read everything after {READ_WITHIN:?}");
+            }
+            sleep(Duration::from_millis(20))?;
+        }
+        Ok(())
     }
 
     /// Publishes at fixed rates, lets `warm_up` pass, measures for `measured`, and waits until

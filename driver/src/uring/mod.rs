@@ -1,6 +1,6 @@
-//! The first driver: a ring for each engine thread. It accepts (multishot), polls once for what the
-//! engine watches, polls the waker's eventfd, waits, and sends large groups; bytes in are received
-//! by `recv(2)`.
+//! The first driver: a ring for each engine thread. It accepts (multishot, or polls for who waits), polls
+//! once for what the engine watches, polls the waker's eventfd, waits, and sends large groups; bytes in
+//! are received by `recv(2)`.
 //!
 //! A connection is never cancelled in the ring, whose table of operations is searched for it: its
 //! armed polls are completed by shutting the socket down or disconnecting it, and the socket is
@@ -24,7 +24,7 @@ use rustix::net::Shutdown;
 
 use self::ring::{Completion, Entered, Operation, wait_for_memory};
 use crate::connections::{self, CLOSING, Connections, WATCHES};
-use crate::poller::{EVENTS_MAX, Event, Poller};
+use crate::poller::{Arming, EVENTS_MAX, Event, Poller};
 use crate::port::Shared;
 use crate::socket;
 use crate::token::{Key, Token};
@@ -44,6 +44,8 @@ pub(crate) struct Uring {
     shared: Arc<Shared>,
     /// What has completed and is not handed out yet.
     ready: VecDeque<Ready>,
+    /// What is armed for the listener, or was last, accepts by itself and was not called off.
+    accepts: bool,
     /// The number of the last group of sends.
     group: u32,
 }
@@ -65,6 +67,7 @@ impl Uring {
             ring,
             shared,
             ready: VecDeque::new(),
+            accepts: false,
             group: 0,
         };
         uring.arm_waker();
@@ -86,16 +89,25 @@ impl Uring {
 }
 
 impl Poller for Uring {
-    fn arm_listener(&mut self, listener: BorrowedFd<'_>) {
+    fn arm_listener(&mut self, listener: BorrowedFd<'_>, arming: Arming) {
         let listener = listener.as_raw_fd();
-        if self.ring.accepts_multishot() {
-            self.ring
-                .push(Operation::AcceptMulti(listener), Token::Listener);
+        self.accepts = arming == Arming::Accepts && self.ring.accepts_multishot();
+        let (operation, token) = if self.accepts {
+            (Operation::AcceptMulti(listener), Token::Listener)
         } else {
-            self.ring.push(
+            (
                 Operation::Poll(listener, PollFlags::IN),
                 Token::ListenerPoll,
-            );
+            )
+        };
+        self.ring.push(operation, token);
+    }
+
+    fn disarm_listener(&mut self) {
+        // Once: it is searched for among all that is armed.
+        if std::mem::take(&mut self.accepts) {
+            self.ring
+                .push(Operation::Cancel(Token::Listener), Token::Cancel);
         }
     }
 
@@ -209,6 +221,8 @@ fn note(ready: &mut VecDeque<Ready>, completion: Completion) {
         Token::Waker => ready.push_back(Ready::Woken { is_armed: more }),
         Token::Watch(watch, key) => ready.push_back(Ready::Watch(watch, key)),
         Token::ListenerPoll => ready.push_back(Ready::Acceptable),
+        // What it called off says so itself.
+        Token::Cancel => {}
         Token::Listener if result < 0 => {
             ready.push_back(Ready::AcceptFailed(Errno::from_raw_os_error(-result)));
         }

@@ -43,6 +43,8 @@ pub(super) enum Operation {
     Poll(RawFd, PollFlags),
     /// Report one of these each time.
     PollMulti(RawFd, PollFlags),
+    /// End what carries this token.
+    Cancel(Token),
 }
 
 /// A completion.
@@ -156,6 +158,7 @@ impl Ring {
                     .multi(true)
                     .build()
             }
+            Operation::Cancel(token) => opcode::AsyncCancel::new(token.encode()).build(),
         };
         self.make_room();
         let entry = entry.user_data(token.encode());

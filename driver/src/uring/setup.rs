@@ -3,14 +3,14 @@
 
 use std::net::{Ipv4Addr, TcpListener, TcpStream};
 use std::os::fd::AsRawFd;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use rustix::event::{EventfdFlags, PollFlags, eventfd};
 use rustix::io::Errno;
 use rustix::net::Shutdown;
 
 use super::refusal;
-use super::ring::{Completion, Operation, Ring, accepted, build};
+use super::ring::{Completion, Entered, Operation, Ring, accepted, build};
 use crate::token::Token;
 
 /// Entries and completions of a ring: enough for four groups of sends, and for completions of
@@ -23,6 +23,9 @@ const COMPLETION_BYTES: u64 = 16;
 
 /// How long a trial may take before the ring counts as broken.
 const TRIAL: Duration = Duration::from_secs(1);
+
+/// The pause before a trial that the kernel had no memory for is made again.
+const PAUSE: Duration = Duration::from_millis(1);
 
 /// Sets of flags, the best first; a kernel that does not know one answers EINVAL.
 #[derive(Clone, Copy, Debug)]
@@ -76,6 +79,21 @@ impl Ring {
         try_poll(&mut ring)?;
         try_accept(&mut ring)?;
         Ok(ring)
+    }
+}
+
+#[cfg(test)]
+impl Ring {
+    /// A ring of this size, to see what happens when it is full.
+    pub(crate) fn of_size(entries: u32, completions: u32) -> Self {
+        let mut rings = Flags::ALL.iter().filter_map(|flags| {
+            let ring = set_up(entries, completions, *flags).ok()?;
+            Some(Self::wrap(ring, flags.as_str(), flags.is_tried()))
+        });
+        let mut ring = rings.next().expect("the kernel grants a ring");
+        ring.check().expect("the ring has what is needed");
+        try_accept(&mut ring).expect("the ring accepts");
+        ring
     }
 }
 
@@ -201,10 +219,22 @@ fn loopback_pair() -> std::io::Result<(TcpListener, TcpStream)> {
     Ok((listener, client))
 }
 
+/// The next completion. A signal ends a wait, and a kernel that is short of memory takes no entry: neither
+/// says anything about the ring, so that it is tried again for as long as a trial may take.
 fn wait_for_one(ring: &mut Ring) -> Result<Completion, String> {
-    ring.enter(Some(TRIAL));
-    ring.complete()
-        .ok_or_else(|| String::from("the ring does not answer within a second"))
+    let end = Instant::now() + TRIAL;
+    loop {
+        let left = end.saturating_duration_since(Instant::now());
+        if ring.enter(Some(left)) == Entered::Busy {
+            std::thread::sleep(PAUSE);
+        }
+        if let Some(completion) = ring.complete() {
+            return Ok(completion);
+        }
+        if left.is_zero() {
+            return Err(String::from("the ring does not answer within a second"));
+        }
+    }
 }
 
 #[cfg(test)]

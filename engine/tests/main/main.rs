@@ -16,6 +16,7 @@ mod coalescing;
 mod deadlines;
 mod delays;
 mod fairness;
+mod hostile;
 mod pages;
 mod requests;
 mod resume;

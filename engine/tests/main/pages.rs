@@ -1,7 +1,7 @@
 //! Pages of history: from a position, a time or now, with both verdicts, and with a wait.
 
 use bytes::Bytes;
-use engine::limits;
+use engine::{Close, limits};
 use expect_test::expect;
 use wire::{Batch, EventId, PageRequest, PageSince, Purpose};
 
@@ -432,4 +432,46 @@ fn the_last_events_of_a_channel_outlive_the_log() {
             < e reset history e.1.41.0
         "#]],
     );
+}
+
+/// Asks for a page over a socket with this much room; the first line of what is answered.
+fn ask(world: &mut World, descriptor: i32, room: Option<usize>) -> String {
+    world.accept(descriptor);
+    world.bytes(descriptor, b"GET /history HTTP/1.1\r\nhost: a\r\n\r\n");
+    world.make_room(descriptor, room);
+    let mut grant = grant(world.id_of(descriptor), "acme", "alice");
+    grant.head = Bytes::new();
+    grant.purpose = Purpose::Page(PageRequest {
+        since: PageSince::Newest,
+        limit: 50,
+        wait_ms: 0,
+    });
+    world.batch(Batch::Grant(Box::new(grant)));
+    world.settle();
+    let received = String::from_utf8_lossy(&world.kernel.sockets[&descriptor].received);
+    received.lines().next().unwrap_or_default().to_owned()
+}
+
+#[test]
+fn pages_that_nobody_takes_have_one_bound_together() {
+    const EVENT_BYTES: usize = 200_000;
+    let mut world = World::new(1 << 24);
+    let large = frame(organisation("acme"), "c", position(0x20, 1), EVENT_BYTES);
+    world.batch(commit(0x20, vec![large]));
+    let most = limits::RESPONSES_BYTES_MAX / EVENT_BYTES;
+    let lines: Vec<String> = (1..=2 * most as i32)
+        .map(|descriptor| ask(&mut world, descriptor, Some(1_000)))
+        .collect();
+    let answered = lines.iter().filter(|line| *line == "HTTP/1.1 200 OK");
+    let answered = answered.count();
+    assert!((most - 10..=most + 1).contains(&answered), "{answered}");
+    let refused = "HTTP/1.1 503 Service Unavailable";
+    assert!(lines[answered..].iter().all(|line| line == refused));
+    // A page that is short is nobody's burden, and one that is long is answered as soon as there is room.
+    world.pass(limits::RESPONSE_STALL_MS + 2_000);
+    assert_eq!(ask(&mut world, 10_000, None), "HTTP/1.1 200 OK");
+    // Those that nobody takes are closed in time.
+    world.pass(limits::LAST_WORDS_MS + 2_000);
+    let is_reset = |descriptor| world.kernel.sockets[&descriptor].closed == Some(Close::Reset);
+    assert!((1..=answered as i32).all(is_reset));
 }

@@ -160,3 +160,83 @@ fn what_the_engine_refuses_itself_is_counted() {
     let code = wire::http::RefusalCode::VersionNotSupported;
     assert_eq!(world.engine.counters().refusals[code.index()], 1);
 }
+
+/// Asks for something over a socket with little room, and is answered by so many bytes; nobody looks whether
+/// it takes them.
+fn answer(world: &mut World, descriptor: i32, bytes: usize) {
+    world.accept(descriptor);
+    world.bytes(descriptor, b"GET /metrics HTTP/1.1\r\nhost: a\r\n\r\n");
+    world.make_room(descriptor, Some(1_000));
+    let connection = world.id_of(descriptor);
+    let response = vec![b'x'; bytes].into();
+    world.command(Command::Respond {
+        connection,
+        response,
+    });
+}
+
+const LONG_BYTES: usize = 1024 * 1024;
+
+/// As many long responses as there may be.
+const LONG_MOST: i32 = (engine::limits::RESPONSES_BYTES_MAX / LONG_BYTES) as i32;
+
+/// Those who are closed, of so many.
+fn closed(world: &World, most: i32) -> Vec<i32> {
+    let is_closed = |descriptor: &i32| world.kernel.sockets[descriptor].closed.is_some();
+    (1..=most).filter(is_closed).collect()
+}
+
+#[test]
+fn long_responses_that_nobody_takes_have_a_bound() {
+    let mut world = World::new(1 << 24);
+    for descriptor in 1..=LONG_MOST + 1 {
+        answer(&mut world, descriptor, LONG_BYTES);
+    }
+    // A short one is nobody's burden.
+    answer(&mut world, 1_000, engine::limits::RESPONSE_BYTES_EACH);
+    world.settle();
+    let received = |world: &World, descriptor: i32| {
+        let socket = &world.kernel.sockets[&descriptor];
+        (socket.received.len(), socket.received.starts_with(b"x"))
+    };
+    assert_eq!(received(&world, LONG_MOST), (1_000, true));
+    assert_eq!(received(&world, 1_000), (1_000, true));
+    let refused = &world.kernel.sockets[&(LONG_MOST + 1)].received;
+    assert!(refused.starts_with(b"HTTP/1.1 503 "));
+    // Half of those that took nothing are gone soon, the first ones first, and there is room again.
+    world.pass(engine::limits::RESPONSE_STALL_MS + 2_000);
+    let gone = closed(&world, LONG_MOST);
+    assert_eq!(gone, (1..=LONG_MOST / 2 + 1).collect::<Vec<_>>());
+    assert_eq!(
+        world.engine.counters().responses_given_up,
+        gone.len() as u64
+    );
+    answer(&mut world, 2_000, LONG_BYTES);
+    world.make_room(2_000, None);
+    world.settle();
+    assert_eq!(received(&world, 2_000), (LONG_BYTES, true));
+    assert!(world.kernel.sockets[&2_000].is_finished);
+}
+
+#[test]
+fn who_takes_a_long_response_slowly_is_not_closed_for_others() {
+    let mut world = World::new(1 << 24);
+    for descriptor in 1..=LONG_MOST {
+        answer(&mut world, descriptor, LONG_BYTES);
+    }
+    world.settle();
+    // Much longer than somebody may take nothing for.
+    for _ in 0..6 {
+        for descriptor in 2..=LONG_MOST {
+            world.make_room(descriptor, Some(1_000));
+        }
+        world.pass(1_000);
+        answer(&mut world, 1_000, LONG_BYTES);
+        world.settle();
+        world.make_room(1_000, None);
+        world.bytes(1_000, b"");
+        world.settle();
+        world.kernel.sockets.remove(&1_000);
+    }
+    assert_eq!(closed(&world, LONG_MOST), [1]);
+}

@@ -72,6 +72,47 @@ fn an_id_of_another_cluster_or_no_id_at_all_is_told_so() {
 }
 
 #[test]
+fn the_least_and_the_greatest_ids_are_told_so() {
+    check(
+        "
+        commit 20 acme:one
+        stream a acme alice after=0.0.0.0
+        stream b acme bob after=e.0.20.1
+        stream c acme carol after=ffffffff.ffffffff.ffffffffffffffff.ffffffff
+        stream d acme dave after=e.1.ffffffffffffffff.ffffffff
+        flushed fffffffffffffffe
+        commit 30 acme:two
+        ",
+        expect![[r#"
+            commit 20 acme:one
+            stream a acme alice after=0.0.0.0
+            < a HTTP/1.1 200 OK
+            < a connected reset e.1.21.0
+            < a reset unknown_position e.1.21.0
+            stream b acme bob after=e.0.20.1
+            < b HTTP/1.1 200 OK
+            < b connected reset e.1.21.0
+            < b reset unknown_position e.1.21.0
+            stream c acme carol after=ffffffff.ffffffff.ffffffffffffffff.ffffffff
+            < c HTTP/1.1 200 OK
+            < c connected reset e.1.21.0
+            < c reset unknown_position e.1.21.0
+            stream d acme dave after=e.1.ffffffffffffffff.ffffffff
+            < d HTTP/1.1 200 OK
+              held
+            flushed fffffffffffffffe
+            < d connected reset e.1.21.0
+            < d reset unknown_position e.1.21.0
+            commit 30 acme:two
+            < a two e.1.30.1
+            < b two e.1.30.1
+            < c two e.1.30.1
+            < d two e.1.30.1
+        "#]],
+    );
+}
+
+#[test]
 fn an_id_whose_frames_were_evicted_is_told_so() {
     check_with_log(
         4096,

@@ -59,6 +59,22 @@ fn insert() -> Vec<u8> {
     [&head[..], &id, b"t\0\0\0\x04acme"].concat()
 }
 
+/// No real server does it: its word that everything is sent comes behind everything.
+#[test]
+fn a_transaction_behind_the_servers_word_that_all_is_sent_stays_in_order() {
+    let mut feed = feed(0x100);
+    feed.handle_keepalive(Lsn(COMMIT + 0x100));
+    feed.handle_message(&relation()).unwrap();
+    feed.handle_message(&begin()).unwrap();
+    feed.handle_message(&insert()).unwrap();
+    assert_eq!(progress(&mut feed, PROGRESS_MS), None, "it is taken back");
+    (1..ROWS).for_each(|_| feed.handle_message(&insert()).unwrap());
+    feed.handle_message(&commit()).unwrap();
+    let handed: Vec<_> = std::iter::from_fn(|| feed.poll_handed()).collect();
+    assert!(handed.len() > 1, "parts were handed over before the commit");
+    assert!(handed.is_sorted_by(|one, next| one.position < next.position));
+}
+
 /// In memory, since a real server's connection cannot be cut at a chosen change: the types and ids of
 /// what comes of the transaction, where the connection breaks before a row.
 fn handed(breaks_before: Option<u32>) -> Vec<(String, EventId)> {

@@ -3,23 +3,24 @@
 //! Of users and rows only keys are held, 16 bytes each; the names of organisations and roles once. Several
 //! rows of one user and organisation are several roles of one membership.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use wire::{EventId, Key};
 
+use super::table::{self, Table};
+
 /// The rows, bounded in number.
 #[derive(Debug)]
 pub(crate) struct Map {
-    rows: BTreeMap<Key, Row>,
-    /// User, organisation and row.
-    by_user: BTreeSet<(Key, Key, Key)>,
+    rows: Table<Row>,
+    by_user: Table<Ids>,
     /// Organisation and row.
     by_organisation: BTreeSet<(Key, Key)>,
-    organisations: BTreeMap<Key, Name>,
+    organisations: Table<Name>,
     roles: BTreeSet<Arc<str>>,
     /// Where the last change of a row was, if one was seen.
-    since: BTreeMap<Key, EventId>,
+    since: Table<EventId>,
     max: usize,
     /// Whether a row was left out.
     is_full: bool,
@@ -37,6 +38,17 @@ pub(crate) struct Row {
     pub(crate) copies: u32,
 }
 
+/// The rows of a user.
+#[derive(Debug)]
+enum Ids {
+    One(Key),
+    /// Several, or what is left of several.
+    Several(BTreeSet<Listed>),
+}
+
+/// A row, with its organisation before it.
+type Listed = (Key, Key);
+
 /// An organisation's name, and how many rows are of it.
 #[derive(Debug)]
 struct Name {
@@ -48,19 +60,19 @@ struct Name {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Membership {
     /// Every role once, in order.
-    pub(crate) roles: BTreeSet<String>,
+    pub(crate) roles: Vec<String>,
     pub(crate) since: Option<EventId>,
 }
 
 impl Map {
     pub(crate) fn new(max: usize) -> Self {
         Self {
-            rows: BTreeMap::new(),
-            by_user: BTreeSet::new(),
+            rows: Table::default(),
+            by_user: Table::default(),
             by_organisation: BTreeSet::new(),
-            organisations: BTreeMap::new(),
+            organisations: Table::default(),
             roles: BTreeSet::new(),
-            since: BTreeMap::new(),
+            since: Table::default(),
             max,
             is_full: false,
         }
@@ -95,7 +107,7 @@ impl Map {
             return;
         }
         row.role = row.role.map(|role| self.intern(role));
-        self.by_user.insert((row.user, row.organisation, id));
+        self.list(&row, id);
         self.by_organisation.insert((row.organisation, id));
         let name = self.organisations.entry(row.organisation);
         let name = name.or_insert_with(|| Name {
@@ -113,15 +125,15 @@ impl Map {
         if row.copies > 0 {
             return Some(row.clone());
         }
-        let row = self.rows.remove(&id)?;
-        self.since.remove(&id);
-        self.by_user.remove(&(row.user, row.organisation, id));
+        let row = table::take(&mut self.rows, id)?;
+        table::take(&mut self.since, id);
+        self.strike(&row, id);
         self.by_organisation.remove(&(row.organisation, id));
         let name = self.organisations.get_mut(&row.organisation);
         let name = name.expect("a row's organisation has its name");
         name.rows -= 1;
         if name.rows == 0 {
-            self.organisations.remove(&row.organisation);
+            table::take(&mut self.organisations, row.organisation);
         }
         // Beside the list itself and this row nobody has it.
         if let Some(role) = &row.role
@@ -173,10 +185,10 @@ impl Map {
 
     /// What a user is in an organisation.
     pub(crate) fn membership(&self, user: Key, organisation: Key) -> Option<Membership> {
-        let mut found = None;
+        let mut found: Option<Membership> = None;
         for id in self.ids(user, organisation) {
             let membership = found.get_or_insert_with(|| Membership {
-                roles: BTreeSet::new(),
+                roles: Vec::new(),
                 since: None,
             });
             let role = self.rows[&id].role.as_deref().unwrap_or_default();
@@ -187,18 +199,20 @@ impl Map {
             membership.roles.extend(roles.map(str::to_owned));
             membership.since = membership.since.max(self.since.get(&id).copied());
         }
+        if let Some(membership) = &mut found {
+            membership.roles.sort_unstable();
+            membership.roles.dedup();
+        }
         found
     }
 
     /// The organisations of a user, each once.
     pub(crate) fn organisations(&self, user: Key) -> impl Iterator<Item = Key> {
-        let mut last = None;
-        let of_user = self.by_user.range((user, Key::NOBODY, Key::NOBODY)..);
-        of_user
-            .take_while(move |(of, _, _)| *of == user)
-            .filter_map(move |(_, organisation, _)| {
-                (last.replace(*organisation) != Some(*organisation)).then_some(*organisation)
-            })
+        let (one, several) = self.of_user(user);
+        each_once(
+            one.into_iter()
+                .chain(several.into_iter().flatten().copied()),
+        )
     }
 
     /// What an organisation is called.
@@ -208,20 +222,58 @@ impl Map {
 
     /// Every user with every organisation, each pair once.
     pub(crate) fn pairs(&self) -> impl Iterator<Item = (Key, Key)> {
-        let mut last = None;
-        self.by_user
-            .iter()
-            .filter_map(move |(user, organisation, _)| {
-                let pair = (*user, *organisation);
-                (last.replace(pair) != Some(pair)).then_some(pair)
-            })
+        let users = self.by_user.keys();
+        users.flat_map(|user| self.organisations(*user).map(|of| (*user, of)))
     }
 
     /// The rows of a user and an organisation.
     fn ids(&self, user: Key, organisation: Key) -> impl Iterator<Item = Key> {
-        let from = self.by_user.range((user, organisation, Key::NOBODY)..);
-        from.take_while(move |(of, in_, _)| (*of, *in_) == (user, organisation))
-            .map(|(_, _, id)| *id)
+        let (one, several) = self.of_user(user);
+        let several = several.map(|several| several.range((organisation, Key::NOBODY)..));
+        let rows = one
+            .into_iter()
+            .chain(several.into_iter().flatten().copied());
+        rows.take_while(move |(of, _)| *of == organisation)
+            .map(|(_, id)| id)
+    }
+
+    /// The rows of a user: the one, or several.
+    fn of_user(&self, user: Key) -> (Option<Listed>, Option<&BTreeSet<Listed>>) {
+        match self.by_user.get(&user) {
+            None => (None, None),
+            Some(Ids::One(id)) => (Some((self.rows[id].organisation, *id)), None),
+            Some(Ids::Several(several)) => (None, Some(several)),
+        }
+    }
+
+    /// Lists a row with its user's.
+    fn list(&mut self, row: &Row, id: Key) {
+        let new = (row.organisation, id);
+        let ids = self.by_user.entry(row.user).or_insert(Ids::One(id));
+        match ids {
+            Ids::One(first) if *first == id => {}
+            Ids::One(first) => {
+                let first = (self.rows[&*first].organisation, *first);
+                *ids = Ids::Several(BTreeSet::from([first, new]));
+            }
+            Ids::Several(several) => {
+                several.insert(new);
+            }
+        }
+    }
+
+    /// Strikes a row from its user's.
+    fn strike(&mut self, row: &Row, id: Key) {
+        let is_last = match self.by_user.get_mut(&row.user) {
+            Some(Ids::Several(several)) => {
+                several.remove(&(row.organisation, id));
+                several.is_empty()
+            }
+            Some(Ids::One(_)) | None => true,
+        };
+        if is_last {
+            table::take(&mut self.by_user, row.user);
+        }
     }
 
     fn intern(&mut self, role: Arc<str>) -> Arc<str> {
@@ -235,11 +287,16 @@ impl Map {
     }
 }
 
+/// The organisations of rows that are in their order.
+fn each_once(rows: impl Iterator<Item = Listed>) -> impl Iterator<Item = Key> {
+    let mut last = None;
+    rows.filter_map(move |(of, _)| (last.replace(of) != Some(of)).then_some(of))
+}
+
 impl Membership {
     /// The roles with commas between them; `None` where there is none.
     pub(crate) fn role(&self) -> Option<String> {
-        let roles: Vec<&str> = self.roles.iter().map(String::as_str).collect();
-        (!roles.is_empty()).then(|| roles.join(","))
+        (!self.roles.is_empty()).then(|| self.roles.join(","))
     }
 }
 

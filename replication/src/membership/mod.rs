@@ -24,6 +24,7 @@ mod ring;
 mod rows;
 mod spelling;
 mod standing;
+mod table;
 mod verdict;
 mod visibility;
 

@@ -2,7 +2,7 @@
 
 use std::borrow::Cow;
 
-use wire::EventId;
+use wire::{EventId, Key};
 
 use super::kept::Target;
 use super::rights::Rights;
@@ -28,6 +28,7 @@ struct Asked<'a> {
     question: &'a Question,
     moment: Moment,
     user: Cow<'a, str>,
+    user_key: Key,
 }
 
 impl Rights {
@@ -36,15 +37,17 @@ impl Rights {
         if !self.is_ready() || self.kept.is_full(moment.now_unix_ms) {
             return Admission::NotReady;
         }
+        let user = self.spelling.user(&question.user);
         let asked = Asked {
             question,
             moment,
-            user: self.spelling.user(&question.user),
+            user_key: self.keys.user(&user),
+            user,
         };
         if self.is_stale(&asked) {
             return Admission::JudgeAgain;
         }
-        let user = Target::User(self.keys.user(&asked.user));
+        let user = Target::User(asked.user_key);
         let session = Target::Session(question.session);
         if self.keeps_out(&asked, user) || self.keeps_out(&asked, session) {
             return Admission::Revoked;
@@ -71,8 +74,7 @@ impl Rights {
             position: question.judged,
             at_ms: moment.now_ms.saturating_sub(age_ms),
         };
-        let user = self.keys.user(&asked.user);
-        self.ring.is_stale(judged, user, question.session)
+        self.ring.is_stale(judged, asked.user_key, question.session)
     }
 
     fn keeps_out(&self, asked: &Asked<'_>, target: Target) -> bool {
@@ -82,9 +84,8 @@ impl Rights {
     }
 
     /// Whether an organisation is one that the user is kept out of.
-    fn keeps_out_of(&self, asked: &Asked<'_>, organisation: &str) -> bool {
-        let organisation = self.keys.organisation(organisation);
-        let member = Target::Member(self.keys.user(&asked.user), organisation);
+    fn keeps_out_of(&self, asked: &Asked<'_>, organisation: Key) -> bool {
+        let member = Target::Member(asked.user_key, organisation);
         self.keeps_out(asked, Target::Organisation(organisation)) || self.keeps_out(asked, member)
     }
 
@@ -117,7 +118,7 @@ impl Rights {
         if self.map.is_full() {
             return Admission::NotReady;
         }
-        let mut organisations = self.map.organisations(self.keys.user(&asked.user));
+        let mut organisations = self.map.organisations(asked.user_key);
         match (organisations.next(), organisations.next()) {
             (None, _) => Admission::NotAMember,
             (Some(_), Some(_)) => Admission::SeveralOrganisations,
@@ -126,7 +127,7 @@ impl Rights {
                     .map
                     .name(only)
                     .expect("a row's organisation has its name");
-                let is_listed = self.listed_in(asked, name);
+                let is_listed = self.listed_by(asked, name, only);
                 is_listed.expect("there is a row")
             }
         }
@@ -135,9 +136,13 @@ impl Rights {
     /// The verdict on one organisation; `None` where the user does not belong to it.
     fn listed_in(&self, asked: &Asked<'_>, organisation: &str) -> Option<Admission> {
         let key = self.keys.organisation(organisation);
-        let user = self.keys.user(&asked.user);
-        let membership = self.map.membership(user, key)?;
-        if self.keeps_out_of(asked, organisation) {
+        self.listed_by(asked, organisation, key)
+    }
+
+    /// The same, where the organisation's key is known.
+    fn listed_by(&self, asked: &Asked<'_>, organisation: &str, key: Key) -> Option<Admission> {
+        let membership = self.map.membership(asked.user_key, key)?;
+        if self.keeps_out_of(asked, key) {
             return Some(Admission::Revoked);
         }
         let since = membership.since.max(self.unfollowed);
@@ -184,7 +189,7 @@ impl Rights {
                 .filter(|claim| claim.organisation == organisation)
                 .peekable();
             of.peek()?;
-            if self.keeps_out_of(asked, organisation) {
+            if self.keeps_out_of(asked, self.keys.organisation(organisation)) {
                 return Some(Admission::Revoked);
             }
             let roles: Vec<&str> = of.filter_map(|claim| claim.role.as_deref()).collect();

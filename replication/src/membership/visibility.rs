@@ -66,14 +66,15 @@ impl Visibility {
         self.flushed
     }
 
-    /// The 64 bits of a number that is within two billion of the snapshot's.
+    /// The 64 bits of a number that is within two billion of the snapshot's. No server comes to the end of
+    /// them, but one can say that it did.
     fn whole(&self, xid: u32) -> u64 {
         const ROUND: u64 = 1 << 32;
         let near = self.xmax & !(ROUND - 1) | u64::from(xid);
-        if near > self.xmax + ROUND / 2 {
+        if near > self.xmax.saturating_add(ROUND / 2) {
             near.saturating_sub(ROUND)
-        } else if near + ROUND / 2 < self.xmax {
-            near + ROUND
+        } else if near.saturating_add(ROUND / 2) < self.xmax {
+            near.saturating_add(ROUND)
         } else {
             near
         }
@@ -116,5 +117,12 @@ mod tests {
         for text in ["", "1", "1:2", "1:2:3:4", "2:1:", "a:b:", "1:2:x", "1:2:1,"] {
             assert_eq!(Visibility::parse(text, Lsn(1), Lsn(1)), None, "{text:?}");
         }
+    }
+
+    #[test]
+    fn the_greatest_numbers_are_numbers() {
+        let max = u64::MAX;
+        let snapshot = snapshot(&format!("{max}:{max}:"));
+        assert!(snapshot.sees(u32::MAX - 1) && !snapshot.sees(u32::MAX) && !snapshot.sees(0));
     }
 }

@@ -5,6 +5,7 @@ use std::process::Command;
 use anyhow::{Context as _, Result};
 use swarm::Target;
 
+use super::peers::STREAM_PATH;
 use crate::contestant::{Contestant, Kind, Running, Setting};
 use crate::http::{HttpPublisher, Route};
 use crate::process::{Process, executable};
@@ -50,10 +51,7 @@ impl Contestant for Floor {
         command.arg(self.mode);
         let mut server = Process::start(command, &setting.cores.server)?;
         let address = server.listening()?;
-        let mut target = Target::new(
-            address,
-            "/stream?organizationId=o{organization}&user=u{user}",
-        );
+        let mut target = Target::new(address, STREAM_PATH);
         target.layout = setting.layout;
         let publisher = HttpPublisher::connect(address, Route::own(setting.block_bytes))
             .context("cannot publish")?;

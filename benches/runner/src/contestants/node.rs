@@ -2,12 +2,10 @@
 
 use std::process::Command;
 
-use anyhow::{Context as _, Result, bail};
-use swarm::Target;
+use anyhow::{Result, bail};
 
-use super::peers::{STREAM_PATH, printed};
+use super::peers::{one_a_request, printed};
 use crate::contestant::{Contestant, Kind, Running, Setting};
-use crate::http::{HttpPublisher, Route};
 use crate::process::Process;
 
 const SERVER: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/../peers/node/server.mjs");
@@ -38,13 +36,7 @@ impl Contestant for Node {
         command.arg(SERVER);
         let mut server = Process::start(command, &setting.cores.server)?;
         let address = server.listening()?;
-        let mut target = Target::new(address, STREAM_PATH);
-        target.layout = setting.layout;
-        let route = Route {
-            is_batched: false,
-            ..Route::own(setting.block_bytes)
-        };
-        let publisher = HttpPublisher::connect(address, route).context("cannot publish")?;
+        let (target, publisher) = one_a_request(address, setting)?;
         Ok(Running {
             version: format!("node {}", printed("node", &["--version"])),
             configuration:

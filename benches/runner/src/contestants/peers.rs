@@ -1,4 +1,4 @@
-//! What the servers of others have in common: that they neither pick a free port nor say when they
+//! What servers that are not Tailrace have in common: that they neither pick a free port nor say when they
 //! listen, and that what they start themselves has to end with them.
 
 use std::collections::BTreeSet;
@@ -11,7 +11,8 @@ use anyhow::{Context as _, Result, bail};
 use rustix::process::{Pid, Signal, kill_process};
 use swarm::Target;
 
-use crate::contestant::Event;
+use crate::contestant::{Event, Setting};
+use crate::http::{HttpPublisher, Route};
 use crate::process::Process;
 
 /// The most descriptors that a process may have on the machines that are measured.
@@ -42,6 +43,21 @@ pub(super) fn free_addresses<const N: usize>() -> Result<[SocketAddr; N]> {
         *address = listener.local_addr().context("a listener has an address")?;
     }
     Ok(addresses)
+}
+
+/// How a plain server of ours is asked for streams, and given events: one a request.
+pub(super) fn one_a_request(
+    address: SocketAddr,
+    setting: &Setting,
+) -> Result<(Target, HttpPublisher)> {
+    let mut target = Target::new(address, STREAM_PATH);
+    target.layout = setting.layout;
+    let route = Route {
+        is_batched: false,
+        ..Route::own(setting.block_bytes)
+    };
+    let publisher = HttpPublisher::connect(address, route).context("cannot publish")?;
+    Ok((target, publisher))
 }
 
 /// Waits until a server answers the first stream's request with 200.

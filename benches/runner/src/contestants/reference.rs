@@ -3,12 +3,10 @@
 
 use std::process::Command;
 
-use anyhow::{Context as _, Result, bail};
-use swarm::Target;
+use anyhow::{Result, bail};
 
-use super::peers::STREAM_PATH;
+use super::peers::one_a_request;
 use crate::contestant::{Contestant, Kind, Running, Setting};
-use crate::http::{HttpPublisher, Route};
 use crate::process::{Process, executable};
 
 pub(crate) const AXUM: Reference = Reference {
@@ -69,13 +67,7 @@ impl Contestant for Reference {
         let command = Command::new(executable(self.program)?);
         let mut server = Process::start(command, &setting.cores.server)?;
         let address = server.listening()?;
-        let mut target = Target::new(address, STREAM_PATH);
-        target.layout = setting.layout;
-        let route = Route {
-            is_batched: false,
-            ..Route::own(setting.block_bytes)
-        };
-        let publisher = HttpPublisher::connect(address, route).context("cannot publish")?;
+        let (target, publisher) = one_a_request(address, setting)?;
         Ok(Running {
             version: self.version.to_owned(),
             configuration: format!("{} {ALL_OF_THEM}", self.configuration),

@@ -1,5 +1,5 @@
-//! A search for the highest rate of events that a server sustains: rates are tried until one holds
-//! and another, not far above it, does not. Whose streams they are is the experiment's matter.
+//! A server under rising load: one rate after the other is tried, and it is said whether it holds and
+//! what was seen. Which rates are tried is in `rates`; whose streams they are is the experiment's matter.
 
 use std::io::ErrorKind;
 use std::ops::Range;
@@ -8,19 +8,22 @@ use std::time::Duration;
 use anyhow::{Context as _, Result, bail};
 use swarm::Layout;
 
+use super::rates::{Kind, Rates};
 use crate::bench::Bench;
 use crate::cell::Figures;
 use crate::generator::Flow;
 use crate::plan::{Plan, Size};
+use crate::report::{Axis, Plot};
 use crate::stage::{Loaded, Stage};
 
 /// The bound on the 99th percentile.
-pub(super) const P99_MAX_MS: f64 = 250.0;
+const P99_MAX_MS: f64 = 250.0;
 
-/// How much of the past Tailrace keeps here, and how many events are published before the streams are
-/// opened: they fill it, so that what memory grows by under load is not history.
-const LOG_BYTES: u64 = 8 * 1024 * 1024;
-const EVENTS_BEFORE: usize = 30_000;
+/// How much of the past Tailrace keeps here, the least that it can be configured with, and how many
+/// events are published before the streams are opened: they fill it, so that what memory grows by under
+/// load is not history.
+const LOG_BYTES: u64 = 16 * 1024 * 1024;
+const EVENTS_BEFORE: usize = 60_000;
 
 /// How many of them are handed over together.
 const EVENTS_AT_ONCE: usize = 100;
@@ -65,138 +68,43 @@ impl Crowd {
     }
 }
 
+/// The plot of a search: latency over load, of all whole steps.
+pub(super) fn plot() -> Plot {
+    Plot::Curves {
+        curve: "p99",
+        x: Axis::logarithmic("deliveries per second"),
+        y: Axis::logarithmic("99th percentile of latency, ms"),
+        bound: Some(P99_MAX_MS),
+    }
+}
+
 /// How long a search takes, about.
 pub(super) fn estimate(plan: &Plan) -> Duration {
-    let step = plan.warm_up + plan.measured + Duration::from_millis(600);
-    estimate_of_probes(plan) + step.mul_f64(4.5)
+    let (drained, (warm_up, measured)) = (Duration::from_millis(600), first(plan));
+    let whole = plan.warm_up + step(plan) + drained;
+    estimate_of_probes(plan) + warm_up + measured + drained + whole.mul_f64(4.5)
+}
+
+/// How long a whole step is measured. A search has at least four with the first: in the full run they
+/// add up to the time of a cell.
+fn step(plan: &Plan) -> Duration {
+    plan.measured_of(4)
+}
+
+/// How long the first step warms up and is measured, at a low rate. In the quick run others are the
+/// cell's measurement, and this only shows what memory and latency are without a load.
+fn first(plan: &Plan) -> (Duration, Duration) {
+    match plan.size {
+        Size::Full => (plan.warm_up, step(plan)),
+        Size::Quick | Size::Smoke => (plan.warm_up / 5, plan.measured * 2 / 5),
+    }
 }
 
 /// How long its probes take, about.
 pub(super) fn estimate_of_probes(plan: &Plan) -> Duration {
     match plan.size {
         Size::Smoke => Duration::from_secs(4),
-        Size::Quick | Size::Full => Duration::from_secs(30),
-    }
-}
-
-/// What is tried: a short probe that only finds the neighbourhood, or a whole step.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Kind {
-    Probe,
-    Step,
-}
-
-/// How rates are chosen.
-pub(super) struct Rates {
-    /// Where probes begin, and below which nothing is tried.
-    first: f64,
-    lowest: f64,
-    /// Beyond which nothing is tried.
-    highest: f64,
-    /// By what probes grow, and how near to each other their last two are.
-    growth: f64,
-    near: f64,
-    /// By what steps grow and shrink.
-    step: f64,
-}
-
-impl Rates {
-    /// Those for an organisation of thousands of streams.
-    pub(super) fn of(size: Size) -> Self {
-        let rates = Self {
-            first: 4.0,
-            lowest: 0.5,
-            highest: 20_000.0,
-            growth: 3.0,
-            near: 1.2,
-            step: 1.1,
-        };
-        match size {
-            // Two steps are enough to see that searching works.
-            Size::Smoke => Self {
-                first: 20.0,
-                highest: 40.0,
-                near: 3.0,
-                ..rates
-            },
-            Size::Quick | Size::Full => rates,
-        }
-    }
-
-    /// So many times as high.
-    pub(super) fn times(self, factor: f64) -> Self {
-        Self {
-            first: self.first * factor,
-            lowest: self.lowest * factor,
-            highest: self.highest * factor,
-            ..self
-        }
-    }
-
-    /// About the highest rate that holds, by probes alone; none where not even the lowest does. Where the
-    /// first probe fails, lower ones are tried.
-    fn neighbourhood(
-        &self,
-        mut holds: impl FnMut(f64, Kind) -> Result<bool>,
-    ) -> Result<Option<f64>> {
-        let mut first = self.first;
-        while !holds(first, Kind::Probe)? {
-            if first <= self.lowest {
-                return Ok(None);
-            }
-            first = (first / self.growth).max(self.lowest);
-        }
-        let from = Self { first, ..*self };
-        from.probe(&mut holds).map(Some)
-    }
-
-    /// A rate whose probe held, not far below one whose probe did not; the first one where none held.
-    fn probe(&self, holds: &mut impl FnMut(f64, Kind) -> Result<bool>) -> Result<f64> {
-        let (mut low, mut high) = (self.first, self.first);
-        while high < self.highest && holds(high, Kind::Probe)? {
-            low = high;
-            high *= self.growth;
-        }
-        let mut high = high.min(self.highest);
-        while high / low > self.near {
-            let between = (low * high).sqrt();
-            if holds(between, Kind::Probe)? {
-                low = between;
-            } else {
-                high = between;
-            }
-        }
-        Ok(low)
-    }
-
-    /// The highest rate whose step held, while that of one not far above did not. None if none held.
-    fn search(&self, mut holds: impl FnMut(f64, Kind) -> Result<bool>) -> Result<Option<f64>> {
-        let mut rate = self.probe(&mut holds)?;
-        let (mut held, mut failed) = (None, None);
-        while held.is_none() || failed.is_none() {
-            if holds(rate, Kind::Step)? {
-                held = Some(rate);
-                rate *= self.step;
-                if rate > self.highest {
-                    return Ok(held);
-                }
-            } else {
-                failed = Some(rate);
-                rate /= self.step;
-                if rate < self.lowest {
-                    return Ok(None);
-                }
-            }
-        }
-        let between = held
-            .zip(failed)
-            .map(|(held, failed)| (held * failed).sqrt());
-        if let Some(between) = between
-            && holds(between, Kind::Step)?
-        {
-            held = Some(between);
-        }
-        Ok(held)
+        Size::Quick | Size::Full => Duration::from_secs(45),
     }
 }
 
@@ -226,7 +134,7 @@ impl<'a> Course<'a> {
     /// Measures at a low rate, then searches the highest.
     pub(super) fn run(mut self, rates: &Rates) -> Result<Figures> {
         // First, since memory that a server took under load it seldom gives back.
-        self.holds(rates.first / 4.0, Kind::Step)?;
+        self.holds(rates.first / 4.0, Kind::First)?;
         let highest = rates.search(|rate, kind| self.holds(rate, kind))?;
         let Some(highest) = highest else {
             bail!(
@@ -252,7 +160,8 @@ impl<'a> Course<'a> {
     fn holds(&mut self, rate: f64, kind: Kind) -> Result<bool> {
         let plan = self.bench.plan;
         let (warm_up, measured) = match kind {
-            Kind::Step => (plan.warm_up, plan.measured),
+            Kind::First => first(plan),
+            Kind::Step => (plan.warm_up, step(plan)),
             Kind::Probe => {
                 let short = Duration::from_secs(2);
                 (plan.warm_up.min(short / 2), plan.measured.min(short))
@@ -273,7 +182,7 @@ impl<'a> Course<'a> {
         if loaded.is_complete {
             self.stage = Some(stage);
         }
-        if kind == Kind::Step {
+        if kind != Kind::Probe {
             self.steps.push((rate, loaded));
         }
         Ok(holds)
@@ -295,6 +204,8 @@ impl<'a> Course<'a> {
         }
         stage.running.publisher.settle()?;
         stage.open(0, streams)?;
+        // A node reads its rows when they are committed already: what it has not read is no load.
+        stage.catch_up(self.crowd.organisations.start)?;
         Ok(stage)
     }
 
@@ -430,79 +341,5 @@ mod tests {
         };
         assert_eq!(spread.readers(), 5.5);
         assert_eq!(spread.flow(7.0).organisations.len(), 20);
-    }
-
-    /// Searches for a capacity, and says what was found and what was tried.
-    fn search(capacity: f64, probe_capacity: f64) -> (Option<f64>, Vec<(f64, Kind)>) {
-        let mut tried = Vec::new();
-        let found = Rates::of(Size::Quick).search(|rate, kind| {
-            tried.push((rate, kind));
-            Ok(rate
-                <= if kind == Kind::Probe {
-                    probe_capacity
-                } else {
-                    capacity
-                })
-        });
-        (found.unwrap(), tried)
-    }
-
-    #[test]
-    fn the_highest_rate_is_found_to_a_twentieth() {
-        for capacity in [5.0, 6.1, 47.0, 290.0, 300.0, 3_000.0] {
-            let (found, tried) = search(capacity, capacity);
-            let found = found.unwrap();
-            assert!(
-                found <= capacity && capacity / found < 1.05,
-                "{found} of {capacity}"
-            );
-            let steps = tried.iter().filter(|(_, kind)| *kind == Kind::Step).count();
-            assert!(steps <= 5, "{steps} steps for {capacity}");
-            assert!(tried.len() - steps <= 11, "{tried:?}");
-        }
-    }
-
-    #[test]
-    fn the_neighbourhood_is_found_by_probes_alone_also_below_the_first() {
-        let rates = Rates::of(Size::Quick);
-        for capacity in [0.6, 3.9, 4.1, 290.0] {
-            let found = rates.neighbourhood(|rate, kind| {
-                assert_eq!(kind, Kind::Probe);
-                Ok(rate <= capacity)
-            });
-            let found = found.unwrap().unwrap();
-            assert!(
-                found <= capacity && capacity / found <= 1.5,
-                "{found} of {capacity}"
-            );
-        }
-        assert_eq!(rates.neighbourhood(|_, _| Ok(false)).unwrap(), None);
-    }
-
-    #[test]
-    fn probes_that_mislead_cost_steps_and_no_truth() {
-        for probe_capacity in [60.0, 170.0] {
-            let found = search(100.0, probe_capacity).0.unwrap();
-            assert!(found <= 100.0 && 100.0 / found < 1.05, "{found}");
-        }
-    }
-
-    #[test]
-    fn a_server_below_the_first_probe_is_measured_too() {
-        let found = search(1.0, 1.0).0.unwrap();
-        assert!(found <= 1.0 && 1.0 / found < 1.05, "{found}");
-        assert_eq!(search(0.1, 0.1).0, None);
-    }
-
-    #[test]
-    fn what_no_rate_breaks_ends_at_the_highest() {
-        let (found, _) = search(1e9, 1e9);
-        assert!(found.unwrap() > 15_000.0);
-    }
-
-    #[test]
-    fn an_error_ends_the_search() {
-        let result = Rates::of(Size::Quick).search(|_, _| bail!("it ended"));
-        assert!(result.is_err());
     }
 }

@@ -50,20 +50,18 @@ impl Experiment for Delivery {
          every stream has it. CPU is the time of all the server's threads, by delivery: the median \
          over the events. The last reader's time is from before the publication until the swarm, \
          which looks every millisecond, has read it. Then half of the streams, in blocks drawn at \
-         random, are replaced by new ones, and it is done again."
+         random, are replaced by new ones, and it is done again: in the full run each for half of a cell's \
+         time."
     }
 
     fn cells(&self, plan: &Plan) -> Vec<Ask> {
-        let loads = plan.warm_up + plan.measured;
+        let large = plan.warm_up + measured(plan, true) * 2;
+        let small = plan.warm_up + measured(plan, false);
         let mut asks = Vec::new();
         for entrant in plan.entrants(Field::WithPeers, &[FLOOR]) {
             let opening = Duration::from_secs(3);
-            asks.push(Ask::of(
-                entrant,
-                variant(SIZES[0]),
-                opening * 2 + loads + plan.measured,
-            ));
-            asks.push(Ask::of(entrant, variant(SIZES[1]), opening + loads));
+            asks.push(Ask::of(entrant, variant(SIZES[0]), opening * 2 + large));
+            asks.push(Ask::of(entrant, variant(SIZES[1]), opening + small));
         }
         asks
     }
@@ -80,7 +78,8 @@ impl Experiment for Delivery {
         stage.open(0, streams)?;
         let mut figures = Figures::default();
         Rounds::play(&mut stage, streams, bench.plan.warm_up)?;
-        let rounds = Rounds::play(&mut stage, streams, bench.plan.measured)?;
+        let measured = measured(bench.plan, is_large);
+        let rounds = Rounds::play(&mut stage, streams, measured)?;
         figures.set_some("cpu_us", median(&rounds.cpu_us));
         figures.set_some("last_ms", median(&rounds.last_ms));
         figures.set(
@@ -93,7 +92,7 @@ impl Experiment for Delivery {
         if is_large {
             // Whoever cannot bring them back has its figures of before all the same.
             let replaced = replace_half(&mut stage, streams)
-                .and_then(|()| Rounds::play(&mut stage, streams, bench.plan.measured));
+                .and_then(|()| Rounds::play(&mut stage, streams, measured));
             match replaced {
                 Ok(rounds) => {
                     figures.set_some("cpu_replaced_us", median(&rounds.cpu_us));
@@ -134,6 +133,11 @@ impl Experiment for Delivery {
             budget("… after half of them were replaced", "cpu_replaced_us"),
         ]
     }
+}
+
+/// How long events are published before half of the streams are replaced, and afterwards again.
+fn measured(plan: &Plan, is_replaced: bool) -> Duration {
+    plan.measured_of(if is_replaced { 2 } else { 1 })
 }
 
 /// What was seen of each event.

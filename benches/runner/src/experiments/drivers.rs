@@ -5,7 +5,7 @@ use std::time::Duration;
 use anyhow::Result;
 use swarm::Layout;
 
-use super::{Experiment, sustained};
+use super::{Experiment, course, sustained};
 use crate::bench::Bench;
 use crate::cell::Figures;
 use crate::generator::Flow;
@@ -27,6 +27,16 @@ fn rates(size: Size) -> &'static [(f64, &'static str)] {
         Size::Quick => &RATES[1..],
         Size::Full | Size::Smoke => &RATES,
     }
+}
+
+/// How many they are.
+fn loads(size: Size) -> u32 {
+    u32::try_from(rates(size).len()).expect("few rates")
+}
+
+/// Whether the highest rate is searched: for one thread that is experiment 3.
+fn is_searched(plan: &Plan, threads: usize) -> bool {
+    plan.size == Size::Full && threads > 1
 }
 
 pub(super) struct Drivers;
@@ -54,24 +64,27 @@ impl Experiment for Drivers {
     fn about(&self) -> &'static str {
         "Batches made in the process, so that only what is below the engine differs. At 20 and at 100 \
          events (quick: 100) of 300 B a second to 10,000 streams: CPU per delivery, what part of it is the \
-         kernel's, and the 99th percentile; in the full run also the highest rate, as in experiment \
-         3. On a machine of two cores the second engine thread shares its core with the swarm: then \
+         kernel's, and the 99th percentile; in the full run, where both rates share a cell's time, also \
+         the highest rate of two threads, searched for as in experiment 3, which has that of one. On a machine of two cores the second engine thread shares its core with the swarm: then \
          its CPU per delivery counts, and its rates and latencies are not what two free cores give."
     }
 
     fn cells(&self, plan: &Plan) -> Vec<Ask> {
-        let step = plan.warm_up + plan.measured + Duration::from_millis(600);
-        let search = match plan.size {
-            Size::Full => Duration::from_secs(30) + step.mul_f64(4.5),
-            Size::Quick | Size::Smoke => Duration::ZERO,
+        let loads = loads(plan.size);
+        let load = plan.warm_up + plan.measured_of(loads) + Duration::from_millis(600);
+        let estimate = |threads| {
+            let search = if is_searched(plan, threads) {
+                course::estimate(plan)
+            } else {
+                Duration::ZERO
+            };
+            Duration::from_secs(3) + load * loads + search
         };
-        let loads = u32::try_from(rates(plan.size).len()).expect("few rates");
-        let estimate = Duration::from_secs(3) + step * loads + search;
         let mut asks = Vec::new();
         let entrants = plan.entrants(Field::WithPeers, &[]).into_iter();
         for entrant in entrants.filter(|entrant| entrant.contestant.name() == CONTESTANT) {
             for threads in [1, 2] {
-                asks.push(Ask::of(entrant, variant(threads), estimate));
+                asks.push(Ask::of(entrant, variant(threads), estimate(threads)));
             }
         }
         asks
@@ -83,9 +96,10 @@ impl Experiment for Drivers {
         } else {
             2
         };
-        let mut figures = match bench.plan.size {
-            Size::Full => sustained::measure(bench, threads)?,
-            Size::Quick | Size::Smoke => Figures::default(),
+        let mut figures = if is_searched(bench.plan, threads) {
+            sustained::measure(bench, threads)?
+        } else {
+            Figures::default()
         };
         let streams = bench.plan.streams(STREAMS);
         let layout = Layout::Equal {
@@ -98,7 +112,8 @@ impl Experiment for Drivers {
                 per_second: rate,
                 organisations: vec![0],
             }];
-            let loaded = stage.load(&flows, bench.plan.warm_up, bench.plan.measured)?;
+            let measured = bench.plan.measured_of(loads(bench.plan.size));
+            let loaded = stage.load(&flows, bench.plan.warm_up, measured)?;
             add(&mut figures, name, &loaded);
         }
         if stage.setting.cores.overlap() {

@@ -3,7 +3,7 @@
 
 use std::collections::BTreeMap;
 use std::thread::sleep;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use anyhow::{Context as _, Result, bail};
 use swarm::{Latencies, Layout, Resume, Until};
@@ -11,15 +11,13 @@ use swarm::{Latencies, Layout, Resume, Until};
 use super::Experiment;
 use crate::bench::Bench;
 use crate::cell::{Cell, Figures};
+use crate::contestant::Driver;
 use crate::generator::Flow;
 use crate::plan::{Ask, Field, Plan, Size};
 use crate::readers::Readers;
 use crate::report::{Column, Plot, number};
 use crate::stage::Stage;
 use crate::statistics::median;
-
-/// The one that the quick run measures.
-const WITHOUT_DATABASE: &str = "tailrace-batches";
 
 /// Streams of each organisation, and events that each of them has missed.
 const TEN: u32 = 10;
@@ -46,8 +44,8 @@ const LOG_BYTES: u64 = 1 << 30;
 /// How many events are handed over at a time when the log is filled.
 const FILLED_AT_ONCE: usize = 500;
 
-/// How long anything may take.
-const PATIENCE: Duration = Duration::from_secs(120);
+/// How long a round of coming back takes, about.
+const ROUND: Duration = Duration::from_millis(400);
 
 pub(super) struct Growth;
 
@@ -77,29 +75,43 @@ impl Experiment for Growth {
          what the node takes while nothing happens is taken off, and the readers wait in epoll. *A \
          resume*: 200 organisations of ten streams come back all at once with the id of their last event, \
          and have missed ten each; the log holds events of 1,000 other organisations, and some of them lie \
-         between. CPU is that of the whole server, for an event with its ten deliveries, or for a stream \
+         between. In the full run with both drivers an event, with io_uring and a database everything; peers \
+         have no part in it. CPU is that of the whole server, for an event with its ten deliveries, or for a stream \
          that comes back and catches up. Neither may grow."
     }
 
     fn cells(&self, plan: &Plan) -> Vec<Ask> {
-        let took = plan.warm_up + plan.measured * 2;
-        let filling = |frames: u32| Duration::from_secs(u64::from(frames) / 20_000);
+        let times = Times::of(plan);
+        let event = Duration::from_secs(2) + plan.warm_up.mul_f64(1.5) + times.idle + times.loaded;
+        let (warm_up, counted) = rounds(plan.size);
+        // As many as it takes to fill the log, and a fiftieth of it again in every round.
+        let resume = |frames: u32| {
+            let filled = frames + frames / 50 * (warm_up + counted);
+            Duration::from_secs(1)
+                + ROUND * (warm_up + counted)
+                + Duration::from_secs(u64::from(filled) / 20_000)
+        };
         let mut asks = Vec::new();
-        for entrant in plan.entrants(Field::OursAndFloor, &[]) {
-            let (others, frames) = match (entrant.contestant.name(), plan.size) {
-                (_, Size::Full) => (&OTHERS[..], &FRAMES[..]),
-                // The whole way of an event and of a resume is in the other one, and in the full run.
-                (WITHOUT_DATABASE, _) => (&[OTHERS[0], OTHERS[2]][..], &FRAMES[..2]),
-                _ => continue,
+        for entrant in plan.entrants(Field::Ours, &[]) {
+            let is_whole = entrant.contestant.has_database();
+            let is_first = entrant.driver != Some(Driver::Epoll);
+            // Without others, and beside the most.
+            let ends = &[OTHERS[0], OTHERS[2]][..];
+            let (others, frames) = match plan.size {
+                Size::Full if is_whole && is_first => (ends, &FRAMES[..]),
+                Size::Full if is_first => (&OTHERS[..], &FRAMES[..]),
+                // The sockets of others are the driver's matter; what is in the log is not.
+                Size::Full if !is_whole => (ends, &[][..]),
+                // The whole way of an event and of a resume is in the full run.
+                Size::Quick | Size::Smoke if !is_whole => (ends, &FRAMES[..2]),
+                Size::Full | Size::Quick | Size::Smoke => continue,
             };
+            let others = others.iter();
+            asks.extend(others.map(|others| Ask::of(entrant, event_variant(*others), event)));
+            let frames = frames.iter();
             asks.extend(
-                others
-                    .iter()
-                    .map(|others| Ask::of(entrant, event_variant(*others), took)),
+                frames.map(|frames| Ask::of(entrant, resume_variant(*frames), resume(*frames))),
             );
-            let resume =
-                |frames: &u32| Ask::of(entrant, resume_variant(*frames), took + filling(*frames));
-            asks.extend(frames.iter().map(resume));
         }
         asks
     }
@@ -158,6 +170,37 @@ impl Experiment for Growth {
     }
 }
 
+/// How long the node is watched doing nothing, and while one organisation has its events.
+struct Times {
+    idle: Duration,
+    loaded: Duration,
+}
+
+impl Times {
+    fn of(plan: &Plan) -> Self {
+        match plan.size {
+            // Together as long as a cell.
+            Size::Full => Self {
+                idle: plan.measured / 4,
+                loaded: plan.measured * 3 / 4,
+            },
+            Size::Quick | Size::Smoke => Self {
+                idle: plan.measured / 2,
+                loaded: plan.measured,
+            },
+        }
+    }
+}
+
+/// How often streams come back before it counts, and how often it does.
+fn rounds(size: Size) -> (u32, u32) {
+    match size {
+        Size::Smoke => (1, 2),
+        Size::Quick => (2, 10),
+        Size::Full => (2, 30),
+    }
+}
+
 /// The cost of an event for ten, while so many others are connected.
 fn event_beside(bench: &Bench<'_>, others: u32) -> Result<Figures> {
     let layout = Layout::Equal {
@@ -174,13 +217,14 @@ fn event_beside(bench: &Bench<'_>, others: u32) -> Result<Figures> {
     stage.open(0, TEN + others)?;
     sleep(bench.plan.warm_up / 2);
     let before = stage.sample();
-    sleep(bench.plan.measured / 2);
+    let times = Times::of(bench.plan);
+    sleep(times.idle);
     let idle = stage.sample().since(&before).cores();
     let flows = [Flow {
         per_second: EVENTS_PER_SECOND,
         organisations: vec![0],
     }];
-    let loaded = stage.load(&flows, bench.plan.warm_up, bench.plan.measured)?;
+    let loaded = stage.load(&flows, bench.plan.warm_up, times.loaded)?;
     if !loaded.is_complete {
         bail!("not every event arrived");
     }
@@ -219,11 +263,7 @@ fn resume_behind(bench: &Bench<'_>, frames: u32) -> Result<Figures> {
     // An event before the first round, after which its streams know where they are.
     stage.publish(&returning)?;
     stage.drain()?;
-    let (warm_up, counted) = match bench.plan.size {
-        Size::Smoke => (1, 2),
-        Size::Quick => (2, 10),
-        Size::Full => (2, 30),
-    };
+    let (warm_up, counted) = rounds(bench.plan.size);
     let (mut cpu_us, mut caught_up) = (Vec::new(), Latencies::default());
     for round in 0..warm_up + counted {
         stage.readers.drop_streams(0, streams)?;
@@ -279,41 +319,17 @@ impl Log {
             stage.publish(&some)?;
         }
         self.filled += frames;
-        stage.readers.record()?;
-        stage.publish(&[self.witness])?;
-        stage.running.publisher.settle().context("publishing")?;
-        let began = Instant::now();
-        while stage.readers.report()?.events == 0 {
-            if began.elapsed() > PATIENCE {
-                bail!("the server has not read everything after {PATIENCE:?}");
-            }
-            sleep(Duration::from_millis(20));
-        }
-        Ok(())
+        stage.catch_up(self.witness)
     }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::cell::{Key, Outcome};
+    use crate::report::test_cell;
 
     fn cell(variant: String, cpu_us: f64) -> Cell {
-        let mut figures = Figures::default();
-        figures.set("cpu_us", cpu_us);
-        Cell {
-            key: Key {
-                experiment: "growth".to_owned(),
-                contestant: "tailrace-batches".to_owned(),
-                variant,
-                repetition: 1,
-            },
-            at: String::new(),
-            took: 0.0,
-            version: String::new(),
-            configuration: String::new(),
-            outcome: Outcome::Measured(figures),
-        }
+        test_cell("tailrace-batches", &variant, 1, &[("cpu_us", cpu_us)])
     }
 
     #[test]

@@ -66,7 +66,7 @@ impl Experiment for Latency {
 
     fn cells(&self, plan: &Plan) -> Vec<Ask> {
         let took = (plan.warm_up + plan.measured) * 2;
-        let entrants = plan.entrants(Field::OursAndFloor, &[]).into_iter();
+        let entrants = plan.entrants(Field::Ours, &[]).into_iter();
         let entrants = entrants.filter(|entrant| entrant.contestant.name() == ROWS);
         entrants.map(|entrant| Ask::of(entrant, "", took)).collect()
     }

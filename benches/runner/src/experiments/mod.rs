@@ -9,6 +9,7 @@ mod latency;
 mod memory;
 mod neighbour;
 mod organisations;
+mod rates;
 mod slow;
 mod storm;
 mod sustained;

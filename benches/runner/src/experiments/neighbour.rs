@@ -6,7 +6,8 @@ use anyhow::Result;
 use swarm::{Layout, Report};
 
 use super::Experiment;
-use super::course::{Course, Crowd, Rates, estimate_of_probes};
+use super::course::{Course, Crowd, estimate_of_probes};
+use super::rates::Rates;
 use crate::bench::Bench;
 use crate::cell::Figures;
 use crate::generator::Flow;
@@ -30,6 +31,9 @@ const SMALL_PER_SECOND: f64 = 200.0;
 
 /// Which part of what it sustains the large one has.
 const PART: f64 = 0.5;
+
+/// How many loads are compared: none on the large organisation, and that.
+const LOADS: u32 = 2;
 
 /// How long a small organisation's event may take within the node, at the 99th percentile.
 const DELAY_MAX_MS: f64 = 5.0;
@@ -56,17 +60,16 @@ impl Experiment for Neighbour {
          ones are a process of their own, on the same core as those of the large one: their latency is \
          from when an event was due until they have read it. Within the node it is from the batch taken \
          to the last send of the sweep that carried the event, by the node's own metrics. Both are over \
-         the whole load, with its warm-up."
+         the whole load, with its warm-up. The two loads share a cell's time in the full run. There \
+         the peers of the quick one take part, once, with what their readers notice; and the node with \
+         its database has one driver, since what is shown is the engine's."
     }
 
     fn cells(&self, plan: &Plan) -> Vec<Ask> {
-        let loads = (plan.warm_up + plan.measured) * 2;
+        let loads = (plan.warm_up + plan.measured_of(LOADS)) * LOADS;
         let opening = Duration::from_secs(4);
         let estimate = opening + estimate_of_probes(plan) + loads;
-        let entrants = plan.entrants(Field::EngineAndFloor, &[FLOOR]).into_iter();
-        entrants
-            .map(|entrant| Ask::of(entrant, "", estimate))
-            .collect()
+        plan.asks(Field::EngineAndSomePeers, &[FLOOR], estimate)
     }
 
     fn measure(&self, bench: &Bench<'_>) -> Result<Figures> {
@@ -169,7 +172,7 @@ impl Seen {
     ) -> Result<Self> {
         let before = Metrics::of(&stage.running)?;
         readers.record()?;
-        let loaded = stage.load(flows, bench.plan.warm_up, bench.plan.measured)?;
+        let loaded = stage.load(flows, bench.plan.warm_up, bench.plan.measured_of(LOADS))?;
         let after = Metrics::of(&stage.running)?;
         Ok(Self {
             loaded,

@@ -55,16 +55,15 @@ impl Experiment for Slow {
          then 100 stop, and go on not reading. When their buffers have had 10 s to fill, the others' \
          99th percentile and what memory the server and the kernel have taken since are measured; \
          the kernel's is that of both ends, since readers and server share a machine. 48 s after they \
-         stopped, it is counted how many of their connections the server has given up."
+         stopped, it is counted how many of their connections the server has given up. In the full run the \
+         peers of the quick one take part, once: they do this each in their own way. The node with its \
+         database has one driver there: slow readers are the engine's matter."
     }
 
     fn cells(&self, plan: &Plan) -> Vec<Ask> {
         let times = Times::of(plan.size);
-        let estimate = Duration::from_secs(4) + plan.warm_up + plan.measured + times.until;
-        let entrants = plan.entrants(Field::EngineAndFloor, &[FLOOR]).into_iter();
-        entrants
-            .map(|entrant| Ask::of(entrant, "", estimate))
-            .collect()
+        let estimate = Duration::from_secs(4) + plan.warm_up + before(plan) + times.until;
+        plan.asks(Field::EngineAndSomePeers, &[FLOOR], estimate)
     }
 
     fn measure(&self, bench: &Bench<'_>) -> Result<Figures> {
@@ -77,7 +76,7 @@ impl Experiment for Slow {
             setting.block_bytes = BLOCK_BYTES
         })?;
         stage.open(0, crowd.streams)?;
-        let all = stage.load(&flows, plan.warm_up, plan.measured)?;
+        let all = stage.load(&flows, plan.warm_up, before(plan))?;
         let (kernel, files) = (Kernel::now(), open_files(&stage.running.server_ids()));
         let metrics = Metrics::of(&stage.running)?;
 
@@ -161,6 +160,11 @@ impl Times {
             },
         }
     }
+}
+
+/// How long is measured while everybody reads; what comes after is the other half of a cell.
+fn before(plan: &Plan) -> Duration {
+    plan.measured_of(2)
 }
 
 fn grown(before: u64, after: u64) -> f64 {

@@ -1,14 +1,16 @@
 //! The kernel's memory: sockets and slab caches. The figures are the whole machine's, so what is
 //! learnt from them is learnt from differences and slopes.
 
+use std::collections::BTreeMap;
+
 /// What the kernel holds at one moment.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(crate) struct Kernel {
     /// Buffers of TCP sockets, in bytes (`/proc/net/sockstat`).
     pub(crate) socket_buffers: u64,
-    /// The objects of the slab caches that sockets, watches and operations in flight are taken from;
-    /// `None` where only root may know.
-    pub(crate) slab: Option<u64>,
+    /// The bytes of the objects in use of each slab cache that sockets, watches and operations in
+    /// flight are taken from; `None` where only root may know.
+    pub(crate) slab: Option<BTreeMap<String, u64>>,
 }
 
 impl Kernel {
@@ -45,17 +47,17 @@ fn is_of_connections(cache: &str) -> bool {
             .any(|beginning| cache.starts_with(beginning))
 }
 
-/// The bytes of the objects in use.
-fn slab(text: &str) -> u64 {
+/// The bytes of the objects in use, by cache.
+fn slab(text: &str) -> BTreeMap<String, u64> {
     // Two lines of heading; then the name, the objects in use, all objects, and their size.
     let cache = |line: &str| {
         let mut fields = line.split_ascii_whitespace();
         let name = fields.next()?;
         let objects: u64 = fields.next()?.parse().ok()?;
         let bytes: u64 = fields.nth(1)?.parse().ok()?;
-        is_of_connections(name).then_some(objects * bytes)
+        is_of_connections(name).then(|| (name.to_owned(), objects * bytes))
     };
-    text.lines().skip(2).filter_map(cache).sum()
+    text.lines().skip(2).filter_map(cache).collect()
 }
 
 fn socket_buffers(text: &str) -> Option<u64> {
@@ -78,7 +80,9 @@ mod tests {
             io_kiocb 10 304 256 16 1 : tunables\n\
             kmalloc-512 3 16 512 8 1 : tunables\n\
             TCPv6 52 52 2496 13 8 : tunables\n";
-        assert_eq!(slab(text), 10 * 256 + 3 * 512);
+        let expected = [("io_kiocb", 10 * 256), ("kmalloc-512", 3 * 512)];
+        let expected = expected.map(|(cache, bytes)| (cache.to_owned(), bytes));
+        assert_eq!(slab(text), BTreeMap::from(expected));
     }
 
     #[test]

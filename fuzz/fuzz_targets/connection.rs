@@ -1,0 +1,4 @@
+//! Connection URLs; the body is in the crate, compiled with it.
+#![no_main]
+
+libfuzzer_sys::fuzz_target!(|input: &[u8]| replication::fuzzing::connect_info(input));

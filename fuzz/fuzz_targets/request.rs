@@ -1,0 +1,4 @@
+//! Whole requests; the body is in the crate, compiled with it.
+#![no_main]
+
+libfuzzer_sys::fuzz_target!(|input: &[u8]| tailrace::fuzzing::request(input));
