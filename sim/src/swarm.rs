@@ -169,7 +169,7 @@ impl Swarm {
             nodes,
             engines: 1 + random.below(3) as u32,
             clients: 10 + random.below(6) as u32,
-            faults_ms: random.between(20_000..=60_000),
+            faults_ms: random.between(15_000..=40_000),
             database: Database::draw(&mut random.fork()),
             writers: Writers::draw(&mut random.fork()),
             sockets: Sockets::draw(&mut random.fork()),

@@ -135,7 +135,13 @@ impl Rights {
     }
 
     /// What somebody lacks at a place, in words.
-    pub(super) fn lacks(&self, user: Name, organisation: Name, session: &str, at: Position) -> String {
+    pub(super) fn lacks(
+        &self,
+        user: Name,
+        organisation: Name,
+        session: &str,
+        at: Position,
+    ) -> String {
         let has_user = last(self.users.get(&user), at).unwrap_or(false);
         let has_organisation = last(self.organisations.get(&organisation), at).unwrap_or(false);
         let member = last(self.members.get(&(user, organisation)), at).flatten();

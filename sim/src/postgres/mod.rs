@@ -336,21 +336,19 @@ impl Postgres {
     }
 }
 
-/// A time that [`schema::moment`] has printed, in milliseconds since 1970. The world begins and ends within
-/// some days of its beginning, so that the date is looked for there.
+/// A time that [`schema::moment`] has printed, in milliseconds since 1970.
 fn unix_ms(text: &str) -> u64 {
-    let begin_ms = crate::time::WORLD_UNIX_US / 1_000;
-    let days = (0..400_u64).map(|day| begin_ms / 86_400_000 + day - 30);
-    let date = text.get(..10).unwrap_or_default();
-    let mut found = days.filter(|day| schema::moment(day * 86_400_000).starts_with(date));
-    let Some(day) = found.next() else { return 0 };
     let number = |range: std::ops::Range<usize>| -> u64 {
         text.get(range)
             .and_then(|digits| digits.parse().ok())
             .unwrap_or_default()
     };
-    let seconds = (number(11..13) * 60 + number(14..16)) * 60 + number(17..19);
-    day * 86_400_000 + seconds * 1_000 + number(20..23)
+    if number(0..4) < 1970 {
+        return 0;
+    }
+    let days = schema::days(number(0..4), number(5..7), number(8..10));
+    let seconds = days * 86_400 + number(11..13) * 3_600 + number(14..16) * 60 + number(17..19);
+    seconds * 1_000 + number(20..23)
 }
 
 fn routes() -> Vec<Route> {

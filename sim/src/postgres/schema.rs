@@ -256,29 +256,45 @@ pub fn moment(unix_ms: u64) -> String {
     let (days, second) = (seconds / 86_400, seconds % 86_400);
     let (year, month, day) = date(days);
     let (hour, minute, second) = (second / 3_600, second / 60 % 60, second % 60);
-    format!("{year:04}-{month:02}-{day:02} {hour:02}:{minute:02}:{second:02}.{ms:03}+00")
+    let mut text = *b"0000-00-00 00:00:00.000+00";
+    let fields = [
+        (0, 4, year),
+        (5, 2, month),
+        (8, 2, day),
+        (11, 2, hour),
+        (14, 2, minute),
+        (17, 2, second),
+        (20, 3, ms),
+    ];
+    for (at, len, mut number) in fields {
+        for digit in text[at..at + len].iter_mut().rev() {
+            *digit = b'0' + (number % 10) as u8;
+            number /= 10;
+        }
+    }
+    text.iter().map(|byte| char::from(*byte)).collect()
 }
 
-/// The date that is so many days after 1970-01-01, counted year by year.
-fn date(mut days: u64) -> (u64, u64, u64) {
-    let is_leap = |year: u64| {
-        year.is_multiple_of(4) && (!year.is_multiple_of(100) || year.is_multiple_of(400))
-    };
-    let mut year = 1970;
-    while days >= 365 + u64::from(is_leap(year)) {
-        days -= 365 + u64::from(is_leap(year));
-        year += 1;
-    }
-    let february = 28 + u64::from(is_leap(year));
-    let mut month = 1;
-    for len in [31, february, 31, 30, 31, 30, 31, 31, 30, 31, 30, 31] {
-        if days < len {
-            break;
-        }
-        days -= len;
-        month += 1;
-    }
-    (year, month, days + 1)
+/// How many days after 1970-01-01 a date is. Years are counted from March, so that a leap day is the last of one.
+pub(super) fn days(year: u64, month: u64, day: u64) -> u64 {
+    let year = year - u64::from(month < 3);
+    let of_year = (153 * ((month + 9) % 12) + 2) / 5 + day - 1;
+    (365 * year + year / 4 - year / 100 + year / 400 + of_year) - BEFORE_1970
+}
+
+/// The days from the first of March of the year 0 to 1970-01-01.
+const BEFORE_1970: u64 = 719_468;
+
+/// The date that is so many days after 1970-01-01.
+fn date(after: u64) -> (u64, u64, u64) {
+    let year = 1970 + after / 366;
+    let is_later = |year: u64| days(year + 1, 1, 1) <= after;
+    let year = (year..).find(|year| !is_later(*year)).expect("years go on");
+    let mut months = (1..=12).rev().map(|month| (month, days(year, month, 1)));
+    let (month, first) = months
+        .find(|(_, first)| *first <= after)
+        .expect("it is of the year");
+    (year, month, after - first + 1)
 }
 
 /// A value.

@@ -1,10 +1,11 @@
 //! The database has its turn: bytes on its lines, what is due, who writes, and what befalls it.
 
+use replication::limits::RECREATIONS_MAX;
+
 use super::{Phase, World};
 use crate::queue::Event;
 use crate::sometimes::State;
 use crate::time::Time;
-use replication::limits::RECREATIONS_MAX;
 
 /// What may befall the database.
 const CRASH: u8 = 0;
@@ -73,7 +74,10 @@ impl World {
             }
             return;
         }
-        if self.random.chance(self.swarm.database.broken_line) {
+        // In the midst of a transaction of which a part was handed over, more readily.
+        let is_half = line == 0 && alive.reader.applied().is_some_and(|it| it.index > 0);
+        let broken_line = self.swarm.database.broken_line * if is_half { 50 } else { 1 };
+        if self.random.chance(broken_line) {
             wire.is_broken = true;
             self.database.hang_up(now, id);
             self.wake_replication(node, now + Time(1));

@@ -114,7 +114,11 @@ impl World {
                 let whats_due = |node: &crate::node::Node| {
                     let alive = node.alive.as_deref()?;
                     let due_ms = alive.reader.deadline_ms();
-                    Some((alive.now_ms(self.now), due_ms, format!("{:?}", alive.reader)))
+                    Some((
+                        alive.now_ms(self.now),
+                        due_ms,
+                        format!("{:?}", alive.reader),
+                    ))
                 };
                 let nodes: Vec<_> = self.nodes.iter().map(whats_due).collect();
                 return Err(format!("it goes round in circles: {nodes:?}"));
