@@ -1,7 +1,7 @@
 //! The replication thread: the loop of the node around the real reader, a round at a time.
 
 use ::replication::{LineAction, Notice, Protection};
-use wire::{Batch, Lineage};
+use wire::{Batch, EventId, GapReason, Lineage};
 
 use super::{Alive, LINES, Wire};
 use crate::postgres::LineId;
@@ -33,6 +33,8 @@ pub struct Done {
     pub notices: Vec<Notice>,
     /// Whether engines were handed something.
     pub has_handed_over: bool,
+    /// Where it begins to read, and why anew.
+    pub beginnings: Vec<(EventId, Option<GapReason>)>,
 }
 
 impl Alive {
@@ -82,10 +84,11 @@ impl Alive {
                     && self.floor.is_none()
                 {
                     self.floor = Some(start.floor);
+                    done.beginnings.push((start.floor, None));
                 }
                 if let Batch::Gap(gap) = &batch {
                     self.floor = Some(gap.floor);
-                    self.has_gap = true;
+                    done.beginnings.push((gap.floor, Some(gap.reason)));
                     // Another server may go on from before.
                     let is_same = gap.lineage == Lineage::new(gap.lineage.epoch(), Vec::new(), 1);
                     let is_ahead = gap.floor.lsn.0 >= self.handed_over;

@@ -224,6 +224,11 @@ impl Stream {
         let at = self.read_next(id)?;
         let line = self.line_of(model, at, None)?;
         let timeline = line.timeline;
+        let told = self.told.as_ref().expect("it is connected");
+        if line.contains(told.last) && at.is_before(told.last) {
+            let last = told.last;
+            return Err(self.fault(&format!("has {last}, and is reset to {at}")));
+        }
         let cut = self.cut(line);
         let begin = self.begin(line, at);
         let roles = model.roles_at(&self.viewer, begin);
@@ -330,6 +335,30 @@ impl Stream {
             self.changed_in.get_or_insert(at.lsn);
         }
         Ok(())
+    }
+
+    /// Whether a change has ended its right since it began; or, where it was told nothing yet, since a place.
+    pub fn has_lost_right(&self, model: &Model, admitted: Position) -> bool {
+        let since = self.told.as_ref().map_or(admitted, |told| told.since);
+        let is_void = self.told.as_ref().is_some_and(|told| told.is_void);
+        let Some((user, organisation)) = model.names_of(&self.viewer) else {
+            return false;
+        };
+        // It may have been told by a node that has not heard yet of the server that has taken over.
+        let mut lines = model.lines.iter().filter(|line| line.contains(since));
+        let session = &self.viewer.session;
+        // What let it in may have been committed on a line that was left, where nothing took it back.
+        let is = model.roles_at(&self.viewer, model.end());
+        let was = self.told.as_ref().map(|told| told.roles);
+        let is_another = was.is_some() && is != was && model.lines.len() > 1;
+        is_void
+            || is_another
+            || lines.any(|line| {
+                let rights = &line.rights;
+                rights
+                    .cut_after(user, organisation, session, since)
+                    .is_some()
+            })
     }
 
     /// The interesting states that this stream was in by now.
