@@ -11,7 +11,7 @@ use wire::{Batch, Commit, EventId, Frame, Key, Keys, Lineage, Lsn};
 use crate::batches::Batches;
 use crate::events::Place;
 use crate::limits::PROGRESS_MS;
-use crate::membership::{Effect, Moment, Origin, Rights};
+use crate::membership::{Effect, Moment, Rights};
 use crate::notice::Notice;
 use crate::pgoutput::Message;
 use crate::planted;
@@ -19,7 +19,7 @@ use crate::protocol::Malformed;
 use crate::relations::Relations;
 use crate::router::{Router, Row};
 use crate::tally::Tally;
-use crate::transaction::Transaction;
+use crate::transaction::{Transaction, origin};
 use crate::values::Shape;
 use crate::{Action, Rules};
 
@@ -489,14 +489,6 @@ impl Feed {
             position: through,
             commit_ms,
         });
-    }
-}
-
-fn origin(transaction: Option<&Transaction>, place: Place) -> Origin {
-    Origin {
-        at: place.id,
-        xid: transaction.expect("a change has a place in one").xid,
-        commit_ms: place.commit_ms,
     }
 }
 

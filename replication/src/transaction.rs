@@ -3,7 +3,9 @@
 use wire::{Frame, Lineage, Lsn};
 
 use crate::batches::Batches;
+use crate::events::Place;
 use crate::limits::BATCH_BYTES_MAX;
+use crate::membership::Origin;
 use crate::protocol::Malformed;
 use crate::time::unix_ms;
 
@@ -90,5 +92,14 @@ impl Transaction {
     /// Whether it lies before a position that was handed over whole.
     pub(crate) fn is_before(&self, lineage: &Lineage, emitted: wire::EventId) -> bool {
         lineage.position(self.commit, u32::MAX) <= emitted
+    }
+}
+
+/// Where a change comes from that has a place in a transaction.
+pub(crate) fn origin(transaction: Option<&Transaction>, place: Place) -> Origin {
+    Origin {
+        at: place.id,
+        xid: transaction.expect("a change has a place in one").xid,
+        commit_ms: place.commit_ms,
     }
 }

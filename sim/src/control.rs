@@ -2,16 +2,17 @@
 //! the memberships. The order in which it notes, reads and asks is the product's (`src/control`), and so
 //! are the types that it passes on; its delays are drawn.
 
+mod wanted;
+
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
 use bytes::Bytes;
 use engine::{Command, Notice, SubscriptionChange};
 use replication::{Admission, Place, Question, Wanted as Organisation};
-use wire::http::{Head, Method, Query, Refusal, RefusalCode, Request, stream_head};
-use wire::{
-    ConnectionId, EventId, Filter, Format, Grant, Keys, Lsn, Name, Purpose, Resume, Scope,
-    TypePattern, json,
-};
+use wire::http::{Refusal, RefusalCode, Request, stream_head};
+use wire::{ConnectionId, EventId, Filter, Format, Grant, Keys, Lsn, Name, Purpose, Scope, json};
+
+use wanted::{Wanted, parse};
 
 use crate::node::{Answer, Order, Said, Uplink};
 use crate::planted::JUDGED_AFTER_READ;
@@ -43,18 +44,6 @@ pub struct Task {
     wanted: Wanted,
     attempts: u8,
     known: Option<Known>,
-}
-
-/// What is wanted.
-#[derive(Debug)]
-struct Wanted {
-    organisation: String,
-    channels: Vec<Name>,
-    types: Vec<TypePattern>,
-    resume: Resume,
-    token: String,
-    /// The stream that is to change, and whether names are added.
-    change: Option<(ConnectionId, bool)>,
 }
 
 /// Who it is, and what had been applied before that was read.
@@ -482,43 +471,4 @@ fn respond(connection: ConnectionId, response: Bytes, told: &mut Told) {
 fn refuse(connection: ConnectionId, code: RefusalCode, told: &mut Told) {
     let refusal = Refusal::new(code, "no");
     respond(connection, refusal.response(""), told);
-}
-
-/// What a request wants, read as the product reads it.
-fn parse(head: &Head) -> Result<Wanted, Refusal> {
-    let query = Query::parse(head.query()).map_err(|error| error.refusal())?;
-    let no = |code| move |_| Refusal::new(code, "no");
-    let change = match head.method() {
-        Method::Get => None,
-        Method::Put | Method::Post => {
-            let id = query
-                .text("connectionId")
-                .map_err(|error| error.refusal())?;
-            let id = id.unwrap_or_default().parse();
-            let id = id.map_err(no(RefusalCode::InvalidParameter))?;
-            Some((id, head.method() == Method::Post))
-        }
-        _ => return Err(Refusal::new(RefusalCode::MethodNotAllowed, "no")),
-    };
-    let id = head.field("last-event-id").filter(|id| !id.is_empty());
-    let resume = match id.map(str::parse) {
-        None => Resume::Live,
-        Some(Ok(id)) => Resume::After(id),
-        Some(Err(_)) => Resume::Unknown,
-    };
-    let organisation = query
-        .text_or_alias("organizationId", "tenantId")
-        .map_err(|error| error.refusal())?;
-    let cookie = head.field("cookie").unwrap_or_default();
-    Ok(Wanted {
-        organisation: organisation.unwrap_or_default().to_owned(),
-        channels: query.names("channel").map_err(|error| error.refusal())?,
-        types: query.patterns("type").map_err(|error| error.refusal())?,
-        resume,
-        token: cookie
-            .strip_prefix("session=")
-            .unwrap_or_default()
-            .to_owned(),
-        change,
-    })
 }

@@ -212,7 +212,7 @@ impl Database {
             shutdown_ms: now_and_then(random, 300, 8_000..=40_000),
             slot_loss_ms: now_and_then(random, 250, 10_000..=60_000),
             invalidation: random.between(0..=1_000) as u32,
-            has_failover: random.chance(200),
+            has_failover: random.chance(300),
             down_ms: random.log_uniform(10..=8_000),
             refusal: maybe(random, 300),
             broken_line: maybe(random, 10),
@@ -241,7 +241,7 @@ impl Writers {
             transaction_ms: random.log_uniform(100..=1_600),
             changes_max: random.log_uniform(1..=60),
             bytes_max: random.log_uniform(16..=8_192),
-            abort: maybe(random, 200),
+            abort: maybe(random, 400),
             people: maybe(random, 300),
             user_event: maybe(random, 400),
             noise: maybe(random, 300),
@@ -280,9 +280,9 @@ impl Node {
         Self {
             channel: random.log_uniform(1..=64),
             log_bytes: random.log_uniform(4_096..=1_048_576),
-            group: random.log_uniform(1..=256),
+            group: (random.log_uniform(1..=64) / 4).max(1),
             round_us: random.log_uniform(10..=20_000),
-            busy_us: random.log_uniform(1..=3_000),
+            busy_us: random.log_uniform(1..=10_000),
             starved: maybe(random, 20),
             starved_ms: random.log_uniform(10..=3_000),
             control_ms: random.log_uniform(1..=2_000),
@@ -318,7 +318,7 @@ impl Crowd {
             stay_ms: random.log_uniform(1_000..=60_000),
             moving: maybe(random, 800),
             other_id: maybe(random, 200),
-            subscribing: maybe(random, 300),
+            subscribing: maybe(random, 700),
             filtered: maybe(random, 500),
         }
     }

@@ -44,9 +44,11 @@ impl Lineage {
         }
     }
 
-    /// Whether the position can be one of this cluster's.
+    /// Whether the position can be one of this cluster's. The place behind everything that a timeline has is
+    /// still its own: whoever has come there has all of what was left.
     pub fn admits(&self, id: EventId) -> bool {
-        id.epoch == self.epoch && id.timeline == self.timeline_at(id.lsn)
+        let is_end = id.index == 0 && self.left.contains(&(id.timeline, id.lsn));
+        id.epoch == self.epoch && (is_end || id.timeline == self.timeline_at(id.lsn))
     }
 
     fn timeline_at(&self, lsn: Lsn) -> u32 {
@@ -80,5 +82,18 @@ mod tests {
         assert!(!lineage.admits(id(7, 1, 100)));
         assert!(!lineage.admits(id(7, 2, 99)));
         assert!(!lineage.admits(id(8, 1, 99)));
+    }
+
+    #[test]
+    fn who_has_everything_of_a_timeline_that_was_left_has_missed_nothing() {
+        let lineage = Lineage::new(7, vec![(1, Lsn(100)), (2, Lsn(200))], 3);
+        let end = |timeline, lsn| EventId {
+            epoch: 7,
+            timeline,
+            lsn: Lsn(lsn),
+            index: 0,
+        };
+        assert!(lineage.admits(end(1, 100)) && lineage.admits(end(2, 200)));
+        assert!(!lineage.admits(end(1, 101)) && !lineage.admits(end(1, 200)));
     }
 }

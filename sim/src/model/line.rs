@@ -184,11 +184,6 @@ impl Line {
         self.events.partition_point(is_passed) as u32
     }
 
-    /// Whether a place is just where a timeline was left.
-    pub(super) fn is_fork(&self, place: Position) -> bool {
-        self.left.contains(&(place.timeline, place.lsn))
-    }
-
     /// Where the newest transaction ends that ends at a place or before it and has something to tell.
     pub(super) fn last_event_before(&self, place: u64) -> Option<u64> {
         let is_passed = |event: &Expected| event.transaction.end <= place;

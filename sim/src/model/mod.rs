@@ -167,11 +167,6 @@ impl Model {
             && !self.was_kept_out(viewer)
     }
 
-    /// Whether a place is just where a timeline was left.
-    pub fn is_fork(&self, place: Position) -> bool {
-        self.current().is_fork(place)
-    }
-
     /// Whether a change is one of anybody's membership or revocation.
     pub fn is_of_anybody(&self, at: Position) -> bool {
         let line = self.line_of(at).unwrap_or_else(|| self.current());

@@ -88,6 +88,7 @@ impl Alive {
                 }
                 if let Batch::Gap(gap) = &batch {
                     self.floor = Some(gap.floor);
+                    self.half = None;
                     done.beginnings.push((gap.floor, Some(gap.reason)));
                     // Another server may go on from before.
                     let is_same = gap.lineage == Lineage::new(gap.lineage.epoch(), Vec::new(), 1);
@@ -106,7 +107,7 @@ impl Alive {
                 // What was handed over of it has come again by now, and the rest goes on behind that.
                 if self
                     .half
-                    .take_if(|half| *half == commit.through.lsn)
+                    .take_if(|half| *half <= commit.through.lsn)
                     .is_some()
                 {
                     sometimes.reach(State::Replayed);

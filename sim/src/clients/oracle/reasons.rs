@@ -82,10 +82,8 @@ impl Oracle {
         let (Some(place), Some(admitted)) = (sent.position, around.admitted) else {
             return true;
         };
-        // The node may not have heard yet of the server that has taken over. And a place that is just where the timeline before was left is, to the product, already the next
-        // one's: a `reset` that is not needed, and said aloud.
+        // The node may not have heard yet of the server that has taken over.
         place.lsn > self.end_then.lsn
-            || around.model.is_fork(place)
             || place.timeline > admitted.applied.timeline
             || around.model.is_abandoned(place)
     }

@@ -162,8 +162,9 @@ impl Stream {
         let begin = self.begin(line, at);
         let roles = model.roles_at(&self.viewer, begin);
         // Who goes on from a place that the node has not reached was let in before it: the right may have
-        // ended in between, of which the stream hears when the node gets there.
-        let may_be_void = verdict == Verdict::Resumed;
+        // ended in between, of which the stream hears when the node gets there. And whoever waits where changes
+        // are missed is told so before anybody has read who is a member behind them.
+        let may_be_void = verdict != Verdict::Live;
         let (Some((user, organisation)), true) = (names, roles.is_some() || may_be_void) else {
             let lacks = model.lacks(&self.viewer, begin);
             return Err(self.fault(&format!(

@@ -1,6 +1,7 @@
-//! A judge that cannot find anything wrong is none: every kind of wrong delivery is tried on it (`faults`), and
-//! what the real reader makes of the same log is right (`agreement`).
+//! A judge that cannot find anything wrong is none: every kind of wrong delivery is tried on it (`faults`,
+//! `batches`), and what the real reader makes of the same log is right (`agreement`).
 
 mod agreement;
+mod batches;
 mod faults;
 mod scene;
