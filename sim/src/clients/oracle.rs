@@ -190,6 +190,15 @@ impl Oracle {
                 let place = needs()?;
                 let admitted = around.admitted.ok_or("nobody let it in")?;
                 self.on_connected(event, place, admitted, around, sometimes)?;
+                let late_ms = around.now.since(admitted.at).ms();
+                let applied = position(admitted.applied);
+                let then_ms = around.unix_ms.saturating_sub(late_ms);
+                if around.model.keeps_out(self.viewer(), applied, then_ms) {
+                    let viewer = self.viewer();
+                    return Err(format!(
+                        "{viewer:?} is let in at {applied}, at {then_ms}, and is kept out: {admitted:?}"
+                    ));
+                }
                 // The node's own word is not taken for where the right began: it lies where something was
                 // last said about it, and if nothing was, it did not begin there.
                 let since = admitted.since.map(position);

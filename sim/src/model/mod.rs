@@ -158,6 +158,18 @@ impl Model {
         })
     }
 
+    /// Whether somebody is kept out at a place and a time: by a row that keeps it out until later, or because the
+    /// end of its session was moved to where it had passed, and nothing was said since.
+    pub fn keeps_out(&self, viewer: &Viewer, at: Position, unix_ms: u64) -> bool {
+        let Some(names) = self.names_of(viewer) else {
+            return false;
+        };
+        let (line, session) = (self.current(), &viewer.session);
+        let rights = &line.rights;
+        line.contains(at)
+            && (rights.was_ended(session, at) || rights.keeps_out(names, session, at, unix_ms))
+    }
+
     /// Whether somebody has had the right since a place without a word about it, up to the end of the log.
     pub fn is_settled(&self, viewer: &Viewer, since: Position) -> bool {
         let line = self.current();

@@ -11,6 +11,9 @@ use crate::postgres::schema::{
 };
 use crate::postgres::{What, unix_ms};
 
+/// That the end of a session was moved to where it has passed.
+const SESSION_END: &str = "the session's end";
+
 /// Whose streams end by something.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 enum Scope {
@@ -47,6 +50,15 @@ impl Roles {
     }
 }
 
+/// A row that keeps somebody out until a time.
+#[derive(Clone, Debug)]
+struct Kept {
+    at: Position,
+    scope: Option<Scope>,
+    session: Option<Arc<str>>,
+    until_ms: u64,
+}
+
 /// What somebody is, from each place on; `None` is nobody.
 type Standing = Vec<(Position, Option<Roles>)>;
 
@@ -74,6 +86,8 @@ pub(super) struct Rights {
     changes: BTreeMap<Scope, Vec<Position>>,
     session_changes: BTreeMap<Arc<str>, Vec<Position>>,
     kept_out: BTreeSet<Scope>,
+    /// Rows that keep somebody out, by their keys, as long as they are there.
+    kept: BTreeMap<Arc<str>, Kept>,
     kept_out_sessions: BTreeSet<Arc<str>>,
 }
 
@@ -103,6 +117,9 @@ impl Rights {
             ORGANIZATION => self.on_organisation(old, new, at, names),
             REVOCATION => {
                 self.of_anybody.insert(at);
+                if let Some(old) = old {
+                    self.kept.remove(old[0].as_deref().unwrap_or_default());
+                }
                 // Also one that is taken back was a word about somebody.
                 for row in [old, new].into_iter().flatten() {
                     self.note_revocation(row, at, names);
@@ -161,6 +178,33 @@ impl Rights {
         let scopes = scopes(user, organisation);
         self.kept_out_sessions.contains(session)
             || scopes.iter().any(|scope| self.kept_out.contains(scope))
+    }
+
+    /// Whether a row that stood before a place, and stands still, keeps them out at a time in milliseconds since
+    /// 1970. One that is only about older sessions is left out: nobody here knows how old a session is.
+    pub(super) fn keeps_out(
+        &self,
+        (user, organisation): (Name, Name),
+        session: &str,
+        at: Position,
+        unix_ms: u64,
+    ) -> bool {
+        let scopes = scopes(user, organisation);
+        let is_of = |kept: &Kept| match (&kept.session, kept.scope) {
+            (Some(of), _) => **of == *session,
+            (None, Some(scope)) => scopes.contains(&scope),
+            (None, None) => false,
+        };
+        let mut kept = self.kept.values();
+        kept.any(|kept| !at.is_before(kept.at) && kept.until_ms > unix_ms && is_of(kept))
+    }
+
+    /// Whether the last word about a session, before a place, was that its end has come.
+    pub(super) fn was_ended(&self, session: &str, at: Position) -> bool {
+        let cuts = self.session_cuts.get(session).into_iter().flatten();
+        let last = self.session_changes.get(session).and_then(|all| all.last());
+        let mut ends = cuts.filter(|cut| cut.why == SESSION_END);
+        ends.any(|cut| Some(&cut.at) == last && !at.is_before(cut.at))
     }
 
     /// When a session ends, as its row says from some place on: each of its ends, the last one last.
@@ -270,7 +314,7 @@ impl Rights {
         changes.push(at);
         if old.is_some() && !new.is_some_and(lasts) {
             let why = match new {
-                Some(_) => "the session's end",
+                Some(_) => SESSION_END,
                 None => "the session deleted",
             };
             let cuts = self.session_cuts.entry(session).or_default();
@@ -315,6 +359,20 @@ impl Rights {
         let Some(new) = new else { return };
         let mut of = |column: usize| new[column].as_deref().map(|name| names.of(name));
         let (user, organisation) = (of(1), of(3));
+        if let (Some(key), None, Some(until)) = (&new[0], &new[4], new[5].as_deref()) {
+            let kept = Kept {
+                at,
+                scope: match (user, organisation) {
+                    (Some(user), Some(organisation)) => Some(Scope::Member(user, organisation)),
+                    (Some(user), None) => Some(Scope::User(user)),
+                    (None, Some(organisation)) => Some(Scope::Organisation(organisation)),
+                    (None, None) => None,
+                },
+                session: new[2].clone(),
+                until_ms: unix_ms(until),
+            };
+            self.kept.insert(key.clone(), kept);
+        }
         let scope = match (&new[2], user, organisation) {
             (Some(session), _, _) => {
                 let cuts = self.session_cuts.entry(session.clone()).or_default();
@@ -356,6 +414,9 @@ impl Rights {
     }
 
     fn on_emptied(&mut self, table: TableId, at: Position) {
+        if table == REVOCATION {
+            self.kept.clear();
+        }
         if [MEMBER, SESSION, USER, ORGANIZATION, REVOCATION].contains(&table) {
             self.note(Scope::Everybody, at);
         }

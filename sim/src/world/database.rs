@@ -71,7 +71,8 @@ impl World {
                      and {handed_over:x} was handed over"
                 ));
             }
-            let window_us = self.swarm.node.window_ms * 1_000;
+            // The node counts in whole milliseconds, and knows the server's clock by one of its own.
+            let window_us = (self.swarm.node.window_ms - 2) * 1_000;
             let is_recent = |at_us: u64| at_us + window_us > self.now.unix_us();
             let mut newest = self.database.log().records().iter().rev();
             let recent = newest.find_map(|record| match record {
