@@ -434,8 +434,8 @@ fn a_message_that_comes_again_is_told_once() {
     let again = again(&scene, told[0].0);
     let mut stream = scene.live(&viewer, begin);
     scene.tell(&mut stream, &told[..1]).unwrap();
-    let told = std::slice::from_ref(&again);
-    assert_fault(scene.tell(&mut stream, told), "a message twice");
+    let twice = std::slice::from_ref(&again);
+    assert_fault(scene.tell(&mut stream, twice), "a message twice");
     // Who began to read in between cannot know.
     let mut late = scene.live(&viewer, told[0].0);
     scene.tell(&mut late, &[again]).unwrap();
