@@ -173,10 +173,18 @@ impl Model {
     /// Whether somebody has had the right since a place without a word about it, up to the end of the log.
     pub fn is_settled(&self, viewer: &Viewer, since: Position) -> bool {
         let line = self.current();
+        // A session that only a line of history knew that was left is none.
+        let has_session = line.rights.ends(&viewer.session).next().is_some();
         line.contains(since)
+            && has_session
             && self.has_right(viewer, since)
             && self.changed_within(viewer, since, self.end()).is_none()
             && !self.was_kept_out(viewer)
+    }
+
+    /// Whether another server has ever taken over.
+    pub fn has_forked(&self) -> bool {
+        self.lines.len() > 1
     }
 
     /// Whether a change is one of anybody's membership or revocation.
@@ -192,9 +200,13 @@ impl Model {
 
     /// The earliest and the last word on when a session ends, in milliseconds since 1970.
     pub fn session_ends(&self, session: &str) -> Option<(u64, u64)> {
-        let rights = &self.current().rights;
-        let earliest = rights.ends(session).min()?;
-        Some((earliest, rights.ends(session).last()?))
+        // One of a line that was left may be known to a node, whether it is on the newest or not.
+        let lines = self.lines.iter();
+        let mut ends = lines.flat_map(|line| line.rights.ends(session)).peekable();
+        let first = *ends.peek()?;
+        Some(ends.fold((first, first), |(earliest, _), ends_ms| {
+            (earliest.min(ends_ms), ends_ms)
+        }))
     }
 
     /// What somebody lacks who has no right at a position, in words.

@@ -11,7 +11,7 @@ mod uplink;
 pub use self::core::Core;
 pub use lines::{LINES, Wire};
 pub use orders::{Answer, Order};
-pub use replication::Done;
+pub use replication::{Beginning, Done};
 pub use shelf::{Admitted, Missed, Shelf};
 pub use uplink::{Said, Uplink};
 

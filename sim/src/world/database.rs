@@ -5,7 +5,7 @@ use replication::limits::RECREATIONS_MAX;
 use wire::GapReason;
 
 use super::{Loss, Phase, World};
-use crate::node::Done;
+use crate::node::{Beginning, Done};
 use crate::postgres::{Advance, Record};
 use crate::queue::Event;
 use crate::sometimes::State;
@@ -93,21 +93,22 @@ impl World {
     /// A node begins to read, or to read anew: where the anchor stands, or before, so that nothing is lost
     /// that it kept; and anew only where slots were lost or another server took over.
     pub(super) fn check_beginnings(&mut self, node: u32, done: &Done) -> Result<(), String> {
-        for (floor, gap) in &done.beginnings {
+        for Beginning {
+            floor,
+            gap,
+            handed_over,
+        } in &done.beginnings
+        {
             let alive = self.nodes[node as usize].alive.as_deref_mut();
             let alive = alive.expect("it had its turn");
-            if let Some(anchor) = self
-                .database
-                .anchor()
-                .filter(|anchor| floor.lsn.0 > *anchor)
-            {
+            if let Some(anchor) = self.database.anchor().filter(|anchor| floor > anchor) {
                 return Err(format!(
-                    "node {node} begins at {floor:?}, and the anchor stands at {anchor:x}"
+                    "node {node} begins at {floor:x}, and the anchor stands at {anchor:x}"
                 ));
             }
             let Some(reason) = gap else { continue };
             // A node that was away for longer than the window finds that the anchor has moved on.
-            let is_left_behind = floor.lsn.0 > alive.handed_over;
+            let is_left_behind = floor > handed_over;
             let since = std::mem::replace(&mut alive.began, self.now);
             let may = |loss: &&Loss| match reason {
                 GapReason::SlotLost => true,

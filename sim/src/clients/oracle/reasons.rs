@@ -19,6 +19,13 @@ impl Oracle {
     ) -> Result<(), String> {
         let admitted = around.admitted.ok_or("nobody let it in")?;
         let (then, now) = (admitted.applied, around.shelf.applied());
+        // A server that takes over with a slot of its own may be read from before the place where a stream was
+        // that is reset, so that what follows the reset is partly what it had; nothing else goes back.
+        let has_changed = around.has_missed(|reason| reason == GapReason::HistoryChanged);
+        let last = self.stream.last_id().filter(|last| place < *last);
+        if let Some(last) = last.filter(|_| !has_changed) {
+            return Err(format!("has {last}, and is reset to {place}"));
+        }
         // After a gap, places of before mean nothing any more.
         let has_missed = around.has_missed(|_| true);
         if place < position(then) && !has_missed {
@@ -118,6 +125,8 @@ impl Oracle {
             // revocation kept out that is deleted before it was read, nobody can tell.
             || model.is_of_anybody(since)
             || !around.shelf.missed.is_empty()
+            // They are read anew, too, where another server takes over.
+            || model.has_forked()
     }
 
     /// Whether there is a reason for the last word.

@@ -225,11 +225,6 @@ impl Stream {
         let at = self.read_next(id)?;
         let line = self.line_of(model, at, None)?;
         let timeline = line.timeline;
-        let told = self.told.as_ref().expect("it is connected");
-        if line.contains(told.last) && at.is_before(told.last) {
-            let last = told.last;
-            return Err(self.fault(&format!("has {last}, and is reset to {at}")));
-        }
         let cut = self.cut(line);
         let begin = self.begin(line, at);
         let roles = model.roles_at(&self.viewer, begin);
