@@ -7,7 +7,7 @@ mod wanted;
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
 use bytes::Bytes;
-use engine::{Command, Handle, Notice, SubscriptionChange};
+use engine::{Command, Notice, SubscriptionChange};
 use replication::{Admission, Place, Question, Wanted as Organisation};
 use wire::http::{Refusal, RefusalCode, Request, stream_head};
 use wire::{ConnectionId, EventId, Filter, Format, Grant, Keys, Lsn, Name, Purpose, Scope, json};
@@ -44,15 +44,6 @@ pub struct Task {
     wanted: Wanted,
     attempts: u8,
     known: Option<Known>,
-}
-
-/// How a grant was given.
-#[derive(Clone, Copy, Debug)]
-pub struct Granted {
-    /// What every engine had been handed at that moment.
-    pub applied: EventId,
-    /// From where on the user was a member.
-    pub since: Option<EventId>,
 }
 
 /// Who it is, and what had been applied before that was read.
@@ -116,8 +107,6 @@ pub struct Control {
     cache: BTreeMap<String, (Time, Known)>,
     /// The grants that were counted and not given back, by the connection's name.
     granted: BTreeSet<(u16, u32, u32)>,
-    /// How each grant was given.
-    grants: BTreeMap<(u16, u32, u32), Granted>,
     tickets: BTreeMap<u64, ConnectionId>,
     held: Vec<(Time, u32)>,
     is_closed_to_users: bool,
@@ -137,7 +126,6 @@ impl Control {
             answers: VecDeque::new(),
             cache: BTreeMap::new(),
             granted: BTreeSet::new(),
-            grants: BTreeMap::new(),
             tickets: BTreeMap::new(),
             held: Vec::new(),
             is_closed_to_users: false,
@@ -146,17 +134,9 @@ impl Control {
     }
 
     /// A grant is handed over: it is one of its user's connections until its engine says that it ended.
-    pub fn count(&mut self, grant: &Grant, applied: EventId) {
+    pub fn count(&mut self, grant: &Grant) {
         let name = name_of(grant.connection);
         assert!(self.granted.insert(name), "a connection is granted once");
-        let since = grant.since;
-        self.grants.insert(name, Granted { applied, since });
-    }
-
-    /// How a connection was granted its stream, where it was.
-    pub fn granted_to(&self, core: u32, handle: Handle) -> Option<Granted> {
-        let name = (core as u16, handle.slot, handle.generation);
-        self.grants.get(&name).copied()
     }
 
     /// How many grants were not given back.

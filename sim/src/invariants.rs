@@ -1,20 +1,41 @@
 //! What holds after every round of an engine's thread, whatever happened.
 
-use engine::limits::{SCAN_MS, STALL_MS};
+use engine::limits::{ANSWER_MS, BODY_MS, HEAD_MS, LAST_WORDS_MS, LINGER_MS, SCAN_MS, STALL_MS};
 
 use crate::network::Network;
 use crate::node::Core;
 use crate::time::Time;
 
+/// How often the age of everything is looked at.
+const LOOK: Time = Time::from_ms(1_000);
+
 /// How much longer than its bound a socket that takes nothing may be open: a walk over the deadlines,
 /// and a thread that gets no processor again and again.
 const SLACK_MS: u64 = 2 * SCAN_MS + 10_000;
 
-/// Checks an engine that has just had its round.
-pub fn check_core(now: Time, core: &mut Core, network: &Network) -> Result<(), String> {
+/// How much longer than its session a stream may be open: its last words may wait for the socket.
+pub const OVER_MS: u64 = LAST_WORDS_MS + SLACK_MS;
+
+/// How long a socket may be open that was not given a stream.
+const ASKING_MS: u64 = HEAD_MS + BODY_MS + ANSWER_MS + LAST_WORDS_MS + LINGER_MS + SLACK_MS;
+
+/// Checks an engine that has just had its round; `unix_ms` is the time by the clock of its node.
+pub fn check_core(
+    now: Time,
+    unix_ms: u64,
+    core: &mut Core,
+    network: &Network,
+) -> Result<(), String> {
     let held = core.live.len() + core.closing();
     let log_bytes_max = core.log_bytes_max;
+    let evicted = core.shelf.evicted();
     let counters = core.engine.counters();
+    if counters.evicted != evicted {
+        let counted = counters.evicted;
+        return Err(format!(
+            "{counted} frames were evicted, and by their bytes {evicted} have to be"
+        ));
+    }
     core.frames_most = core.frames_most.max(counters.log_frames);
     if counters.connections != held as u64 {
         let connections = counters.connections;
@@ -30,8 +51,32 @@ pub fn check_core(now: Time, core: &mut Core, network: &Network) -> Result<(), S
     if counters.behind > counters.connections || counters.streams > counters.connections {
         return Err(format!("more streams than connections: {counters:?}"));
     }
+    if now.since(core.looked) < LOOK {
+        return Ok(());
+    }
+    core.looked = now;
     for number in &core.live {
         let connection = &network.connections[*number as usize];
+        let handle = connection.handle;
+        let admitted = handle.and_then(|it| core.shelf.admitted(it.slot, it.generation));
+        let age_ms = now.since(connection.made).ms();
+        match admitted {
+            None if age_ms > ASKING_MS => {
+                return Err(format!(
+                    "{number} was given no stream, and is open for {age_ms} ms"
+                ));
+            }
+            Some(admitted)
+                if admitted
+                    .expires_ms
+                    .is_some_and(|ends| ends + OVER_MS < unix_ms) =>
+            {
+                return Err(format!(
+                    "{number} is open at {unix_ms}, and its session has ended: {admitted:?}"
+                ));
+            }
+            _ => {}
+        }
         let stuck = connection.blocked_since.map(|since| now.since(since).ms());
         if stuck.is_some_and(|ms| ms > STALL_MS + SLACK_MS) {
             return Err(format!(

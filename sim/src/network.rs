@@ -34,6 +34,8 @@ pub struct Connection {
     pub is_hung_up: bool,
     /// The client has closed, and the node will hear of that.
     pub is_left: bool,
+    /// When it was made, and when its engine accepted it.
+    pub made: Time,
     /// Broken: either end finds out when it looks.
     pub is_broken: bool,
     /// What the engine has sent and the client has not read.
@@ -52,6 +54,8 @@ pub struct Connection {
     pub is_queued: bool,
     /// It was closed because the log has moved on past what it was in the middle of.
     pub is_evicted: bool,
+    /// It was closed although it took everything.
+    pub is_cut_off: bool,
     /// Its client is gone, and nobody was told.
     pub is_vanished: bool,
     watches: u8,
@@ -124,6 +128,7 @@ impl Network {
             arrived: 0,
             is_hung_up: false,
             is_left: false,
+            made: now,
             is_broken: false,
             down: Vec::new(),
             is_finished: false,
@@ -133,6 +138,7 @@ impl Network {
             is_read_due: false,
             is_queued: false,
             is_evicted: false,
+            is_cut_off: false,
             is_vanished: false,
             watches: 0,
         });
@@ -180,7 +186,6 @@ impl Network {
                 let connection = &mut self.connections[number];
                 connection.is_closed = true;
                 connection.is_broken = true;
-                connection.handle = None;
                 self.wake_reader(now, number as u32, queue);
             }
         }
@@ -330,6 +335,8 @@ impl Driver for Sockets<'_> {
         let mut sometimes = Sometimes::default();
         if how == Close::Reset {
             let blocked = connection.blocked_since;
+            // That has to have a reason of its own: its client looks for one.
+            connection.is_cut_off = blocked.is_none();
             let blocked_ms = blocked.map_or(0, |since| now.since(since).ms());
             match blocked_ms >= engine::limits::STALL_MS {
                 true => sometimes.reach(State::StalledClosed),

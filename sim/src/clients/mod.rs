@@ -5,7 +5,7 @@ mod conduct;
 mod oracle;
 
 pub use conduct::{Doing, Request};
-pub use oracle::{Circumstances, Id, Oracle};
+pub use oracle::{Circumstances, Id, Oracle, position};
 
 use crate::model::{Model, Position, Viewer};
 use crate::parser::{Item, Parser};
@@ -56,6 +56,8 @@ pub struct Client {
     pub refused: Option<u16>,
     /// The row of the session that the cookie is of.
     pub session: String,
+    /// Whether the database had that when the client came.
+    pub is_known: bool,
     /// When it decides next.
     pub due: Option<Time>,
     /// How often it connected.
@@ -114,6 +116,7 @@ impl Client {
             stream: None,
             refused: None,
             session: String::new(),
+            is_known: false,
             due: None,
             connects: 0,
             events: 0,
@@ -190,6 +193,15 @@ impl Client {
         self.refused = stream.status.filter(|status| *status != 200);
         if end == End::Orderly && !stream.parser.is_at_boundary() {
             return Err(String::from("half an event, and then the end"));
+        }
+        if end == End::Orderly && stream.status == Some(200) {
+            stream.oracle.check_end()?;
+        }
+        if end == End::Orderly && stream.status.is_none() {
+            return Err(format!(
+                "no response, and then the end: {:?}",
+                stream.oracle
+            ));
         }
         Ok(())
     }

@@ -1,9 +1,17 @@
 //! What a stream may say to its client, judged event by event against the model: whose it is, in which
 //! order, that nothing is missing and nothing comes twice, and that a reset has its reason.
 
+mod reasons;
+
+use std::collections::BTreeSet;
+
+use wire::{EventId, GapReason};
+
 use crate::model::{Asked, Fault, Model, Position, Stream, Verdict, Viewer};
+use crate::node::{Admitted, Shelf};
 use crate::parser::Event;
 use crate::sometimes::{Sometimes, State};
+use crate::time::Time;
 
 /// An id, as a client keeps it.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -23,18 +31,27 @@ pub struct Circumstances<'a> {
     pub model: &'a Model,
     /// The epoch of every id.
     pub epoch: Option<u32>,
-    /// Where the reading of the node began that sent it, as it is now.
-    pub floor: Option<Position>,
-    /// Whether anything was evicted from an engine's log of that node.
-    pub has_evicted: bool,
-    /// What the node had applied when it granted the stream.
-    pub granted: Option<Position>,
-    /// The position of the membership, as the node knew it.
-    pub since: Option<Position>,
-    /// Whether slots were lost, or another server was promoted, in this world.
-    pub has_lost: bool,
-    /// Whether the node has missed changes.
-    pub has_gap: bool,
+    /// The time, and the same by the node's clock in milliseconds since 1970.
+    pub now: Time,
+    /// The latter.
+    pub unix_ms: u64,
+    /// What the engine's log that sent it must have, as it is now.
+    pub shelf: &'a Shelf,
+    /// How the engine stood when it let the stream in.
+    pub admitted: Option<Admitted>,
+    /// Whether the node ends, or ended, in order.
+    pub is_draining: bool,
+    /// `resume_wait`, in milliseconds.
+    pub resume_wait_ms: u64,
+}
+
+impl Circumstances<'_> {
+    /// Whether all streams were told after this one had come that changes were missed.
+    fn has_missed(&self, is_it: impl Fn(GapReason) -> bool) -> bool {
+        let admitted = self.admitted.map(|admitted| admitted.at);
+        let mut missed = self.shelf.missed.iter();
+        missed.any(|missed| admitted.is_some_and(|at| missed.at >= at) && is_it(missed.reason))
+    }
 }
 
 /// How far a stream has got.
@@ -62,6 +79,13 @@ pub struct Oracle {
     /// What the node had applied.
     applied_then: Option<Position>,
     stage: Stage,
+    /// The channels that it has asked for since, in each change of its subscription; whether one of these was
+    /// answered; and whether the stream was told of one.
+    asked: Vec<Vec<String>>,
+    is_changed: bool,
+    is_told: bool,
+    /// When it was told anything the last time.
+    pub heard: Time,
     /// The stream's name, once it is known.
     pub connection: Option<String>,
     /// The last words.
@@ -91,6 +115,10 @@ impl Oracle {
             applied_then,
             end_then,
             stage: Stage::Opening,
+            asked: Vec::new(),
+            is_changed: false,
+            is_told: false,
+            heard: Time(0),
             connection: None,
             bye: None,
             events: 0,
@@ -108,6 +136,11 @@ impl Oracle {
         self.stream.viewer()
     }
 
+    /// Who asked for it, and what the node had applied then.
+    pub fn asked_as(&self) -> (&Viewer, Option<Position>) {
+        (self.stream.viewer(), self.applied_then)
+    }
+
     /// Whether something is still owed to its client.
     pub fn owes(&self, model: &Model) -> Option<Position> {
         self.stream.owes(model)
@@ -120,6 +153,12 @@ impl Oracle {
 
     /// Everything that was committed has had the time to arrive.
     pub fn complete(&self, model: &Model) -> Result<(), String> {
+        if self.is_changed && !self.is_told && self.stage == Stage::Open {
+            let asked = &self.asked;
+            return Err(format!(
+                "a subscription to one of {asked:?} was changed, and it was not told"
+            ));
+        }
         self.stream.complete(model).map_err(|Fault(words)| words)
     }
 
@@ -134,6 +173,7 @@ impl Oracle {
         let id = id.transpose()?;
         let place = id.as_ref().and_then(|id| id.position);
         let stage = self.stage;
+        self.heard = around.now;
         if stage == Stage::Over {
             return Err(format!("something follows the last word: {event:?}"));
         }
@@ -148,9 +188,24 @@ impl Oracle {
             }
             ("connected", Stage::Opening) => {
                 let place = needs()?;
-                self.on_connected(event, place, around, sometimes)?;
-                if let Some(since) = around.since.filter(|since| place < *since) {
-                    self.stream.begins(since);
+                let admitted = around.admitted.ok_or("nobody let it in")?;
+                self.on_connected(event, place, admitted, around, sometimes)?;
+                let late_ms = around.now.since(admitted.at).ms();
+                let applied = position(admitted.applied);
+                let then_ms = around.unix_ms.saturating_sub(late_ms);
+                if around.model.keeps_out(self.viewer(), applied, then_ms) {
+                    let viewer = self.viewer();
+                    return Err(format!(
+                        "{viewer:?} is let in at {applied}, at {then_ms}, and is kept out: {admitted:?}"
+                    ));
+                }
+                // The node's own word is not taken for where the right began: it lies where something was
+                // last said about it, and if nothing was, it did not begin there.
+                let since = admitted.since.map(position);
+                let gave = since
+                    .and_then(|since| around.model.changed_within(self.viewer(), place, since));
+                if let Some(gave) = gave {
+                    self.stream.begins(gave);
                 }
                 let verdict = match event.member("resume") {
                     Some("resumed") => Verdict::Resumed,
@@ -158,18 +213,22 @@ impl Oracle {
                     _ => Verdict::Live,
                 };
                 said(self.stream.connected(around.model, text, verdict))?;
-                if let Some(granted) = around.granted {
-                    said(self.stream.granted(around.model, granted))?;
-                }
+                said(
+                    self.stream
+                        .granted(around.model, position(admitted.applied)),
+                )?;
             }
             ("bye", Stage::Opening | Stage::Open | Stage::Resetting) => {
                 self.stage = Stage::Over;
+                let reason = event.member("reason").unwrap_or_default();
+                self.check_bye(reason, around)?;
                 self.stream.ended();
-                self.bye = event.member("reason").map(str::to_owned);
+                self.bye = Some(reason.to_owned());
                 return Ok(None);
             }
             ("reset", Stage::Open | Stage::Resetting) => {
-                needs()?;
+                let place = needs()?;
+                self.check_newest(place, around)?;
                 self.on_reset(event, around, sometimes)?;
                 said(self.stream.reset(around.model, text))?;
             }
@@ -192,13 +251,20 @@ impl Oracle {
         &mut self,
         event: &Event,
         place: Position,
+        admitted: Admitted,
         around: Circumstances<'_>,
         sometimes: &mut Sometimes,
     ) -> Result<(), String> {
         self.connection = event.member("connectionId").map(str::to_owned);
+        let told = (event.member("userId"), event.member("organizationId"));
+        let viewer = self.viewer();
+        if told != (Some(&*viewer.user), Some(&*viewer.organisation)) {
+            return Err(format!("{viewer:?} is told that it is {told:?}"));
+        }
         let sent = self.sent.as_ref();
         match (event.member("resume"), sent) {
             (Some("live"), None) => {
+                self.check_newest(place, around)?;
                 self.stage = Stage::Open;
             }
             (Some("resumed"), Some(sent)) => {
@@ -210,7 +276,7 @@ impl Oracle {
                 if place == around.model.end() {
                     sometimes.reach(State::ResumeAtEnd);
                 }
-                if around.floor == Some(place) {
+                if position(admitted.floor) == place {
                     sometimes.reach(State::ResumeAtFloor);
                 }
                 if self.applied_then.is_some_and(|applied| applied < place) {
@@ -222,79 +288,23 @@ impl Oracle {
                 }
                 self.stage = Stage::Open;
             }
-            (Some("reset"), _) => self.stage = Stage::Resetting,
+            (Some("reset"), _) => {
+                self.check_newest(place, around)?;
+                self.stage = Stage::Resetting;
+            }
             (verdict, sent) => return Err(format!("{verdict:?} is no answer to {sent:?}")),
         }
         Ok(())
     }
 
-    fn on_reset(
-        &mut self,
-        event: &Event,
-        around: Circumstances<'_>,
-        sometimes: &mut Sometimes,
-    ) -> Result<(), String> {
-        let reason = event.member("reason").unwrap_or_default();
-        // In the middle of a stream only a gap is one. Who was told to wait for its place may find what follows
-        // that gone when it is reached.
-        let is_at_begin = self.stage == Stage::Resetting || self.events == 0;
-        let sent = self.sent.as_ref().filter(|_| is_at_begin);
-        let is_justified = match (reason, sent) {
-            ("unknown_position", Some(sent)) => {
-                sometimes.reach(State::ResetUnknown);
-                let epoch = event.id.as_deref().map(|text| Id::parse(text).epoch);
-                epoch != Some(sent.epoch) || self.is_unknown(sent, around)
-            }
-            ("history", Some(sent)) => {
-                sometimes.reach(State::ResetHistory);
-                self.is_past(sent, around, sometimes)
-            }
-            ("slot_lost", _) => {
-                sometimes.reach(State::ResetSlotLost);
-                around.has_lost || around.has_gap
-            }
-            ("history_changed", _) => {
-                sometimes.reach(State::ResetHistoryChanged);
-                around.has_lost
-            }
-            _ => false,
-        };
-        if !is_justified {
-            let Circumstances { floor, since, .. } = around;
-            return Err(format!(
-                "a reset for {reason:?} after {sent:?}; floor {floor:?}, member since {since:?}"
-            ));
-        }
-        self.stage = Stage::Open;
-        self.resets += 1;
-        Ok(())
+    /// A change of the subscription is asked for.
+    pub fn on_asked(&mut self, channels: &[String]) {
+        self.asked.push(channels.to_vec());
     }
 
-    /// Whether an id is none of this cluster's.
-    fn is_unknown(&self, sent: &Id, around: Circumstances<'_>) -> bool {
-        let Some(place) = sent.position else {
-            return true;
-        };
-        // A node that has not heard of a promotion knows nothing of what came behind it.
-        let is_of = |known: Option<Position>| known.is_none_or(|it| it.timeline == place.timeline);
-        place.lsn > self.end_then.lsn
-            || around.has_lost && !(is_of(Some(self.end_then)) && is_of(around.granted))
-            || around.model.is_abandoned(place)
-    }
-
-    /// Whether what follows an id may have gone.
-    fn is_past(&self, sent: &Id, around: Circumstances<'_>, sometimes: &mut Sometimes) -> bool {
-        let Some(place) = sent.position else {
-            return false;
-        };
-        let is_below = around.floor.is_some_and(|floor| place < floor);
-        if is_below {
-            sometimes.reach(State::ResumeBelowFloor);
-        }
-        is_below
-            || around.has_evicted
-            || around.has_lost
-            || around.since.is_some_and(|since| place < since)
+    /// One was answered, and is done.
+    pub fn on_changed(&mut self) {
+        self.is_changed = true;
     }
 
     fn on_subscription(&mut self, event: &Event) -> Result<(), String> {
@@ -311,6 +321,18 @@ impl Oracle {
         };
         let lists = list("channels").zip(list("types"));
         let (channels, types) = lists.ok_or_else(|| format!("no subscription: {event:?}"))?;
+        let is_it = |asked: &Vec<String>| {
+            let (asked, told): (BTreeSet<_>, BTreeSet<_>) =
+                (asked.iter().collect(), channels.iter().collect());
+            asked == told
+        };
+        if !(self.asked.iter().any(is_it) && types.is_empty()) {
+            return Err(format!(
+                "{event:?}, and asked for were channels {:?}",
+                self.asked
+            ));
+        }
+        self.is_told = true;
         said(self.stream.subscription(&channels, &types))
     }
 }
@@ -318,6 +340,15 @@ impl Oracle {
 /// What is wrong with something, in words.
 fn said(judged: Result<(), Fault>) -> Result<(), String> {
     judged.map_err(|Fault(words)| words)
+}
+
+/// A position, as the model has it.
+pub fn position(id: EventId) -> Position {
+    Position {
+        timeline: id.timeline,
+        lsn: id.lsn.0,
+        index: id.index,
+    }
 }
 
 impl Id {

@@ -184,6 +184,15 @@ impl Line {
         self.events.partition_point(is_passed) as u32
     }
 
+    /// Where the newest transaction ends that ends at a place or before it and has something to tell.
+    pub(super) fn last_event_before(&self, place: u64) -> Option<u64> {
+        let is_passed = |event: &Expected| event.transaction.end <= place;
+        let passed = self.events.partition_point(is_passed);
+        let mut passed = self.events[..passed].iter().rev();
+        let last = passed.find(|event| !event.is_repeated)?;
+        Some(last.transaction.end)
+    }
+
     pub(super) fn event(&self, at: u32) -> &Expected {
         &self.events[at as usize]
     }

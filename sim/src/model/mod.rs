@@ -136,6 +136,79 @@ impl Model {
         self.roles_at(viewer, at).is_some()
     }
 
+    /// The last change of a row that is about somebody behind a place, and not behind another: the newest thing
+    /// that can have given, or taken, its right between them.
+    pub fn changed_within(
+        &self,
+        viewer: &Viewer,
+        from: Position,
+        to: Position,
+    ) -> Option<Position> {
+        let names = self.names_of(viewer)?;
+        let rights = &self.line_of(to).unwrap_or_else(|| self.current()).rights;
+        rights.changed_within(names, &viewer.session, from, to)
+    }
+
+    /// Whether there was ever a row that keeps somebody out for a while: its end is in no log.
+    pub fn was_kept_out(&self, viewer: &Viewer) -> bool {
+        let names = self.names_of(viewer);
+        names.is_some_and(|(user, organisation)| {
+            let rights = &self.current().rights;
+            rights.was_kept_out(user, organisation, &viewer.session)
+        })
+    }
+
+    /// Whether somebody is kept out at a place and a time: by a row that keeps it out until later, or because the
+    /// end of its session was moved to where it had passed, and nothing was said since.
+    pub fn keeps_out(&self, viewer: &Viewer, at: Position, unix_ms: u64) -> bool {
+        let Some(names) = self.names_of(viewer) else {
+            return false;
+        };
+        let (line, session) = (self.current(), &viewer.session);
+        let rights = &line.rights;
+        line.contains(at)
+            && (rights.was_ended(session, at) || rights.keeps_out(names, session, at, unix_ms))
+    }
+
+    /// Whether somebody has had the right since a place without a word about it, up to the end of the log.
+    pub fn is_settled(&self, viewer: &Viewer, since: Position) -> bool {
+        let line = self.current();
+        // A session that only a line of history knew that was left is none.
+        let has_session = line.rights.ends(&viewer.session).next().is_some();
+        line.contains(since)
+            && has_session
+            && self.has_right(viewer, since)
+            && self.changed_within(viewer, since, self.end()).is_none()
+            && !self.was_kept_out(viewer)
+    }
+
+    /// Whether another server has ever taken over.
+    pub fn has_forked(&self) -> bool {
+        self.lines.len() > 1
+    }
+
+    /// Whether a change is one of anybody's membership or revocation.
+    pub fn is_of_anybody(&self, at: Position) -> bool {
+        let line = self.line_of(at).unwrap_or_else(|| self.current());
+        line.rights.is_of_anybody(at)
+    }
+
+    /// Where the newest transaction ends that ends at a place or before it and has something to tell.
+    pub fn last_event_before(&self, place: u64) -> Option<u64> {
+        self.current().last_event_before(place)
+    }
+
+    /// The earliest and the last word on when a session ends, in milliseconds since 1970.
+    pub fn session_ends(&self, session: &str) -> Option<(u64, u64)> {
+        // One of a line that was left may be known to a node, whether it is on the newest or not.
+        let lines = self.lines.iter();
+        let mut ends = lines.flat_map(|line| line.rights.ends(session)).peekable();
+        let first = *ends.peek()?;
+        Some(ends.fold((first, first), |(earliest, _), ends_ms| {
+            (earliest.min(ends_ms), ends_ms)
+        }))
+    }
+
     /// What somebody lacks who has no right at a position, in words.
     fn lacks(&self, viewer: &Viewer, at: Position) -> String {
         let Some((user, organisation)) = self.names_of(viewer) else {

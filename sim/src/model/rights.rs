@@ -6,10 +6,13 @@ use std::sync::Arc;
 
 use super::names::{Name, Names};
 use super::position::Position;
-use crate::postgres::What;
 use crate::postgres::schema::{
     self, MEMBER, ORGANIZATION, REVOCATION, Row, SESSION, TableId, USER,
 };
+use crate::postgres::{What, unix_ms};
+
+/// That the end of a session was moved to where it has passed.
+const SESSION_END: &str = "the session's end";
 
 /// Whose streams end by something.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -47,6 +50,15 @@ impl Roles {
     }
 }
 
+/// A row that keeps somebody out until a time.
+#[derive(Clone, Debug)]
+struct Kept {
+    at: Position,
+    scope: Option<Scope>,
+    session: Option<Arc<str>>,
+    until_ms: u64,
+}
+
 /// What somebody is, from each place on; `None` is nobody.
 type Standing = Vec<(Position, Option<Roles>)>;
 
@@ -56,6 +68,8 @@ pub(super) struct Rights {
     /// What ends streams, and where.
     cuts: BTreeMap<Scope, Vec<Cut>>,
     session_cuts: BTreeMap<Arc<str>, Vec<Cut>>,
+    /// Every change of a membership or a revocation, whosever it is.
+    of_anybody: BTreeSet<Position>,
     /// The rows of the table of memberships.
     rows: BTreeMap<Arc<str>, Row>,
     /// What somebody is in an organisation, from each place on.
@@ -65,6 +79,16 @@ pub(super) struct Rights {
     users: BTreeMap<Name, Vec<(Position, bool)>>,
     /// Where sessions were deleted.
     deleted: BTreeMap<Arc<str>, Position>,
+    /// When each session ends, from each place on, in milliseconds since 1970.
+    ends: BTreeMap<Arc<str>, Vec<(Position, u64)>>,
+    /// Every change of a row that is about somebody, whatever it says; and those that keep somebody out for a
+    /// while, whose end is in no log.
+    changes: BTreeMap<Scope, Vec<Position>>,
+    session_changes: BTreeMap<Arc<str>, Vec<Position>>,
+    kept_out: BTreeSet<Scope>,
+    /// Rows that keep somebody out, by their keys, as long as they are there.
+    kept: BTreeMap<Arc<str>, Kept>,
+    kept_out_sessions: BTreeSet<Arc<str>>,
 }
 
 impl Rights {
@@ -91,7 +115,17 @@ impl Rights {
             SESSION => self.on_session(old, new, at, unix_us),
             USER => self.on_user(old, new, at, names),
             ORGANIZATION => self.on_organisation(old, new, at, names),
-            REVOCATION => self.on_revocation(new, at, names),
+            REVOCATION => {
+                self.of_anybody.insert(at);
+                if let Some(old) = old {
+                    self.kept.remove(old[0].as_deref().unwrap_or_default());
+                }
+                // Also one that is taken back was a word about somebody.
+                for row in [old, new].into_iter().flatten() {
+                    self.note_revocation(row, at, names);
+                }
+                self.on_revocation(new, at, names);
+            }
             _ => {}
         }
     }
@@ -104,12 +138,7 @@ impl Rights {
         session: &str,
         since: Position,
     ) -> Option<Cut> {
-        let scopes = [
-            Scope::Member(user, organisation),
-            Scope::User(user),
-            Scope::Organisation(organisation),
-            Scope::Everybody,
-        ];
+        let scopes = scopes(user, organisation);
         let lists = scopes.iter().map(|scope| self.cuts.get(scope));
         let lists = lists.chain([self.session_cuts.get(session)]);
         let firsts = lists.flatten().filter_map(|cuts| {
@@ -117,6 +146,71 @@ impl Rights {
             cuts.get(at).copied()
         });
         firsts.min_by_key(|cut| (cut.at.lsn, cut.at.index))
+    }
+
+    /// The last change of a row about a user, an organisation and a session behind a place, and not behind
+    /// another.
+    pub(super) fn changed_within(
+        &self,
+        (user, organisation): (Name, Name),
+        session: &str,
+        from: Position,
+        to: Position,
+    ) -> Option<Position> {
+        let scopes = scopes(user, organisation);
+        let lists = scopes.iter().map(|scope| self.changes.get(scope));
+        let lists = lists.chain([self.session_changes.get(session)]);
+        let lasts = lists.flatten().filter_map(|places| {
+            let end = places.partition_point(|at| !to.is_before(*at));
+            places[..end].last().copied()
+        });
+        let last = lasts.max_by_key(|at| (at.lsn, at.index))?;
+        from.is_before(last).then_some(last)
+    }
+
+    /// Whether a change is one of anybody's membership or revocation.
+    pub(super) fn is_of_anybody(&self, at: Position) -> bool {
+        self.of_anybody.contains(&at)
+    }
+
+    /// Whether there was ever a row that keeps them out for a while.
+    pub(super) fn was_kept_out(&self, user: Name, organisation: Name, session: &str) -> bool {
+        let scopes = scopes(user, organisation);
+        self.kept_out_sessions.contains(session)
+            || scopes.iter().any(|scope| self.kept_out.contains(scope))
+    }
+
+    /// Whether a row that stood before a place, and stands still, keeps them out at a time in milliseconds since
+    /// 1970. One that is only about older sessions is left out: nobody here knows how old a session is.
+    pub(super) fn keeps_out(
+        &self,
+        (user, organisation): (Name, Name),
+        session: &str,
+        at: Position,
+        unix_ms: u64,
+    ) -> bool {
+        let scopes = scopes(user, organisation);
+        let is_of = |kept: &Kept| match (&kept.session, kept.scope) {
+            (Some(of), _) => **of == *session,
+            (None, Some(scope)) => scopes.contains(&scope),
+            (None, None) => false,
+        };
+        let mut kept = self.kept.values();
+        kept.any(|kept| !at.is_before(kept.at) && kept.until_ms > unix_ms && is_of(kept))
+    }
+
+    /// Whether the last word about a session, before a place, was that its end has come.
+    pub(super) fn was_ended(&self, session: &str, at: Position) -> bool {
+        let cuts = self.session_cuts.get(session).into_iter().flatten();
+        let last = self.session_changes.get(session).and_then(|all| all.last());
+        let mut ends = cuts.filter(|cut| cut.why == SESSION_END);
+        ends.any(|cut| Some(&cut.at) == last && !at.is_before(cut.at))
+    }
+
+    /// When a session ends, as its row says from some place on: each of its ends, the last one last.
+    pub(super) fn ends(&self, session: &str) -> impl Iterator<Item = u64> {
+        let ends = self.ends.get(session);
+        ends.into_iter().flatten().map(|(_, ends_ms)| *ends_ms)
     }
 
     /// Whether a session had been deleted by a place. One that had not begun there, or whose end was moved
@@ -160,6 +254,7 @@ impl Rights {
             let of = |column: usize| row[column].as_deref().unwrap_or_default();
             (names.of(of(1)), names.of(of(2)))
         };
+        self.of_anybody.insert(at);
         let mut pairs = BTreeSet::new();
         for row in [old, new].into_iter().flatten() {
             pairs.insert(pair(row, names));
@@ -172,6 +267,7 @@ impl Rights {
             self.rows.insert(key(new), new.clone());
         }
         for (user, organisation) in pairs {
+            self.note(Scope::Member(user, organisation), at);
             let mut is: Option<Roles> = None;
             for row in self.rows.values() {
                 if pair(row, names) == (user, organisation) {
@@ -209,9 +305,16 @@ impl Rights {
         if new.is_none() {
             self.deleted.insert(session.clone(), at);
         }
+        let ends_ms = new.map(|row| row[2].as_deref().map_or(u64::MAX, unix_ms));
+        if let Some(ends_ms) = ends_ms {
+            let ends = self.ends.entry(session.clone()).or_default();
+            ends.push((at, ends_ms));
+        }
+        let changes = self.session_changes.entry(session.clone()).or_default();
+        changes.push(at);
         if old.is_some() && !new.is_some_and(lasts) {
             let why = match new {
-                Some(_) => "the session's end",
+                Some(_) => SESSION_END,
                 None => "the session deleted",
             };
             let cuts = self.session_cuts.entry(session).or_default();
@@ -222,6 +325,7 @@ impl Rights {
     fn on_user(&mut self, old: Option<&Row>, new: Option<&Row>, at: Position, names: &mut Names) {
         let Some(row) = new.or(old) else { return };
         let user = names.of(row[0].as_deref().unwrap_or_default());
+        self.note(Scope::User(user), at);
         let is_let_in = new.is_some_and(|row| row[1].as_deref() != Some("t"));
         self.users.entry(user).or_default().push((at, is_let_in));
         if old.is_some() && !is_let_in {
@@ -242,6 +346,7 @@ impl Rights {
     ) {
         let Some(row) = new.or(old) else { return };
         let organisation = names.of(row[0].as_deref().unwrap_or_default());
+        self.note(Scope::Organisation(organisation), at);
         let states = self.organisations.entry(organisation).or_default();
         states.push((at, new.is_some()));
         if new.is_none() {
@@ -254,6 +359,20 @@ impl Rights {
         let Some(new) = new else { return };
         let mut of = |column: usize| new[column].as_deref().map(|name| names.of(name));
         let (user, organisation) = (of(1), of(3));
+        if let (Some(key), None, Some(until)) = (&new[0], &new[4], new[5].as_deref()) {
+            let kept = Kept {
+                at,
+                scope: match (user, organisation) {
+                    (Some(user), Some(organisation)) => Some(Scope::Member(user, organisation)),
+                    (Some(user), None) => Some(Scope::User(user)),
+                    (None, Some(organisation)) => Some(Scope::Organisation(organisation)),
+                    (None, None) => None,
+                },
+                session: new[2].clone(),
+                until_ms: unix_ms(until),
+            };
+            self.kept.insert(key.clone(), kept);
+        }
         let scope = match (&new[2], user, organisation) {
             (Some(session), _, _) => {
                 let cuts = self.session_cuts.entry(session.clone()).or_default();
@@ -272,7 +391,35 @@ impl Rights {
         self.cut(scope, at, "a row that revokes");
     }
 
+    fn note_revocation(&mut self, row: &Row, at: Position, names: &mut Names) {
+        if let Some(session) = &row[2] {
+            let changes = self.session_changes.entry(session.clone()).or_default();
+            changes.push(at);
+            self.kept_out_sessions.insert(session.clone());
+            return;
+        }
+        let mut of = |column: usize| row[column].as_deref().map(|name| names.of(name));
+        let scope = match (of(1), of(3)) {
+            (Some(user), Some(organisation)) => Scope::Member(user, organisation),
+            (Some(user), None) => Scope::User(user),
+            (None, Some(organisation)) => Scope::Organisation(organisation),
+            (None, None) => return,
+        };
+        self.note(scope, at);
+        self.kept_out.insert(scope);
+    }
+
+    fn note(&mut self, scope: Scope, at: Position) {
+        self.changes.entry(scope).or_default().push(at);
+    }
+
     fn on_emptied(&mut self, table: TableId, at: Position) {
+        if table == REVOCATION {
+            self.kept.clear();
+        }
+        if [MEMBER, SESSION, USER, ORGANIZATION, REVOCATION].contains(&table) {
+            self.note(Scope::Everybody, at);
+        }
         if ![MEMBER, SESSION, USER, ORGANIZATION].contains(&table) {
             return;
         }
@@ -296,6 +443,16 @@ impl Rights {
     fn cut(&mut self, scope: Scope, at: Position, why: &'static str) {
         self.cuts.entry(scope).or_default().push(Cut { at, why });
     }
+}
+
+/// Everything that may end the streams of a user in an organisation.
+fn scopes(user: Name, organisation: Name) -> [Scope; 4] {
+    [
+        Scope::Member(user, organisation),
+        Scope::User(user),
+        Scope::Organisation(organisation),
+        Scope::Everybody,
+    ]
 }
 
 /// What was so at a place.

@@ -5,7 +5,7 @@ use std::collections::VecDeque;
 use engine::{Command, Config, Engine, Handle, Next, Now, Watch};
 use wire::Batch;
 
-use super::Uplink;
+use super::{Shelf, Uplink};
 use crate::network::{Network, Sockets};
 use crate::queue::Queue;
 use crate::random::Random;
@@ -38,6 +38,10 @@ pub struct Core {
     pub at: Option<Time>,
     /// The thread gets no processor before this time.
     pub busy_until: Time,
+    /// When it was looked how old everything is.
+    pub looked: Time,
+    /// What its log must have.
+    pub shelf: Shelf,
     /// The most frames that its log has held.
     pub frames_most: u64,
     channel: usize,
@@ -58,6 +62,7 @@ impl Core {
         random: Random,
     ) -> Self {
         let clock = clock(now, since, skew_ms);
+        let shelf = Shelf::new(config.log_bytes_max);
         let mut engine = Engine::new(config, clock);
         engine.set_group(rules.group as usize);
         Self {
@@ -69,6 +74,8 @@ impl Core {
             log_bytes_max: rules.log_bytes,
             at: None,
             busy_until: now,
+            looked: now,
+            shelf,
             frames_most: 0,
             channel: rules.channel as usize,
             busy_us: rules.busy_us,
@@ -77,6 +84,11 @@ impl Core {
             skew_ms,
             random,
         }
+    }
+
+    /// What its log had, for whoever judges what was said by it when it is no more.
+    pub fn take_shelf(&mut self) -> Shelf {
+        std::mem::replace(&mut self.shelf, Shelf::new(0))
     }
 
     /// Connections that were closed, and whose slots are not given back yet.
@@ -177,6 +189,7 @@ impl Core {
             {
                 sockets.network.sometimes.reach(State::UserFrameDuringSweep);
             }
+            self.shelf.take(sockets.time, &batch);
             self.engine.handle_batch(now, batch, sockets);
         }
     }

@@ -5,11 +5,14 @@ mod core;
 mod lines;
 mod orders;
 mod replication;
+mod shelf;
 mod uplink;
 
 pub use self::core::Core;
 pub use lines::{LINES, Wire};
 pub use orders::{Answer, Order};
+pub use replication::{Beginning, Done};
+pub use shelf::{Admitted, Missed, Shelf};
 pub use uplink::{Said, Uplink};
 
 use std::collections::VecDeque;
@@ -69,8 +72,8 @@ pub struct Alive {
     pub floor: Option<EventId>,
     /// The transaction of which a part was handed over when the last connection broke.
     pub half: Option<Lsn>,
-    /// Whether changes were missed since.
-    pub has_gap: bool,
+    /// When it began to read, or began anew.
+    pub began: Time,
     /// The end of the newest commit that every engine was handed.
     pub handed_over: u64,
     /// The replication thread gets no processor before this time.
@@ -144,7 +147,7 @@ impl Alive {
             feed_age: None,
             looked: now,
             floor: None,
-            has_gap: false,
+            began: now,
             half: None,
             handed_over: 0,
             busy_until: now,
@@ -153,12 +156,6 @@ impl Alive {
             published: now,
             random: random.fork(),
         }
-    }
-
-    /// Whether anything was evicted from an engine's log.
-    pub fn has_evicted(&mut self) -> bool {
-        let mut cores = self.cores.iter_mut();
-        cores.any(|core| core.engine.counters().evicted > 0)
     }
 
     /// Milliseconds of the node's monotonic clock, which began with this start.

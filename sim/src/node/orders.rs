@@ -45,9 +45,7 @@ impl Alive {
                     let answer = match admission {
                         Admission::Admitted(place) => {
                             let grant: Grant = control::grant(&task, &place, &self.keys);
-                            let applied = self.reader.applied();
-                            let applied = applied.expect("nobody is let in before the start");
-                            self.control.count(&grant, applied);
+                            self.control.count(&grant);
                             self.push(task.core(), Batch::Grant(Box::new(grant)), sometimes);
                             Answer::Granted(task)
                         }

@@ -1,7 +1,7 @@
 //! The replication thread: the loop of the node around the real reader, a round at a time.
 
 use ::replication::{LineAction, Notice, Protection};
-use wire::{Batch, Lineage};
+use wire::{Batch, GapReason, Lineage};
 
 use super::{Alive, LINES, Wire};
 use crate::postgres::LineId;
@@ -22,6 +22,17 @@ const AGE: Time = Time::from_ms(1_000);
 /// How much a socket holds that is not read.
 const SOCKET_BYTES: usize = 64 * 1024;
 
+/// A node begins to read, or begins anew.
+#[derive(Clone, Copy, Debug)]
+pub struct Beginning {
+    /// Where.
+    pub floor: u64,
+    /// Why anew.
+    pub gap: Option<GapReason>,
+    /// What every engine had been handed before.
+    pub handed_over: u64,
+}
+
 /// What a round of the thread did that others have to act on.
 #[derive(Debug, Default)]
 pub struct Done {
@@ -33,6 +44,8 @@ pub struct Done {
     pub notices: Vec<Notice>,
     /// Whether engines were handed something.
     pub has_handed_over: bool,
+    /// Where it begins to read.
+    pub beginnings: Vec<Beginning>,
 }
 
 impl Alive {
@@ -82,14 +95,25 @@ impl Alive {
                     && self.floor.is_none()
                 {
                     self.floor = Some(start.floor);
+                    done.beginnings.push(Beginning {
+                        floor: start.floor.lsn.0,
+                        gap: None,
+                        handed_over: 0,
+                    });
                 }
                 if let Batch::Gap(gap) = &batch {
                     self.floor = Some(gap.floor);
-                    (self.has_gap, self.half) = (true, None);
+                    self.half = None;
+                    done.beginnings.push(Beginning {
+                        floor: gap.floor.lsn.0,
+                        gap: Some(gap.reason),
+                        handed_over: self.handed_over,
+                    });
                     // Another server may go on from before.
                     let is_same = gap.lineage == Lineage::new(gap.lineage.epoch(), Vec::new(), 1);
                     let is_ahead = gap.floor.lsn.0 >= self.handed_over;
                     assert!(is_ahead || !is_same, "{gap:?}, and nothing is missing");
+                    self.handed_over = gap.floor.lsn.0;
                 }
                 self.delivery = Some((batch, (0..self.cores.len()).collect()));
             }

@@ -62,6 +62,17 @@ pub struct SessionRow {
     pub expires_ms: u64,
 }
 
+/// A persistent slot was moved on by SQL: what lies before its new place is nobody's any more.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Advance {
+    /// Where it was.
+    pub from: u64,
+    /// Where it is.
+    pub to: u64,
+    /// To the end of the log, wherever that was: what whoever made it does at once.
+    pub is_new: bool,
+}
+
 /// The longest event that the readers make of a row, in bytes.
 pub const EVENT_BYTES_MAX: usize = 4_096;
 
@@ -138,6 +149,8 @@ pub struct Postgres {
     /// Transactions that were committed and are not seen yet, and when they will be.
     hidden: BTreeMap<u64, Time>,
     backends: BTreeMap<LineId, Backend>,
+    /// How persistent slots were moved, until somebody asks.
+    advances: Vec<Advance>,
     /// The outbox of a line that there is not any more.
     nothing: Vec<u8>,
     next_line: u32,
@@ -169,6 +182,7 @@ impl Postgres {
             open: BTreeMap::new(),
             hidden: BTreeMap::new(),
             backends: BTreeMap::new(),
+            advances: Vec::new(),
             nothing: Vec::new(),
             next_line: 0,
             checkpoint_ms: swarm.checkpoint_ms,
@@ -320,6 +334,18 @@ impl Postgres {
         &self.wal.history
     }
 
+    /// How the anchor was moved since somebody asked.
+    pub fn take_advances(&mut self) -> Vec<Advance> {
+        std::mem::take(&mut self.advances)
+    }
+
+    /// The furthest place that the anchor was ever moved to; `None` where there is none of use.
+    pub fn anchor(&self) -> Option<u64> {
+        let mut anchors = self.slots.persistent();
+        let anchor = anchors.find(|slot| slot.lost_by.is_none())?;
+        Some(anchor.furthest)
+    }
+
     /// The states that were reached since somebody asked.
     pub fn take_reached(&mut self) -> Sometimes {
         std::mem::take(&mut self.reached)
@@ -337,7 +363,7 @@ impl Postgres {
 }
 
 /// A time that [`schema::moment`] has printed, in milliseconds since 1970.
-fn unix_ms(text: &str) -> u64 {
+pub(crate) fn unix_ms(text: &str) -> u64 {
     let number = |range: std::ops::Range<usize>| -> u64 {
         text.get(range)
             .and_then(|digits| digits.parse().ok())

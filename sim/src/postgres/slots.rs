@@ -12,6 +12,8 @@ pub(super) struct Slot {
     pub(super) confirmed: u64,
     /// The same, as it is on disk.
     pub(super) persisted: u64,
+    /// The furthest that it was ever confirmed: a crash takes nothing of that back.
+    pub(super) furthest: u64,
     /// From where on the log is kept for it.
     pub(super) restart: u64,
     /// Why the server has given it up, if it has.
@@ -47,6 +49,7 @@ impl Slots {
             owner,
             confirmed,
             persisted: confirmed,
+            furthest: confirmed,
             restart,
             lost_by: None,
             active: None,
@@ -71,6 +74,7 @@ impl Slots {
             && lsn > slot.confirmed
         {
             slot.confirmed = lsn;
+            slot.furthest = slot.furthest.max(lsn);
             slot.restart = slot.restart.max(lsn.saturating_sub(64));
         }
     }

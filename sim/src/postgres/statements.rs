@@ -4,7 +4,7 @@
 use super::backend::Creating;
 use super::schema::{AUDIT, Identity, MEMBER, ORGANIZATION, REVOCATION, TABLES, Table};
 use super::walsender::Sender;
-use super::{DATABASE_OID, LineId, PUBLICATION, Postgres};
+use super::{Advance, DATABASE_OID, LineId, PUBLICATION, Postgres};
 use crate::time::Time;
 
 /// A row of an answer, in text.
@@ -320,7 +320,13 @@ impl Postgres {
             );
             return Answer::Error("55000", words);
         }
+        let from = slot.confirmed;
         self.slots.confirm(name, target);
+        self.advances.push(Advance {
+            from,
+            to: target,
+            is_new: texts.len() == 1,
+        });
         Answer::Rows(vec![vec![some(lsn(target))]])
     }
 

@@ -1,8 +1,10 @@
 //! The clients have their turns: they come, read, change their minds and go.
 
-use super::{Phase, World};
-use crate::clients::{Circumstances, Doing, End, Id};
+use super::{Past, Phase, World};
+use crate::clients::{Circumstances, Doing, End, Id, position};
 use crate::model::{Position, Viewer};
+use crate::network::Connection;
+use crate::node::{Node, Shelf};
 use crate::queue::Event;
 use crate::sometimes::State;
 use crate::time::Time;
@@ -111,9 +113,18 @@ impl World {
     /// Who a client is, where that is to be decided: the row of its session.
     fn identify(&mut self, number: u32) -> Option<String> {
         let client = &mut self.clients[number as usize];
-        // Whoever is kept out although it has logged in is somebody else in the end.
+        // Whoever is kept out although it has logged in is somebody else in the end. In calm times nobody is
+        // who has the right: it has to be let in.
         let is_kept_out = client.refused == Some(401) && client.chance(300);
-        let is_new = client.user.is_empty() || client.refused == Some(403) || is_kept_out;
+        let viewer = Viewer {
+            user: client.user.clone(),
+            organisation: client.organisation.clone(),
+            ..Viewer::default()
+        };
+        let is_calm = self.phase == Phase::Calm;
+        let has_right = is_calm && self.model.has_right(&viewer, self.model.end());
+        let is_out = client.refused == Some(403) || is_kept_out;
+        let is_new = client.user.is_empty() || is_out && !has_right;
         if is_new {
             let people = self.application.people();
             if people.is_empty() {
@@ -145,7 +156,9 @@ impl World {
         }
         self.model.follow(self.database.log());
         let token = client.token.as_deref()?;
-        match self.database.session(token) {
+        let known = self.database.session(token);
+        client.is_known = matches!(known, Ok(Some(_)));
+        match known {
             Ok(Some(row)) => {
                 client.session = row.id;
                 Some(client.session.clone())
@@ -163,16 +176,19 @@ impl World {
     /// A client changes its subscription, over another connection to the same engine.
     fn change(&mut self, number: u32, channels: Vec<String>) {
         let client = &mut self.clients[number as usize];
-        let (Some(bytes), Some(stream)) = (client.change(&channels), &client.stream) else {
+        let (Some(bytes), Some(stream)) = (client.change(&channels), &mut client.stream) else {
             return;
         };
+        stream.oracle.on_asked(&channels);
+        let asked_of = stream.connection;
         let connection = &self.network.connections[stream.connection as usize];
         let place = (connection.node, connection.boot, connection.core);
         // It names channels, and no types any more.
         client.channels = channels;
         client.types.clear();
         let network = &mut self.network;
-        network.connect(self.now, place, number, &bytes, &mut self.queue);
+        let errand = network.connect(self.now, place, number, &bytes, &mut self.queue);
+        self.errands.insert(errand, asked_of);
     }
 
     /// What a client did arrives at its node.
@@ -212,6 +228,17 @@ impl World {
         let client = &mut self.clients[owner as usize];
         let Some(stream) = client.stream.as_ref().filter(|it| it.connection == number) else {
             // An errand of its own, or of somebody who has vanished: whoever is done closes.
+            let is_done = connection.down.starts_with(b"HTTP/1.1 200 ");
+            if !connection.is_vanished {
+                let is_errand = self.errands.contains_key(&number);
+                check_answer(number, &connection.down, is_errand)?;
+            }
+            if let Some(asked_of) = self.errands.get(&number).filter(|_| is_done)
+                && let Some(stream) = &mut client.stream
+                && stream.connection == *asked_of
+            {
+                stream.oracle.on_changed();
+            }
             if connection.is_finished && !connection.is_vanished {
                 self.network.leave(self.now, number, &mut self.queue);
             }
@@ -259,24 +286,23 @@ impl World {
         }
         self.model.follow(self.database.log());
         let connection = &self.network.connections[number as usize];
-        let mut alive = self.nodes[connection.node as usize].of_boot(connection.boot);
-        let has_evicted = alive.as_mut().is_none_or(|alive| alive.has_evicted());
-        let alive = alive.map(|alive| &*alive);
-        let granted = alive.and_then(|alive| {
-            let handle = connection.handle?;
-            alive.control.granted_to(connection.core, handle)
-        });
+        let (node, boot) = (connection.node, connection.boot);
+        let state = &self.nodes[node as usize];
+        let alive = state.alive.as_deref().filter(|it| it.boot == boot);
+        let past = self.past.get(&(node, boot));
+        let shelf = shelf_of(state, past, connection);
+        let skew_ms = alive.map_or_else(|| past.map_or(0, |it| it.skew_ms), |it| it.skew_ms);
+        let handle = connection.handle;
         let client = &mut self.clients[owner as usize];
         let around = Circumstances {
             model: &self.model,
             epoch: self.epoch,
-            floor: alive.and_then(|alive| alive.floor).map(position),
-            // Of a node that is no more, nobody can tell any more.
-            has_evicted,
-            granted: granted.map(|granted| position(granted.applied)),
-            since: granted.and_then(|granted| granted.since).map(position),
-            has_lost: self.has_lost,
-            has_gap: alive.is_some_and(|alive| alive.has_gap),
+            now: self.now,
+            unix_ms: self.now.unix_us() / 1_000 + skew_ms,
+            shelf,
+            admitted: handle.and_then(|it| shelf.admitted(it.slot, it.generation)),
+            is_draining: state.is_draining || past.is_some_and(|past| past.is_draining),
+            resume_wait_ms: self.swarm.node.resume_wait_ms,
         };
         client.read(bytes, around, &mut self.sometimes)?;
         if let Some(last) = &client.last {
@@ -290,7 +316,17 @@ impl World {
 
     fn on_end(&mut self, owner: u32, number: u32, end: End) -> Result<(), String> {
         let now = self.now;
-        let is_evicted = self.network.connections[number as usize].is_evicted;
+        let connection = &self.network.connections[number as usize];
+        if let Some(stream) = &self.clients[owner as usize].stream
+            && connection.is_cut_off
+        {
+            let past = self.past.get(&(connection.node, connection.boot));
+            let shelf = shelf_of(&self.nodes[connection.node as usize], past, connection);
+            let handle = connection.handle;
+            let admitted = handle.and_then(|it| shelf.admitted(it.slot, it.generation));
+            stream.oracle.check_cut_off(admitted, shelf)?;
+        }
+        let is_evicted = connection.is_evicted;
         if is_evicted && self.clients[owner as usize].is_within_event() {
             self.sometimes.reach(State::PartialSendEvicted);
         }
@@ -308,7 +344,15 @@ impl World {
         }
         self.network.leave(now, number, &mut self.queue);
         let client = &mut self.clients[owner as usize];
+        let asked = client.stream.as_ref().map(|stream| {
+            let (viewer, applied) = stream.oracle.asked_as();
+            (viewer.clone(), applied, client.is_known)
+        });
         client.end(end)?;
+        if let (Some(status @ (401 | 403)), Some(asked)) = (client.refused, asked) {
+            self.check_refusal(number, status, asked)?;
+        }
+        let client = &mut self.clients[owner as usize];
         if self.phase != Phase::Teardown {
             let at = now + client.pause();
             self.wake_client(owner, at);
@@ -317,12 +361,59 @@ impl World {
     }
 }
 
-/// A position, as the model has it.
-pub(super) fn position(id: wire::EventId) -> Position {
-    Position {
-        timeline: id.timeline,
-        lsn: id.lsn.0,
-        index: id.index,
+impl World {
+    /// Nobody is refused who has had the right since before it came, of whom nothing was said meanwhile, and
+    /// whose session goes on.
+    fn check_refusal(
+        &self,
+        number: u32,
+        status: u16,
+        (viewer, applied, is_known): (Viewer, Option<Position>, bool),
+    ) -> Result<(), String> {
+        let connection = &self.network.connections[number as usize];
+        let node = self.nodes[connection.node as usize].alive.as_deref();
+        let node = node.filter(|node| node.boot == connection.boot);
+        let (Some(applied), Some(node), true) = (applied, node, is_known) else {
+            return Ok(());
+        };
+        let ends = self.model.session_ends(&viewer.session);
+        let goes_on = ends.is_some_and(|(earliest_ms, _)| earliest_ms > node.unix_ms(self.now));
+        if !goes_on || !self.model.is_settled(&viewer, applied) {
+            return Ok(());
+        }
+        Err(format!(
+            "{viewer:?} is refused with {status}, and has had the right since {applied}; the node: {:?}",
+            node.reader.status(node.now_ms(self.now))
+        ))
+    }
+}
+
+/// What is known of the log of the engine of a connection, whether its node lives or not.
+fn shelf_of<'a>(state: &'a Node, past: Option<&'a Past>, connection: &Connection) -> &'a Shelf {
+    let core = connection.core as usize;
+    let alive = state
+        .alive
+        .as_deref()
+        .filter(|it| it.boot == connection.boot);
+    match (alive, past) {
+        (Some(alive), _) => &alive.cores[core].shelf,
+        (None, Some(past)) => &past.shelves[core],
+        (None, None) => unreachable!("it is, or it was"),
+    }
+}
+
+/// What is answered to an errand, and to what no client sends: nobody's event is in it, and the latter is never
+/// done.
+fn check_answer(number: u32, answer: &[u8], is_errand: bool) -> Result<(), String> {
+    let text = String::from_utf8_lossy(answer);
+    let is_done = ["HTTP/1.1 2", "HTTP/1.1 3"]
+        .iter()
+        .any(|it| text.starts_with(it));
+    match text.contains("@o") || is_done && !is_errand {
+        true => Err(format!(
+            "{number} is answered {text:?}, an errand: {is_errand}"
+        )),
+        false => Ok(()),
     }
 }
 

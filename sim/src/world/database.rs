@@ -2,7 +2,11 @@
 
 use replication::limits::RECREATIONS_MAX;
 
-use super::{Phase, World};
+use wire::GapReason;
+
+use super::{Loss, Phase, World};
+use crate::node::{Beginning, Done};
+use crate::postgres::{Advance, Record};
 use crate::queue::Event;
 use crate::sometimes::State;
 use crate::time::Time;
@@ -31,11 +35,11 @@ impl World {
     }
 
     /// Bytes arrive at either end of a line.
-    pub(super) fn on_line(&mut self, node: u32, line: u8) {
+    pub(super) fn on_line(&mut self, node: u32, line: u8) -> Result<(), String> {
         let alive = self.nodes[node as usize].alive.as_deref_mut();
         let alive = alive.expect("what concerns nobody is not due");
         let Some(wire) = &mut alive.lines[usize::from(line)] else {
-            return;
+            return Ok(());
         };
         while let Some(bytes) = wire.arrived_up(self.now) {
             self.database.receive(self.now, wire.id, &bytes);
@@ -43,6 +47,85 @@ impl World {
         if wire.arrive_down(self.now) || wire.is_over() {
             self.wake_replication(node, self.now + Time(1));
         }
+        self.check_advances(node)
+    }
+
+    /// What a node moved the anchor past is lost to whoever starts next: it was handed over, and the window
+    /// for it is over, by the server's own clock.
+    pub(super) fn check_advances(&mut self, node: u32) -> Result<(), String> {
+        for Advance { from, to, is_new } in self.database.take_advances() {
+            self.model.follow(self.database.log());
+            if is_new {
+                // Nobody has read from it yet but who came in between: that is no history that is kept.
+                continue;
+            }
+            let alive = self.nodes[node as usize].alive.as_deref();
+            let handed_over = alive.map_or(0, |alive| alive.handed_over);
+            // A crash may take the anchor back to before the place where this node began.
+            let floor = alive.and_then(|alive| alive.floor).map_or(0, |it| it.lsn.0);
+            let passed = self.model.last_event_before(to);
+            let passed = passed.filter(|end| *end > from.max(floor));
+            if let Some(end) = passed.filter(|end| *end > handed_over) {
+                return Err(format!(
+                    "node {node} moved the anchor from {from:x} to {to:x}, past the events that end at {end:x}, \
+                     and {handed_over:x} was handed over"
+                ));
+            }
+            // The node counts in whole milliseconds, and knows the server's clock by one of its own.
+            let window_us = (self.swarm.node.window_ms - 2) * 1_000;
+            let is_recent = |at_us: u64| at_us + window_us > self.now.unix_us();
+            let mut newest = self.database.log().records().iter().rev();
+            let recent = newest.find_map(|record| match record {
+                Record::Transaction(it) if it.end > from && it.end <= to => {
+                    is_recent(it.unix_us).then_some(it.end)
+                }
+                _ => None,
+            });
+            if let Some(end) = recent {
+                return Err(format!(
+                    "node {node} moved the anchor from {from:x} to {to:x}, past {end:x}, which is within the window"
+                ));
+            }
+        }
+        Ok(())
+    }
+
+    /// A node begins to read, or to read anew: where the anchor stands, or before, so that nothing is lost
+    /// that it kept; and anew only where slots were lost or another server took over.
+    pub(super) fn check_beginnings(&mut self, node: u32, done: &Done) -> Result<(), String> {
+        for Beginning {
+            floor,
+            gap,
+            handed_over,
+        } in &done.beginnings
+        {
+            let alive = self.nodes[node as usize].alive.as_deref_mut();
+            let alive = alive.expect("it had its turn");
+            if let Some(anchor) = self.database.anchor().filter(|anchor| floor > anchor) {
+                return Err(format!(
+                    "node {node} begins at {floor:x}, and the anchor stands at {anchor:x}"
+                ));
+            }
+            let Some(reason) = gap else { continue };
+            // A node that was away for longer than the window finds that the anchor has moved on.
+            let is_left_behind = floor > handed_over;
+            let since = std::mem::replace(&mut alive.began, self.now);
+            let may = |loss: &&Loss| match reason {
+                GapReason::SlotLost => true,
+                GapReason::HistoryChanged => loss.is_failover,
+                GapReason::PublicationChanged => false,
+            };
+            let losses = self.losses.iter().filter(|loss| loss.at >= since);
+            let is_away = *reason == GapReason::SlotLost && is_left_behind;
+            if !is_away && losses.filter(may).count() == 0 {
+                return Err(format!(
+                    "node {node} misses changes for {reason:?}, and since {} ms there was {:?}",
+                    since.ms(),
+                    self.losses
+                ));
+            }
+        }
+        Ok(())
     }
 
     /// What the database has said goes on its way, and lines break.
@@ -136,10 +219,13 @@ impl World {
         }
         if which == SLOT_LOSS || which == FAILOVER {
             // A node that had to begin anew so often within an hour waits for somebody to look.
-            if self.losses == RECREATIONS_MAX {
+            if self.losses.len() == RECREATIONS_MAX {
                 return;
             }
-            self.losses += 1;
+            self.losses.push(Loss {
+                at: self.now,
+                is_failover: which == FAILOVER,
+            });
         }
         let rules = self.swarm.database.clone();
         let back_at = self.now + Time::from_ms(1 + self.random.below(rules.down_ms));
@@ -159,15 +245,11 @@ impl World {
                 self.database.crash(self.now, back_at);
             }
             SHUTDOWN => self.database.shut_down(self.now, back_at),
-            SLOT_LOSS => {
-                self.has_lost = true;
-                match self.random.chance(rules.invalidation) {
-                    true => self.database.invalidate_slots(self.now),
-                    false => self.database.drop_slot(self.now),
-                }
-            }
+            SLOT_LOSS => match self.random.chance(rules.invalidation) {
+                true => self.database.invalidate_slots(self.now),
+                false => self.database.drop_slot(self.now),
+            },
             _ => {
-                self.has_lost = true;
                 let lost = self.random.below(6) as u32;
                 let is_synced = self.random.chance(500);
                 self.database.fail_over(self.now, back_at, lost, is_synced);

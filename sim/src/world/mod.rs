@@ -6,13 +6,14 @@ mod database;
 mod nodes;
 mod phases;
 
+use std::collections::BTreeMap;
 use std::fmt;
 
 use crate::application::Application;
 use crate::clients::{Client, Id};
 use crate::model::Model;
 use crate::network::Network;
-use crate::node::Node;
+use crate::node::{Node, Shelf};
 use crate::postgres::Postgres;
 use crate::queue::{Event, Queue};
 use crate::random::Random;
@@ -52,6 +53,20 @@ enum Phase {
     Teardown,
 }
 
+/// Slots were lost, or another server took over.
+#[derive(Clone, Copy, Debug)]
+struct Loss {
+    at: Time,
+    is_failover: bool,
+}
+
+/// What is known of a node that is no more.
+struct Past {
+    shelves: Vec<Shelf>,
+    is_draining: bool,
+    skew_ms: u64,
+}
+
 /// Everything that there is.
 pub struct World {
     seed: u64,
@@ -62,6 +77,8 @@ pub struct World {
     queue: Queue,
     network: Network,
     nodes: Vec<Node>,
+    /// What the nodes were that were killed, by number and start: what they said is still read.
+    past: BTreeMap<(u32, u32), Past>,
     database: Postgres,
     /// When the database is looked after next.
     database_at: Option<Time>,
@@ -72,15 +89,16 @@ pub struct World {
     is_written: bool,
     model: Model,
     clients: Vec<Client>,
+    /// The connections over which a subscription is changed, and that of the stream whose it is.
+    errands: BTreeMap<u32, u32>,
     /// Ids that somebody has received, of the last of them.
     seen: Vec<Id>,
     /// The epoch of every id, once one was received.
     epoch: Option<u32>,
     /// Whether something happened to the database: what it says is looked at then.
     is_database_touched: bool,
-    /// Whether slots were lost, or another server was promoted; and how often.
-    has_lost: bool,
-    losses: usize,
+    /// When slots were lost, or another server was promoted.
+    losses: Vec<Loss>,
     sometimes: Sometimes,
     trace: Trace,
     steps: u64,
@@ -106,6 +124,7 @@ impl World {
             queue: Queue::default(),
             network,
             nodes: (0..swarm.nodes).map(Node::new).collect(),
+            past: BTreeMap::new(),
             database,
             database_at: None,
             application,
@@ -113,11 +132,11 @@ impl World {
             is_written: false,
             model: Model::new(swarm.writers.batch_over, swarm.node.window_ms),
             clients,
+            errands: BTreeMap::new(),
             seen: Vec::new(),
             epoch: None,
             is_database_touched: true,
-            has_lost: false,
-            losses: 0,
+            losses: Vec::new(),
             sometimes: Sometimes::default(),
             trace,
             steps: 0,
@@ -145,7 +164,7 @@ impl World {
             Event::Replication { node, .. } => self.on_replication(node)?,
             Event::Control { node, .. } => self.on_control(node),
             Event::Dialled { node, line, .. } => self.on_dialled(node, line),
-            Event::Line { node, line, .. } => self.on_line(node, line),
+            Event::Line { node, line, .. } => self.on_line(node, line)?,
             Event::Database => self.on_database(),
             Event::Application => self.on_application(),
             Event::DatabaseFault(which) => self.on_database_fault(which),

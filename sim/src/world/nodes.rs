@@ -3,10 +3,10 @@
 use engine::Command;
 use wire::{CloseReason, Keys};
 
-use super::{Phase, World};
+use super::{Past, Phase, World};
 use crate::control::Circumstances;
 use crate::invariants;
-use crate::node::Alive;
+use crate::node::{Alive, Core};
 use crate::queue::Event;
 use crate::sometimes::State;
 use crate::time::Time;
@@ -23,6 +23,7 @@ impl World {
         }
         let (now, queue, network) = (self.now, &mut self.queue, &mut self.network);
         let alive = alive(&mut self.nodes, node);
+        let unix_ms = alive.unix_ms(now);
         let engine = &mut alive.cores[core as usize];
         engine.at = None;
         engine.busy_until = now + pause;
@@ -30,7 +31,7 @@ impl World {
         if engine.live.is_empty() {
             network.sometimes.reach(State::NoClients);
         }
-        invariants::check_core(now, engine, network)?;
+        invariants::check_core(now, unix_ms, engine, network)?;
         let has_said = !alive.uplink.is_empty();
         self.wake_core(node, core, next);
         if has_said {
@@ -49,12 +50,14 @@ impl World {
         for notice in &done.notices {
             self.trace.say(now, || format!("node {node}: {notice}"));
         }
+        self.check_beginnings(node, &done)?;
         for (line, last_words) in done.closed {
             if !last_words.is_empty() {
                 self.database.receive(now, line, &last_words);
             }
             self.database.hang_up(now, line);
         }
+        self.check_advances(node)?;
         if done.has_handed_over {
             for core in 0..self.swarm.engines {
                 let at = now + Time(1 + self.random.below(200));
@@ -163,9 +166,15 @@ impl World {
     pub(super) fn kill(&mut self, node: u32) {
         self.trace
             .say(self.now, || format!("node {node} is killed"));
-        self.nodes[node as usize].is_draining = false;
+        let is_draining = std::mem::take(&mut self.nodes[node as usize].is_draining);
         let killed = self.nodes[node as usize].alive.take();
-        let killed = killed.expect("only who lives is killed");
+        let mut killed = killed.expect("only who lives is killed");
+        let past = Past {
+            shelves: killed.cores.iter_mut().map(Core::take_shelf).collect(),
+            is_draining,
+            skew_ms: killed.skew_ms,
+        };
+        self.past.insert((node, killed.boot), past);
         if killed.cores.iter().any(|core| !core.live.is_empty()) {
             self.sometimes.reach(State::NodeKilled);
         }

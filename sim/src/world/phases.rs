@@ -2,6 +2,7 @@
 
 use super::{Failure, Phase, World};
 use crate::clients::End;
+use crate::invariants;
 use crate::queue::Event;
 use crate::sometimes::{Sometimes, State};
 use crate::time::Time;
@@ -9,6 +10,10 @@ use crate::trace::Trace;
 
 /// How long everybody may take to get everything, once nothing goes wrong any more.
 const CALM_MAX: Time = Time::from_ms(180_000);
+
+/// How much longer than a heartbeat a stream may be silent: two walks over the deadlines, a round that comes late
+/// and the way.
+const HEARTBEAT_SLACK: Time = Time::from_ms(5_000);
 
 /// How long everything may take to be gone, once everybody has left.
 const TEARDOWN: Time = Time::from_ms(20_000);
@@ -88,8 +93,24 @@ impl World {
     fn live(&mut self) -> Result<(), String> {
         self.pass(Time::from_ms(self.swarm.faults_ms))?;
         self.begin_calm();
-        let until = self.now + CALM_MAX;
-        while let Some(missing) = self.missing() {
+        // Everybody has everything: it stays so for two heartbeats, and each of them is heard.
+        let heartbeat = Time::from_ms(self.swarm.node.heartbeat_ms);
+        let mut until = self.now + CALM_MAX;
+        let mut rest = self.now;
+        loop {
+            let missing = match self.missing() {
+                Some(missing) => {
+                    rest = self.now;
+                    missing
+                }
+                None if self.now.since(rest) >= heartbeat + heartbeat + HEARTBEAT_SLACK => break,
+                None => {
+                    self.check_heard()?;
+                    until = self.now + CALM_MAX;
+                    self.pass(Time::from_ms(1_000))?;
+                    continue;
+                }
+            };
             if self.now > until {
                 let status = |node: &crate::node::Node| {
                     let alive = node.alive.as_deref()?;
@@ -185,11 +206,44 @@ impl World {
         None
     }
 
+    /// A stream is never silent for much longer than a heartbeat.
+    fn check_heard(&self) -> Result<(), String> {
+        let most = Time::from_ms(self.swarm.node.heartbeat_ms) + HEARTBEAT_SLACK;
+        for client in &self.clients {
+            let stream = client.stream.as_ref().expect("nothing is missing");
+            let silent = self.now.since(stream.oracle.heard);
+            if silent > most {
+                return Err(format!(
+                    "client {} has heard nothing for {} ms: {:?}",
+                    client.number,
+                    silent.ms(),
+                    stream.oracle
+                ));
+            }
+        }
+        Ok(())
+    }
+
     /// Everybody has everything: what else has to be so then.
     fn check_rest(&mut self) -> Result<(), String> {
         for client in &self.clients {
             let stream = client.stream.as_ref().expect("nothing is missing");
             stream.oracle.complete(&self.model)?;
+            let viewer = stream.oracle.viewer();
+            let ends = self.model.session_ends(&viewer.session);
+            let node = self.network.connections[stream.connection as usize].node;
+            let node = self.nodes[node as usize]
+                .alive
+                .as_deref()
+                .expect("nothing is missing");
+            let unix_ms = node.unix_ms(self.now);
+            if let Some((_, last_ms)) = ends
+                && last_ms + invariants::OVER_MS < unix_ms
+            {
+                return Err(format!(
+                    "{viewer:?} is open, and its session has ended at {last_ms}, at {unix_ms}"
+                ));
+            }
             self.sometimes.add(stream.oracle.reached(&self.model));
         }
         for node in &mut self.nodes {

@@ -333,6 +333,30 @@ impl Stream {
         Ok(())
     }
 
+    /// Whether a change has ended its right since it began; or, where it was told nothing yet, since a place.
+    pub fn has_lost_right(&self, model: &Model, admitted: Position) -> bool {
+        let since = self.told.as_ref().map_or(admitted, |told| told.since);
+        let is_void = self.told.as_ref().is_some_and(|told| told.is_void);
+        let Some((user, organisation)) = model.names_of(&self.viewer) else {
+            return false;
+        };
+        // It may have been told by a node that has not heard yet of the server that has taken over.
+        let mut lines = model.lines.iter().filter(|line| line.contains(since));
+        let session = &self.viewer.session;
+        // What let it in may have been committed on a line that was left, where nothing took it back.
+        let is = model.roles_at(&self.viewer, model.end());
+        let was = self.told.as_ref().map(|told| told.roles);
+        let is_another = was.is_some() && is != was && model.lines.len() > 1;
+        is_void
+            || is_another
+            || lines.any(|line| {
+                let rights = &line.rights;
+                rights
+                    .cut_after(user, organisation, session, since)
+                    .is_some()
+            })
+    }
+
     /// The interesting states that this stream was in by now.
     pub fn reached(&self, model: &Model) -> Sometimes {
         let mut reached = Sometimes::default();
