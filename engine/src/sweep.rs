@@ -379,7 +379,9 @@ impl Engine {
             self.spare_sweeps.push(sweep);
         }
         let reading = class.reading();
-        class.is_dirty = self.log.next(reading, class.position).is_some();
+        // What came while it ran may be gone already: nobody has been offered it.
+        class.is_dirty = self.log.next(reading, class.position).is_some()
+            || self.log.has_lost(reading, class.position);
         if class.is_dirty {
             self.enqueue(slot);
         }

@@ -1,8 +1,8 @@
 //! What no client can stretch: memory that does not grow with those who came and went, deadlines
 //! that no byte moves, and pieces of large frames.
 
-use engine::Command;
 use engine::limits::SLICE_BYTES_MAX;
+use engine::{Close, Command};
 use expect_test::expect;
 use wire::{Batch, CloseReason, Filter, Revocation, RevocationScope};
 
@@ -135,6 +135,35 @@ fn a_change_larger_than_the_log_ends_the_streams_that_cannot_have_it() {
             < c 5 e.1.30.1
         "#]],
     );
+}
+
+#[test]
+fn what_came_and_went_while_a_sweep_ran_is_no_silent_loss() {
+    let mut world = World::new(8192);
+    world.engine.set_group(1);
+    open(&mut world, 1, "alice");
+    open(&mut world, 2, "bob");
+    let event = |of: &str, lsn, index| {
+        let bytes = if lsn == 0x30 { 900 } else { 10 };
+        frame(organisation(of), "c", position(lsn, index), bytes)
+    };
+    world.batch(commit(0x20, vec![event("acme", 0x20, 1)]));
+    world.turn();
+    // One of the two has been offered the first event. The second is driven out by what others have, each
+    // within its share.
+    let others = (2..12).map(|index| event(&format!("other {index}"), 0x30, index));
+    let second = std::iter::once(event("acme", 0x30, 1)).chain(others);
+    world.batch(commit(0x30, second.collect()));
+    world.settle();
+    world.batch(commit(0x40, vec![event("acme", 0x40, 1)]));
+    world.settle();
+    for descriptor in [1, 2] {
+        let socket = &world.kernel.sockets[&descriptor];
+        let text = String::from_utf8_lossy(&socket.received);
+        assert!(text.contains("e.1.20.1"), "{text}");
+        assert!(!text.contains("e.1.40.1"), "the second is missing: {text}");
+        assert_eq!(socket.closed, Some(Close::Reset));
+    }
 }
 
 #[test]
