@@ -21,6 +21,8 @@
 mod asked;
 mod clients;
 mod clocks;
+#[path = "../crash/course.rs"]
+mod course;
 mod crowd;
 #[path = "../crash/decoding.rs"]
 mod decoding;
@@ -72,9 +74,10 @@ mod writers;
 use std::sync::atomic::{AtomicBool, AtomicI32, AtomicU64, Ordering};
 use std::sync::{Arc, mpsc};
 use std::thread;
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 use clients::{Client, Seen};
+use course::{ARRIVAL_MAX, PLANTED, break_off_on_signals, joined, wait_for_all};
 use house::{House, NODES};
 use lanes::Lane;
 use leaks::Search;
@@ -90,21 +93,10 @@ use writers::{ORGANISATIONS, Writer};
 
 const WRITERS: usize = 4;
 
-/// How long the first streams may take to stand, and the last events to arrive after the last fault.
-/// A client may be told several times to come back in 15 s.
-const ARRIVAL_MAX: Duration = Duration::from_secs(180);
-
 /// The most memory that a node may ever have had, in bytes: its log of 64 MiB in two forms at worst, 64
 /// batches of 256 KiB for each of two engines, 16 MiB of requests in pieces for each, some thousand slow
 /// streams at some KiB, and what an allocator keeps. What has no bound goes beyond it soon.
 const RSS_MAX: u64 = 256 << 20;
-
-/// The bug that is built in, if one is: then the run must find it.
-const PLANTED: Option<&str> = if cfg!(planted = "confirm_before_hand_over") {
-    Some("confirm_before_hand_over")
-} else {
-    None
-};
 
 #[test]
 fn nothing_is_lost_and_nobody_let_in_whatever_happens_at_once() {
@@ -277,20 +269,6 @@ fn play(
     });
 }
 
-/// Waits until everybody has got to the last event. Who does not get there has missed something, which
-/// the verdict says.
-fn wait_for_all(stage: &Stage, is_done: impl Fn() -> bool) {
-    let deadline = Instant::now() + ARRIVAL_MAX;
-    while !is_done() {
-        if Instant::now() >= deadline {
-            stage.say("not everybody has got to the last event");
-            stage.break_off();
-            return;
-        }
-        thread::sleep(Duration::from_millis(20));
-    }
-}
-
 impl Outcome {
     /// Fills the table, and says what is wrong; nothing, if all is well.
     fn judge(self, plan: &Plan) -> (Table, Vec<String>) {
@@ -363,41 +341,4 @@ fn client(number: usize, house: &House, ledgers: &[Arc<Ledger>], random: Random)
         ledger: Arc::clone(&ledgers[number % ORGANISATIONS.len()]),
         counts: Arc::clone(&house.counts),
     }
-}
-
-fn joined<T>(thread: thread::ScopedJoinHandle<'_, T>) -> T {
-    thread
-        .join()
-        .unwrap_or_else(|panic| std::panic::resume_unwind(panic))
-}
-
-/// Ctrl-C and SIGTERM end the run like a failure: everything that was started is ended, and every
-/// directory, namespace and control group removed. When the run is over, which whoever has the answer says,
-/// and at the second time, they end the process as they always do.
-fn break_off_on_signals(stage: &Arc<Stage>) -> Arc<AtomicBool> {
-    use tokio::signal::unix::{SignalKind, signal};
-    let is_over = Arc::new(AtomicBool::new(false));
-    let (stage, own) = (Arc::clone(stage), Arc::clone(&is_over));
-    thread::spawn(move || {
-        let runtime = tokio::runtime::Builder::new_current_thread()
-            .enable_all()
-            .build()
-            .expect("a runtime on the current thread needs only descriptors");
-        runtime.block_on(async {
-            let mut interrupt = signal(SignalKind::interrupt()).expect("it can be handled");
-            let mut terminate = signal(SignalKind::terminate()).expect("it can be handled");
-            loop {
-                let number = tokio::select! {
-                    _ = interrupt.recv() => SignalKind::interrupt(),
-                    _ = terminate.recv() => SignalKind::terminate(),
-                };
-                if own.load(Ordering::Relaxed) || stage.is_interrupted() {
-                    // What it started ends with it.
-                    std::process::exit(128 + number.as_raw_value());
-                }
-                stage.interrupt();
-            }
-        });
-    });
-    is_over
 }

@@ -6,7 +6,7 @@
 //! ordinary tests it takes a minute.
 //!
 //! `plan` says what happens when, `writers`, `clients` and `chaos` do it, `oracle` and `expectation`
-//! know what must have been seen, `verdict` compares.
+//! know what must have been seen, `verdict` compares; `course` is what chaos has in common with it.
 
 #![expect(
     clippy::print_stdout,
@@ -16,6 +16,7 @@
 
 mod chaos;
 mod clients;
+mod course;
 mod decoding;
 mod event_source;
 mod expectation;
@@ -36,12 +37,14 @@ mod verdict;
 mod writers;
 
 use std::net::SocketAddr;
+use std::sync::atomic::Ordering;
 use std::sync::{Arc, Mutex, mpsc};
 use std::thread;
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 use chaos::Chaos;
 use clients::{Client, Seen};
+use course::{ARRIVAL_MAX, PLANTED, break_off_on_signals, joined, wait_for_all};
 use ledger::Ledger;
 use plan::Plan;
 use random::Random;
@@ -53,17 +56,6 @@ use writers::{ORGANISATIONS, Writer};
 
 const WRITERS: usize = 4;
 const CLIENTS: usize = 20;
-
-/// How long the first streams may take to stand, and the last events to arrive after the last strike.
-/// A client may be told several times to come back in 15 s.
-const ARRIVAL_MAX: Duration = Duration::from_secs(180);
-
-/// The bug that is built in, if one is: then the run must find it.
-const PLANTED: Option<&str> = if cfg!(planted = "confirm_before_hand_over") {
-    Some("confirm_before_hand_over")
-} else {
-    None
-};
 
 // Case: 41, 46
 #[test]
@@ -83,8 +75,9 @@ fn nothing_is_lost_across_crashes() {
         plan.on_postgres.len(),
     ));
     let stage = Arc::new(stage);
-    break_off_on_signals(&stage);
+    let is_over = break_off_on_signals(&stage);
     let outcome = Run::new(&plan).perform(&plan, &stage, &mut random);
+    is_over.store(true, Ordering::Relaxed);
     assert!(!stage.is_interrupted(), "broken off from outside");
     let mut wrong = stage.violations();
     if wrong.is_empty() {
@@ -238,20 +231,6 @@ fn strike(
     hits
 }
 
-/// Waits until everybody has got to the last event. Who does not get there has missed something, which
-/// the verdict says.
-fn wait_for_all(stage: &Stage, is_done: impl Fn() -> bool) {
-    let deadline = Instant::now() + ARRIVAL_MAX;
-    while !is_done() {
-        if Instant::now() >= deadline {
-            stage.say("not everybody has got to the last event");
-            stage.break_off();
-            return;
-        }
-        thread::sleep(Duration::from_millis(20));
-    }
-}
-
 /// Where the anchor slot stands, in bytes of the log, and up to where the log goes.
 fn anchor(database: &Database) -> (u64, u64) {
     let position = |expression: &str| {
@@ -329,32 +308,4 @@ fn client(number: usize, nodes: &[SocketAddr], ledgers: &[Arc<Ledger>], random: 
         random,
         ledger: Arc::clone(&ledgers[organisation]),
     }
-}
-
-fn joined<T>(thread: thread::ScopedJoinHandle<'_, T>) -> T {
-    thread
-        .join()
-        .unwrap_or_else(|panic| std::panic::resume_unwind(panic))
-}
-
-/// Ctrl-C and SIGTERM end the run like a failure: everything that was started is ended, and every
-/// directory removed.
-fn break_off_on_signals(stage: &Arc<Stage>) {
-    use tokio::signal::unix::{SignalKind, signal};
-    let stage = Arc::clone(stage);
-    thread::spawn(move || {
-        let runtime = tokio::runtime::Builder::new_current_thread()
-            .enable_all()
-            .build()
-            .expect("a runtime on the current thread needs only descriptors");
-        runtime.block_on(async {
-            let mut interrupt = signal(SignalKind::interrupt()).expect("it can be handled");
-            let mut terminate = signal(SignalKind::terminate()).expect("it can be handled");
-            tokio::select! {
-                _ = interrupt.recv() => {}
-                _ = terminate.recv() => {}
-            }
-        });
-        stage.interrupt();
-    });
 }

@@ -5,6 +5,7 @@
 
 use std::time::Duration;
 
+use crate::course::is_our_mistake;
 use crate::random::Random;
 use crate::stage::Stage;
 use crate::support::Database;
@@ -248,10 +249,4 @@ fn message(organisation: &str, event_type: &str, number: u64) -> String {
     format!(
         r#"{{"type":"{event_type}","organizationId":"{organisation}","data":{{"number":{number}}}}}"#
     )
-}
-
-/// Whether it is the statement that is wrong, and not the server that goes away: classes 22, 23 and
-/// 42.
-fn is_our_mistake(error: &tokio_postgres::error::DbError) -> bool {
-    ["22", "23", "42"].contains(&&error.code().code()[..2])
 }
