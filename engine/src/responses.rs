@@ -74,14 +74,12 @@ impl Responses {
         assert_eq!(self.stalled.len(), count);
     }
 
-    /// Who has taken nothing for longest, and for too long, while there is no room, or was none a moment
-    /// ago and there is little.
-    fn longest_stalled(&self, now: Now, is_short: bool) -> Option<u32> {
-        let bytes = self.bytes.load(Ordering::Relaxed);
-        let most = RESPONSES_BYTES_MAX / if is_short { 2 } else { 1 };
+    /// Who has taken nothing for longest, and for too long, while there are so many bytes or more.
+    fn longest_stalled(&self, now: Now, bytes_max: usize) -> Option<u32> {
         let (_, (slot, since_ms)) = self.stalled.first_key_value()?;
         let is_too_long = now.monotonic_ms >= since_ms + RESPONSE_STALL_MS;
-        (bytes >= most && is_too_long).then_some(*slot)
+        let is_too_much = self.bytes.load(Ordering::Relaxed) >= bytes_max;
+        (is_too_much && is_too_long).then_some(*slot)
     }
 }
 
@@ -94,10 +92,12 @@ impl Engine {
     /// Where long responses hold as much as they may: closes those that have taken nothing of theirs for a
     /// while, until there is room for as much again; at most a group of them.
     pub(crate) fn make_room_for_responses(&mut self, now: Now, driver: &mut dyn Driver) {
-        for count in 0..GROUP_MAX {
-            let Some(slot) = self.responses.longest_stalled(now, count > 0) else {
+        let mut bytes_max = RESPONSES_BYTES_MAX;
+        for _ in 0..GROUP_MAX {
+            let Some(slot) = self.responses.longest_stalled(now, bytes_max) else {
                 break;
             };
+            bytes_max = RESPONSES_BYTES_MAX / 2;
             self.counters.responses_given_up += 1;
             self.close(now, slot, CloseReason::TooSlow, Close::Reset, driver);
         }
