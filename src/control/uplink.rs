@@ -217,6 +217,19 @@ mod tests {
         }
     }
 
+    /// A request with a body of so many bytes.
+    fn forwarded(body_bytes: usize) -> Forwarded {
+        let head = Head::parse(b"POST / HTTP/1.1\r\nhost: a\r\n\r\n");
+        Forwarded {
+            connection: connection(0),
+            peer: None,
+            request: Request {
+                head: head.ok().flatten().expect("a request"),
+                body: Bytes::from(vec![0; body_bytes]),
+            },
+        }
+    }
+
     fn closed(slot: u32) -> Notice {
         Notice::Closed {
             connection: connection(slot),
@@ -265,18 +278,7 @@ mod tests {
     #[test]
     fn the_bytes_of_those_who_wait_are_bounded() {
         let (mut uplink, _answers, downlink) = pair();
-        let head = Head::parse(b"POST / HTTP/1.1\r\nhost: a\r\n\r\n")
-            .ok()
-            .flatten()
-            .expect("a request");
-        let request = || Forwarded {
-            connection: connection(0),
-            peer: None,
-            request: Request {
-                head: head.clone(),
-                body: Bytes::from(vec![0; wire::http::BODY_BYTES_MAX]),
-            },
-        };
+        let request = || forwarded(wire::http::BODY_BYTES_MAX);
         let taken = (0..REQUESTS_MAX)
             .take_while(|_| uplink.forward(request()).is_ok())
             .count();
@@ -293,18 +295,7 @@ mod tests {
         let (mut uplink, _answers, downlink) = pair();
         let count = REQUESTS_MAX as u32 * 2;
         (0..count).for_each(|slot| uplink.notify(closed(slot)));
-        let head = Head::parse(b"GET / HTTP/1.1\r\nhost: a\r\n\r\n")
-            .ok()
-            .flatten()
-            .expect("a request");
-        let request = || Forwarded {
-            connection: connection(0),
-            peer: None,
-            request: Request {
-                head: head.clone(),
-                body: Bytes::new(),
-            },
-        };
+        let request = || forwarded(0);
         for _ in 0..REQUESTS_MAX {
             assert!(uplink.forward(request()).is_ok());
         }
