@@ -200,10 +200,12 @@ impl Oracle {
                     ));
                 }
                 // The node's own word is not taken for where the right began: it lies where something was
-                // last said about it, and if nothing was, it did not begin there.
-                let since = admitted.since.map(position);
-                let gave = since
-                    .and_then(|since| around.model.changed_within(self.viewer(), place, since));
+                // last said about it, and if nothing was, it did not begin there. Who waits for the end of the
+                // past is let in before it, and connected behind it.
+                let lowest = place.min(applied);
+                let gave = admitted.since.map(position).and_then(|since| {
+                    around.model.changed_within(self.viewer(), lowest, since)
+                });
                 if let Some(gave) = gave {
                     self.stream.begins(gave);
                 }

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeSet;
 
-use super::{Fault, Stream};
+use super::{Asked, Fault, Stream};
 use crate::model::line::{Expected, Line};
 use crate::model::position::Position;
 use crate::model::rights::Cut;
@@ -264,7 +264,11 @@ impl Stream {
         let Some(line) = followed.or_else(|| lines.next()) else {
             return Err(self.fault(&format!("is told {at}, which is on no line of history")));
         };
-        if at.lsn > line.end {
+        // A node that has not heard of a promotion asks how far the log goes, and is answered for another
+        // timeline: an id that a client has made up is none of ours as soon as it hears of it.
+        let (current, is_own) = (model.current(), self.asked == Asked::After(at));
+        let may_be_taken = is_own && line.timeline != current.timeline && at.lsn <= current.end;
+        if at.lsn > line.end && !may_be_taken {
             let end = line.end;
             return Err(self.fault(&format!("is told {at}, and the log ends at {end:x}")));
         }

@@ -2,8 +2,8 @@
 
 use super::scene::{Scene, assert_fault, id, property, viewer};
 use crate::model::{Asked, Position, Stream, Verdict, Viewer};
-use crate::postgres::Meaning;
 use crate::postgres::schema::{MEMBER, PROPERTY, REVOCATION, Row, SESSION, USER, moment, text};
+use crate::postgres::{Meaning, Record};
 use crate::time::Time;
 
 #[test]
@@ -336,6 +336,33 @@ fn who_is_let_in_without_a_right_or_told_another_beginning_is_found() {
 }
 
 #[test]
+fn who_is_granted_a_stream_ahead_of_its_right_has_it_from_there_on() {
+    let mut scene = Scene::new();
+    let granted = scene.end();
+    scene.write(|postgres, xid| {
+        let row: Row = ["m-late", "u2", "o0", "reader"].map(text).into();
+        postgres.insert(xid, MEMBER, row).unwrap();
+    });
+    let model = scene.model();
+    let Some(Record::Transaction(written)) = scene.postgres.log().records().last() else {
+        panic!("it was committed");
+    };
+    let since = Position {
+        lsn: written.commit,
+        index: 1,
+        ..granted
+    };
+    let connected = scene.end();
+    let early = scene.live(&viewer("u2", "o0"), connected);
+    assert_fault(early.granted(&model, granted), "the membership");
+    let mut late = Stream::new(viewer("u2", "o0"), Asked::Live);
+    late.begins(since);
+    late.connected(&model, &id(connected), Verdict::Live)
+        .unwrap();
+    assert_eq!(late.granted(&model, granted), Ok(()));
+}
+
+#[test]
 fn who_saw_what_history_has_left_must_be_reset() {
     let mut scene = Scene::new();
     let begin = scene.end();
@@ -366,6 +393,18 @@ fn who_saw_what_history_has_left_must_be_reset() {
     assert_eq!(quick.complete(&scene.model()), Ok(()));
     // Who goes on from the new line cannot be told of the old one.
     assert_fault(scene.tell(&mut slow, &before[1..]), "is told");
+    // Where nothing ever was, a client may say that it is, until the node hears of the promotion.
+    scene.rows("o0", 20);
+    let end = scene.end();
+    let made_up = |lsn| Position { lsn, ..lost };
+    let resume = |at: Position| {
+        let mut stream = Stream::new(viewer.clone(), Asked::After(at));
+        let told = stream.connected(&scene.model(), &id(at), Verdict::Resumed);
+        told.map(|()| stream)
+    };
+    let ahead = resume(made_up(end.lsn)).unwrap();
+    assert_fault(ahead.complete(&scene.model()), "history has left");
+    assert_fault(resume(made_up(end.lsn + 8)), "the log ends");
 }
 
 #[test]
