@@ -117,10 +117,12 @@ impl Application {
             return None;
         }
         if !self.crowd.is_anybody_left(postgres) {
-            if let Ok(xid) = postgres.begin()
-                && self.crowd.begin_anew(postgres, xid).is_ok()
-            {
-                let _ = postgres.commit(now, xid, Time(0));
+            if let Ok(xid) = postgres.begin() {
+                // Where it fails, what it has written must not stand in the way of the next time.
+                let _ = match self.crowd.begin_anew(postgres, xid) {
+                    Ok(()) => postgres.commit(now, xid, Time(0)),
+                    Err(_) => postgres.abort(xid),
+                };
             }
             return Some(now + Time::from_ms(1));
         }

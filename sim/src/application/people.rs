@@ -38,7 +38,7 @@ pub(super) struct Crowd {
 }
 
 impl Crowd {
-    /// Organisations, users, members and sessions, written in one transaction.
+    /// Organisations and users, and what is theirs.
     pub(super) fn new(random: Random, now: Time, postgres: &mut Postgres) -> Self {
         let mut crowd = Self {
             random,
@@ -58,6 +58,11 @@ impl Crowd {
         for number in 0..ORGANISATIONS {
             self.found(postgres, xid, &organisation(number))?;
         }
+        for number in 0..USERS {
+            let user = format!("u{number}");
+            let row: Row = [text(&user), text("f")].into();
+            postgres.insert(xid, USER, row)?;
+        }
         postgres.commit(now, xid, Time(0))?;
         let xid = postgres.begin()?;
         for number in 0..USERS {
@@ -67,8 +72,6 @@ impl Crowd {
                 tokens: Vec::new(),
                 organisations: Vec::new(),
             });
-            let row: Row = [text(&user), text("f")].into();
-            postgres.insert(xid, USER, row)?;
             let first = number % ORGANISATIONS;
             self.join(postgres, xid, &user, &organisation(first))?;
             if self.random.chance(400) {
@@ -138,7 +141,8 @@ impl Crowd {
         })
     }
 
-    /// Every user is there, and one of every organisation: nobody else would come any more.
+    /// Every user is there, and one of every organisation: nobody else would come any more. Whom it makes
+    /// are members the next time.
     pub(super) fn begin_anew(&mut self, postgres: &mut Postgres, xid: Xid) -> Result<(), Refusal> {
         for number in 0..ORGANISATIONS {
             let id = organisation(number);
@@ -192,7 +196,8 @@ impl Crowd {
         organisation: &str,
     ) -> Result<(), Refusal> {
         // What a constraint would refuse.
-        if postgres.row(ORGANIZATION, organisation).is_none() {
+        let has_organisation = postgres.row(ORGANIZATION, organisation).is_some();
+        if !has_organisation || postgres.row(USER, user).is_none() {
             return Ok(());
         }
         self.next_member += 1;
