@@ -2,6 +2,8 @@
 //! order, that nothing is missing and nothing comes twice, and that a reset has its reason.
 
 mod reasons;
+#[cfg(test)]
+mod tests;
 
 use std::collections::BTreeSet;
 
@@ -203,9 +205,10 @@ impl Oracle {
                 // last said about it, and if nothing was, it did not begin there. Who waits for the end of the
                 // past is let in before it, and connected behind it.
                 let lowest = place.min(applied);
-                let gave = admitted.since.map(position).and_then(|since| {
-                    around.model.changed_within(self.viewer(), lowest, since)
-                });
+                let gave = admitted
+                    .since
+                    .map(position)
+                    .and_then(|since| around.model.changed_within(self.viewer(), lowest, since));
                 if let Some(gave) = gave {
                     self.stream.begins(gave);
                 }
@@ -365,20 +368,10 @@ impl Id {
 
     /// An id from anywhere.
     pub fn parse(text: &str) -> Self {
-        let mut fields = text.split('.').map(|field| u64::from_str_radix(field, 16));
-        let mut next = || fields.next().and_then(Result::ok);
-        let (epoch, timeline, lsn, index) = (next(), next(), next(), next());
-        let position = match (timeline, lsn, index) {
-            (Some(timeline), Some(lsn), Some(index)) => Some(Position {
-                timeline: timeline as u32,
-                lsn,
-                index: index as u32,
-            }),
-            _ => None,
-        };
+        let (epoch, position) = Position::parse(text).unzip();
         Self {
             text: text.to_owned(),
-            epoch: epoch.unwrap_or_default() as u32,
+            epoch: epoch.unwrap_or_default(),
             position,
         }
     }

@@ -260,4 +260,4 @@ fn is_for(event: &Expected, user: Name, organisation: Name, roles: Roles) -> boo
 }
 
 #[cfg(test)]
-mod tests;
+pub(crate) mod tests;

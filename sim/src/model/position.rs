@@ -22,6 +22,9 @@ impl Position {
             .map(|digits| u64::from_str_radix(digits, 16).ok());
         let mut number = || numbers.next().flatten();
         let (epoch, timeline, lsn, index) = (number()?, number()?, number()?, number()?);
+        if numbers.next().is_some() {
+            return None;
+        }
         let position = Self {
             timeline: timeline.try_into().ok()?,
             lsn,

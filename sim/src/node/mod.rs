@@ -74,6 +74,9 @@ pub struct Alive {
     pub half: Option<Lsn>,
     /// When it began to read, or began anew.
     pub began: Time,
+    /// When it heard the last time that another server has taken over: what it hears of slots before was said by
+    /// the one before.
+    pub followed: Time,
     /// The end of the newest commit that every engine was handed.
     pub handed_over: u64,
     /// The replication thread gets no processor before this time.
@@ -148,6 +151,7 @@ impl Alive {
             looked: now,
             floor: None,
             began: now,
+            followed: now,
             half: None,
             handed_over: 0,
             busy_until: now,

@@ -109,7 +109,12 @@ impl World {
             let Some(reason) = gap else { continue };
             // A node that was away for longer than the window finds that the anchor has moved on.
             let is_left_behind = floor > handed_over;
-            let since = std::mem::replace(&mut alive.began, self.now);
+            // What the server before it has still said may come after it was left.
+            let since = match reason {
+                GapReason::HistoryChanged => std::mem::replace(&mut alive.followed, self.now),
+                _ => alive.began,
+            };
+            alive.began = self.now;
             let may = |loss: &&Loss| match reason {
                 GapReason::SlotLost => true,
                 GapReason::HistoryChanged => loss.is_failover,

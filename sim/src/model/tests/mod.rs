@@ -4,4 +4,4 @@
 mod agreement;
 mod batches;
 mod faults;
-mod scene;
+pub(crate) mod scene;

@@ -10,9 +10,9 @@ use crate::swarm::Swarm;
 use crate::time::Time;
 
 /// Two organisations; `u0` administrates the first, `u1` reads in it and `u2` in the other.
-pub(super) struct Scene {
-    pub(super) postgres: Postgres,
-    pub(super) now: Time,
+pub(crate) struct Scene {
+    pub(crate) postgres: Postgres,
+    pub(crate) now: Time,
     pub(super) batch_over: u32,
     next: u32,
 }
@@ -21,7 +21,7 @@ pub(super) struct Scene {
 pub(super) type Told = (Position, String);
 
 impl Scene {
-    pub(super) fn new() -> Self {
+    pub(crate) fn new() -> Self {
         let mut random = Random::new(11);
         let swarm = Swarm::draw(&mut random);
         let postgres = Postgres::new(random, &swarm.database, Time(0));
@@ -58,7 +58,7 @@ impl Scene {
     }
 
     /// Writes a transaction.
-    pub(super) fn write(&mut self, changes: impl FnOnce(&mut Postgres, Xid)) {
+    pub(crate) fn write(&mut self, changes: impl FnOnce(&mut Postgres, Xid)) {
         self.now = self.now + Time::from_ms(10);
         let xid = self.postgres.begin().unwrap();
         changes(&mut self.postgres, xid);
@@ -66,7 +66,7 @@ impl Scene {
     }
 
     /// Writes rows of an organisation, in one transaction.
-    pub(super) fn rows(&mut self, organisation: &str, count: u32) {
+    pub(crate) fn rows(&mut self, organisation: &str, count: u32) {
         let ids: Vec<u32> = (0..count).map(|at| self.next + at).collect();
         self.next += count;
         self.write(|postgres, xid| {
@@ -86,13 +86,13 @@ impl Scene {
         });
     }
 
-    pub(super) fn model(&self) -> Model {
+    pub(crate) fn model(&self) -> Model {
         let mut model = Model::new(self.batch_over, 300_000);
         model.follow(self.postgres.log());
         model
     }
 
-    pub(super) fn end(&self) -> Position {
+    pub(crate) fn end(&self) -> Position {
         self.model().end()
     }
 
@@ -139,7 +139,7 @@ pub(super) fn property(id: &str, organisation: &str, name: &str) -> Row {
     .into()
 }
 
-pub(super) fn viewer(user: &str, organisation: &str) -> Viewer {
+pub(crate) fn viewer(user: &str, organisation: &str) -> Viewer {
     Viewer {
         user: user.to_owned(),
         organisation: organisation.to_owned(),
@@ -148,7 +148,7 @@ pub(super) fn viewer(user: &str, organisation: &str) -> Viewer {
     }
 }
 
-pub(super) fn id(at: Position) -> String {
+pub(crate) fn id(at: Position) -> String {
     format!("ab.{at}")
 }
 
