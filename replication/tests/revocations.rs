@@ -152,6 +152,16 @@ fn a_session_that_ends_is_revoked_and_one_that_goes_on_is_extended() {
     assert_eq!(revoked(&mut drive), []);
     let past = r#"UPDATE "Session" SET expires = '2020-01-01' WHERE id = 's2'"#;
     assert_eq!(after(&mut drive, &cluster, past), gone(two));
+    // However long others see that it has not ended.
+    let judged_now = drive.status().applied.unwrap();
+    let of_two = |drive: &Drive| {
+        let asked = question(drive, "bob", two, judged_now);
+        drive.reader.admit(&asked, drive.now_ms() + 60_000, UNIX_MS)
+    };
+    assert_eq!(of_two(&drive), Admission::JudgeAgain);
+    let back = r#"UPDATE "Session" SET expires = '2100-01-01' WHERE id = 's2'"#;
+    assert_eq!(after(&mut drive, &cluster, back), []);
+    assert!(is_admitted(&of_two(&drive)));
     let renamed = r#"UPDATE "Session" SET id = 's3', expires = '2100-01-01' WHERE id = 's2'"#;
     assert_eq!(after(&mut drive, &cluster, renamed), gone(two));
     let everybody = |reason| vec![(RevocationScope::Everybody, reason)];

@@ -71,7 +71,7 @@ impl Rights {
             self.revocation_changed(columns, row, origin, &mut effects);
         }
         self.remember(&effects, origin.at);
-        self.note_standing(concerns, row);
+        self.note_standing(concerns, row, origin);
         effects
     }
 

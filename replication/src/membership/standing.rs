@@ -3,14 +3,16 @@
 
 use wire::RevocationScope;
 
+use super::changes::Origin;
 use super::concerns::{Concerns, old_text, text};
 use super::rights::Rights;
 use crate::Action;
 use crate::router::Row;
+use crate::time::unix_ms_of_text;
 
 impl Rights {
     /// Notes what a row says, after what it revokes has been remembered.
-    pub(super) fn note_standing(&mut self, concerns: &Concerns, row: Row<'_>) {
+    pub(super) fn note_standing(&mut self, concerns: &Concerns, row: Row<'_>, origin: Origin) {
         let Row { action, new, old } = row;
         let is_deleted = action == Action::Delete;
         let id = |column| match (new, old) {
@@ -18,11 +20,22 @@ impl Rights {
             (None, Some(old)) => old_text(old, column),
             (None, None) => None,
         };
-        // An update of a session moves its end, and says so by itself.
-        let session = concerns.session.filter(|_| action != Action::Update);
-        if let Some(id) = session.and_then(|session| id(session.id)) {
-            let scope = RevocationScope::Session(self.keys.session(id));
-            self.ring.set_gone(scope, is_deleted);
+        if let Some(session) = &concerns.session {
+            let was = old.and_then(|old| old_text(old, session.id));
+            let is = id(session.id);
+            if let Some(was) = was.filter(|was| is.is_some_and(|is| is != *was)) {
+                let scope = RevocationScope::Session(self.keys.session(was));
+                self.ring.set_gone(scope, true);
+            }
+            // Its end may be moved to where it has passed, and back.
+            let ends_ms = new
+                .and_then(|new| text(new, session.expires))
+                .and_then(unix_ms_of_text);
+            let is_over = ends_ms.is_some_and(|ends_ms| ends_ms <= origin.commit_ms);
+            if let Some(is) = is {
+                let scope = RevocationScope::Session(self.keys.session(is));
+                self.ring.set_gone(scope, is_deleted || is_over);
+            }
         }
         if let Some(user) = &concerns.user
             && let Some(id) = id(user.id)
