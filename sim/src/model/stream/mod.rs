@@ -335,7 +335,9 @@ impl Stream {
 
     /// Whether a change has ended its right since it began; or, where it was told nothing yet, since a place.
     pub fn has_lost_right(&self, model: &Model, admitted: Position) -> bool {
+        // Who waits for its place has a stream from where it was let in.
         let since = self.told.as_ref().map_or(admitted, |told| told.since);
+        let since = since.min(admitted);
         let is_void = self.told.as_ref().is_some_and(|told| told.is_void);
         let Some((user, organisation)) = model.names_of(&self.viewer) else {
             return false;
