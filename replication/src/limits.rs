@@ -147,6 +147,9 @@ const _: () = assert!(SILENCE_MS < WAL_SENDER_TIMEOUT_MS && WAL_SENDER_TIMEOUT_M
 /// them.
 pub const REVOCATIONS_REMEMBERED_MAX: usize = 65_536;
 
+/// How many ends of sessions are remembered that were moved, for credentials that were judged before.
+pub const SESSION_ENDS_REMEMBERED_MAX: usize = 65_536;
+
 /// How long after a commit was sent to us others may still not see it, in milliseconds: PostgreSQL lets a
 /// walsender have it before it takes the transaction out of the list of those that run.
 pub const VISIBILITY_MS: u64 = 1_000;

@@ -149,6 +149,16 @@ fn a_session_that_ends_is_revoked_and_one_that_goes_on_is_extended() {
         (two, Some(drive.keys.user("bob")))
     );
     assert_eq!(extended.expires_ms, 4_102_531_201_500);
+    // Who read the row before gets the end that it has now; whoever reads it from now on has it already.
+    let ends_ms = |drive: &Drive, judged| {
+        let asked = question(drive, "bob", two, judged);
+        match drive.reader.admit(&asked, drive.now_ms() + 60_000, UNIX_MS) {
+            Admission::Admitted(place) => place.session_ends_ms,
+            why => panic!("{why:?}"),
+        }
+    };
+    assert_eq!(ends_ms(&drive, judged), Some(4_102_531_201_500));
+    assert_eq!(ends_ms(&drive, drive.status().applied.unwrap()), None);
     assert_eq!(revoked(&mut drive), []);
     let past = r#"UPDATE "Session" SET expires = '2020-01-01' WHERE id = 's2'"#;
     assert_eq!(after(&mut drive, &cluster, past), gone(two));

@@ -427,7 +427,7 @@ pub fn grant(task: &Task, place: &Place, keys: &Keys) -> Grant {
         session: Some(keys.session(&known.row.id)),
         filter: Filter::new(wanted.channels.clone(), wanted.types.clone(), roles),
         format: Format::Event,
-        expires_ms: Some(known.row.expires_ms),
+        expires_ms: place.session_ends_ms.or(Some(known.row.expires_ms)),
         since: place.since,
         resume: wanted.resume,
         head: stream_head(""),

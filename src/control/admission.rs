@@ -133,8 +133,14 @@ impl Admit {
                 (None, Answer::Identified { asker, user })
             }
             Wish::Renew(renewal) => {
-                let user = place.map_or(renewal.user, |place| keys.user(&place.user));
-                let renewal = Renewal { user, ..renewal };
+                let renewal = match place {
+                    None => renewal,
+                    Some(place) => Renewal {
+                        user: keys.user(&place.user),
+                        expires_ms: place.session_ends_ms.or(renewal.expires_ms),
+                        ..renewal
+                    },
+                };
                 (Some(Follows::Renewal(renewal)), Answer::Renewed { asker })
             }
             Wish::Open(draft) => {

@@ -48,7 +48,10 @@ pub(super) fn grant(
         about,
         filter,
         format: wanted.manner.format,
-        expires_ms: draft.expires_ms,
+        // What was said of the session since it was read counts.
+        expires_ms: place
+            .and_then(|place| place.session_ends_ms)
+            .or(draft.expires_ms),
         since: place.and_then(|place| place.since),
         resume: wanted.resume,
         head: match wanted.purpose {
@@ -173,6 +176,7 @@ mod tests {
             organisation: organisation.map(str::to_owned),
             role: role.map(str::to_owned),
             since: None,
+            session_ends_ms: None,
         }
     }
 
@@ -232,6 +236,16 @@ mod tests {
             "\"userId\":\"ada\",\"organizationId\":\"ac\\\"me\",\"organization\":\
              {\"id\":\"ac\\\"me\",\"role\":\"owner, admin,x\"},\"channels\":[\"a\",\"b\"]"
         );
+    }
+
+    #[test]
+    fn an_end_of_the_session_that_was_said_since_it_was_read_counts() {
+        let place = Place {
+            session_ends_ms: Some(5),
+            ..place(Some("acme"), None)
+        };
+        let grant = grant(CONNECTION, &draft(&[], None), Some(&place), &keys());
+        assert_eq!(grant.expires_ms, Some(5));
     }
 
     #[test]

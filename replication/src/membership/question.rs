@@ -78,6 +78,8 @@ pub struct Place {
     /// The position of the last change of the membership that this node saw, or of what kept the user out:
     /// nothing before it is for the user's eyes.
     pub since: Option<EventId>,
+    /// When the session ends, in milliseconds since 1970, where that was said since the credential was judged.
+    pub session_ends_ms: Option<u64>,
 }
 
 /// What is known of the memberships, for `/readyz` and the metrics.

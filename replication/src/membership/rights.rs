@@ -7,6 +7,7 @@ use wire::{CloseReason, EventId, Keys, Lsn, Revocation, RevocationScope};
 
 use super::absences::Absences;
 use super::changes::{Effect, Origin, everybody, lost, revoke};
+use super::ends::Ends;
 use super::kept::{Kept, KeptRow};
 use super::map::Map;
 use super::ring::{Mark, Ring};
@@ -20,6 +21,7 @@ pub(crate) struct Rights {
     pub(super) identity: Identity,
     pub(super) keys: Keys,
     pub(super) ring: Ring,
+    pub(super) ends: Ends,
     pub(super) map: Map,
     pub(super) kept: Kept,
     pub(super) absences: Absences,
@@ -66,6 +68,7 @@ impl Rights {
             identity,
             keys,
             ring: Ring::default(),
+            ends: Ends::default(),
             map: Map::new(max),
             kept: Kept::default(),
             absences: Absences::default(),
@@ -91,6 +94,7 @@ impl Rights {
     /// mean nothing any more. Returns what has to be handed over before anything that comes later.
     pub(crate) fn on_gap(&mut self, position: EventId, is_foreign: bool) -> Vec<Effect> {
         self.ring.begin(position, is_foreign);
+        self.ends.clear();
         if is_foreign {
             self.absences = Absences::default();
             self.shown.clear();
@@ -205,15 +209,22 @@ impl Rights {
         &self.keys
     }
 
-    /// Remembers what was revoked here.
+    /// Remembers what was revoked here, and which sessions end when.
     pub(crate) fn remember(&mut self, effects: &[Effect], position: EventId) {
         let at_ms = self.now_ms;
         for effect in effects {
-            if let Effect::Revoke(Revocation { scope, .. }) = effect {
-                self.revocations += 1;
-                self.ring.push(*scope, Mark { position, at_ms });
-                if *scope == RevocationScope::Everybody {
-                    self.absences.everybody(position);
+            let mark = Mark { position, at_ms };
+            match effect {
+                Effect::Revoke(Revocation { scope, .. }) => {
+                    self.revocations += 1;
+                    self.ring.push(*scope, mark);
+                    if *scope == RevocationScope::Everybody {
+                        self.absences.everybody(position);
+                    }
+                }
+                Effect::Extend(extension) => {
+                    self.ends
+                        .push(extension.session, extension.expires_ms, mark);
                 }
             }
         }

@@ -117,7 +117,7 @@ impl Mark {
     /// Whether what was read here was not seen by whoever judged there. PostgreSQL shows a commit to
     /// others a moment after it may have sent it to us, so that who judges in that moment sees a row that
     /// is gone.
-    fn is_after(&self, judged: Self) -> bool {
+    pub(super) fn is_after(&self, judged: Self) -> bool {
         self.position > judged.position || self.at_ms + VISIBILITY_MS > judged.at_ms
     }
 }

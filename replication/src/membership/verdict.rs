@@ -54,7 +54,7 @@ impl Rights {
         }
         match (&self.identity.membership, &question.organisation) {
             // Whoever is let in nowhere sees nothing.
-            (_, Wanted::Anywhere) => asked.place(None, None, None),
+            (_, Wanted::Anywhere) => asked.place(None, None, None, self.session_ends_ms(&asked)),
             (MembershipSource::None, Wanted::Named(_)) => Admission::NotAMember,
             (MembershipSource::None, Wanted::Preferred(_) | Wanted::Only) => {
                 self.place(&asked, None, None, None)
@@ -66,15 +66,13 @@ impl Rights {
 
     /// Whether something was revoked since the credential was judged that may concern it.
     fn is_stale(&self, asked: &Asked<'_>) -> bool {
-        let Asked {
-            question, moment, ..
-        } = asked;
-        let age_ms = moment.now_unix_ms.saturating_sub(question.judged_ms);
-        let judged = Mark {
-            position: question.judged,
-            at_ms: moment.now_ms.saturating_sub(age_ms),
-        };
-        self.ring.is_stale(judged, asked.user_key, question.session)
+        let (judged, session) = (asked.judged(), asked.question.session);
+        self.ring.is_stale(judged, asked.user_key, session) || self.ends.has_forgotten(judged)
+    }
+
+    /// When the session ends, where that was said since the credential was judged.
+    fn session_ends_ms(&self, asked: &Asked<'_>) -> Option<u64> {
+        self.ends.after(asked.judged(), asked.question.session)
     }
 
     fn keeps_out(&self, asked: &Asked<'_>, target: Target) -> bool {
@@ -177,7 +175,7 @@ impl Rights {
         if since.is_some_and(is_early) {
             return Admission::NotReady;
         }
-        asked.place(organisation, role, since)
+        asked.place(organisation, role, since, self.session_ends_ms(asked))
     }
 
     /// The verdict by what the session claims.
@@ -215,17 +213,31 @@ impl Rights {
 }
 
 impl Asked<'_> {
+    /// When the credential was judged, in the log and by the clock of the reader.
+    fn judged(&self) -> Mark {
+        let Self {
+            question, moment, ..
+        } = self;
+        let age_ms = moment.now_unix_ms.saturating_sub(question.judged_ms);
+        Mark {
+            position: question.judged,
+            at_ms: moment.now_ms.saturating_sub(age_ms),
+        }
+    }
+
     fn place(
         &self,
         organisation: Option<&str>,
         role: Option<String>,
         since: Option<EventId>,
+        session_ends_ms: Option<u64>,
     ) -> Admission {
         Admission::Admitted(Place {
             user: self.user.clone().into_owned(),
             organisation: organisation.map(str::to_owned),
             role,
             since,
+            session_ends_ms,
         })
     }
 }
