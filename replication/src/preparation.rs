@@ -2,7 +2,7 @@
 //! temporary copy of the anchor slot, or without an anchor a temporary slot.
 //!
 //! ```text
-//! Identify ─► [History] ─► Survey ─► Tables ─► [[Drop] ─► LockTimeout ─► Create ─► Unlock ─► Advance] ─► Copy
+//! Identify ─► [History] ─► Survey ─► Tables ─► [[Drop] ─► LockTimeout ─► Create ─► Unlock] ─► Copy
 //!                            │          └─► LockTimeout ─► CreateTemporary ─► UnlockTemporary ───────► START
 //!                            └─► Candidates ─► an obstacle that says what to do
 //! ```
@@ -22,7 +22,7 @@ use crate::publication::{Tables, parse_tables, tables_question};
 use crate::sql::{identifier, literal};
 use crate::{Config, Provider, Refusal, SlotMode};
 use questions::{
-    advance, anchor_name, candidates, create, create_temporary, drop_lost, fields, parse_history,
+    anchor_name, candidates, create, create_temporary, drop_lost, fields, parse_history,
     publication_missing, survey,
 };
 
@@ -78,7 +78,6 @@ enum Step {
     CreateTemporary,
     UnlockTemporary,
     Unlock,
-    Advance,
     Copy,
 }
 
@@ -172,7 +171,6 @@ impl Preparation {
                 | Step::CreateTemporary
                 | Step::UnlockTemporary
                 | Step::Unlock
-                | Step::Advance
                 | Step::Copy
         )
     }
@@ -190,11 +188,7 @@ impl Preparation {
         token: u64,
     ) -> Result<Next, Obstacle> {
         let step = self.step;
-        let rows = match answer {
-            // Moving a new anchor is for the sake of a failover alone.
-            Err(_) if step == Step::Advance => Vec::new(),
-            answer => answer.map_err(|error| self.obstacle(&error, config))?,
-        };
+        let rows = answer.map_err(|error| self.obstacle(&error, config))?;
         match step {
             Step::Identify => self.on_identity(&rows, config),
             Step::History => {
@@ -216,9 +210,9 @@ impl Preparation {
                 self.created = true;
                 Ok(self.ask(Step::Unlock, "SET lock_timeout = 0".to_owned()))
             }
-            // A slot follows a failover from its first move on, so it is moved at once.
-            Step::Unlock => Ok(self.ask(Step::Advance, advance(&self.anchor))),
-            Step::Advance => Ok(self.ask_copy(token)),
+            // It stays where it was made: another node may stream from a copy of it by now, and a client of
+            // that one comes back with an id from before any place to which it could be moved.
+            Step::Unlock => Ok(self.ask_copy(token)),
             Step::CreateTemporary => {
                 let [[_, Some(position), _, _]] = fields(&rows)? else {
                     return Err(unexpected());

@@ -60,15 +60,6 @@ pub(crate) fn drop_lost(slot: &str) -> String {
     )
 }
 
-/// Moves a new slot to the end of the log.
-pub(super) fn advance(slot: &str) -> String {
-    format!(
-        "SELECT end_lsn FROM pg_catalog.pg_replication_slot_advance({}, \
-         pg_catalog.pg_current_wal_flush_lsn())",
-        literal(slot)
-    )
-}
-
 /// The tables that have an organisation, for the publication that is missing.
 pub(super) fn candidates(config: &Config) -> String {
     let names: Vec<String> = config

@@ -69,8 +69,6 @@ pub struct Advance {
     pub from: u64,
     /// Where it is.
     pub to: u64,
-    /// To the end of the log, wherever that was: what whoever made it does at once.
-    pub is_new: bool,
 }
 
 /// The longest event that the readers make of a row, in bytes.

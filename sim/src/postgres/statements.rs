@@ -299,8 +299,7 @@ impl Postgres {
     fn advance(&mut self, sql: &str) -> Answer {
         let texts = quoted(sql, '\'');
         let name = texts[0];
-        let wanted = texts.get(1).map_or(self.wal.flushed, |text| place(text));
-        let target = wanted.min(self.wal.flushed);
+        let target = place(texts[1]).min(self.wal.flushed);
         let Some(slot) = self.slots.get(name) else {
             return no_slot(name);
         };
@@ -322,11 +321,7 @@ impl Postgres {
         }
         let from = slot.confirmed;
         self.slots.confirm(name, target);
-        self.advances.push(Advance {
-            from,
-            to: target,
-            is_new: texts.len() == 1,
-        });
+        self.advances.push(Advance { from, to: target });
         Answer::Rows(vec![vec![some(lsn(target))]])
     }
 

@@ -53,12 +53,8 @@ impl World {
     /// What a node moved the anchor past is lost to whoever starts next: it was handed over, and the window
     /// for it is over, by the server's own clock.
     pub(super) fn check_advances(&mut self, node: u32) -> Result<(), String> {
-        for Advance { from, to, is_new } in self.database.take_advances() {
+        for Advance { from, to } in self.database.take_advances() {
             self.model.follow(self.database.log());
-            if is_new {
-                // Nobody has read from it yet but who came in between: that is no history that is kept.
-                continue;
-            }
             let alive = self.nodes[node as usize].alive.as_deref();
             let handed_over = alive.map_or(0, |alive| alive.handed_over);
             // A crash may take the anchor back to before the place where this node began.
