@@ -11,6 +11,7 @@ use axum::Router;
 use driver::Engines;
 use engine::{Command, StreamPath};
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
+use tokio::runtime::Runtime;
 use wire::{CloseReason, Keys};
 
 use crate::capacity::{self, Capacity, Machine, Plan};
@@ -39,8 +40,15 @@ const WATCH_EVERY: Duration = Duration::from_millis(500);
 /// After this time the counters of an engine say what was so when it began.
 const COUNTERS_AGE: Duration = Duration::from_millis(200);
 
-/// A running node.
+/// A running node, and what asks it to end.
 pub(crate) struct Node {
+    parts: Parts,
+    runtime: Runtime,
+    signals: Signals,
+}
+
+/// What a node is made of.
+struct Parts {
     engines: Engines,
     feed: Feed,
     replication: JoinHandle<()>,
@@ -80,7 +88,12 @@ pub(crate) fn start(mut config: Config, pages: Router) -> Result<Node, BootError
     runtime
         .block_on(preflight::check(&mut config))
         .map_err(BootError)?;
-    drop(runtime);
+    // Before anybody is let in: who comes between two of the steps below is to be sent away in order, too.
+    let signals = {
+        let _entered = runtime.enter();
+        Signals::listen()
+    };
+    let signals = signals.map_err(|error| boot_error("signals cannot be waited for", &error))?;
 
     let config = Arc::new(config);
     let secrets = Secrets::draw().map_err(|error| boot_error("no random numbers", &error))?;
@@ -121,7 +134,7 @@ pub(crate) fn start(mut config: Config, pages: Router) -> Result<Node, BootError
         address = %engines.local_addr(), driver = engines.kind().as_str(), "the node has started"
     );
     let drain = config.drain.clone();
-    Ok(Node {
+    let parts = Parts {
         engines,
         feed,
         replication,
@@ -129,13 +142,18 @@ pub(crate) fn start(mut config: Config, pages: Router) -> Result<Node, BootError
         shared,
         drain,
         config,
+    };
+    Ok(Node {
+        parts,
+        runtime,
+        signals,
     })
 }
 
 impl Node {
     /// Where it listens.
     pub(crate) fn local_addr(&self) -> SocketAddr {
-        self.engines.local_addr()
+        self.parts.engines.local_addr()
     }
 
     /// Waits until `/readyz` says so.
@@ -143,36 +161,31 @@ impl Node {
     /// # Errors
     ///
     /// What it still waits for when the time is over, or why waiting does not help.
-    pub(crate) fn wait_ready(&self, timeout: Duration) -> Result<(), String> {
-        let started = Instant::now();
-        loop {
-            match self.shared.readiness() {
-                Ok(()) => return Ok(()),
-                Err(reason) if started.elapsed() >= timeout => return Err(reason),
-                Err(_) => {}
+    pub(crate) fn wait_ready(&mut self, timeout: Duration) -> Result<(), String> {
+        let Self {
+            parts,
+            runtime,
+            signals,
+        } = self;
+        runtime.block_on(async {
+            tokio::select! {
+                () = signals.next() => Err("a signal asked it to end".to_owned()),
+                is_ready = parts.ready(timeout) => is_ready,
             }
-            if let Some(fatal) = self.feed.fatal() {
-                return Err(fatal);
-            }
-            std::thread::sleep(LOOK_EVERY);
-        }
+        })
     }
 
     /// Runs until SIGTERM, SIGINT or SIGHUP; then takes its leave (`drain`), or ends at once. A second signal
     /// ends at once, too.
     pub(crate) fn run_until_signal(self, drain: bool) -> ExitCode {
-        let runtime = tokio::runtime::Builder::new_current_thread()
-            .enable_all()
-            .build();
-        let code = match runtime {
-            Ok(runtime) => runtime.block_on(self.live(drain)),
-            Err(error) => {
-                tracing::error!("signals cannot be waited for: {error}");
-                ExitCode::FAILURE
-            }
-        };
-        let config = Arc::clone(&self.config);
-        self.stop();
+        let Self {
+            parts,
+            runtime,
+            mut signals,
+        } = self;
+        let code = runtime.block_on(parts.live(&mut signals, drain));
+        let config = Arc::clone(&parts.config);
+        parts.stop();
         if drain {
             // The slot stays, and nobody moves it: whoever stopped the node should know for how long
             // that is well.
@@ -186,6 +199,12 @@ impl Node {
 
     /// Ends at once.
     pub(crate) fn stop(self) {
+        self.parts.stop();
+    }
+}
+
+impl Parts {
+    fn stop(self) {
         // Nobody hands anything over to an engine that has ended.
         self.feed.stop();
         if self.replication.join().is_err() {
@@ -195,15 +214,23 @@ impl Node {
         self.engines.stop();
     }
 
-    async fn live(&self, drain: bool) -> ExitCode {
-        let signals = Signals::listen();
-        let mut signals = match signals {
-            Ok(signals) => signals,
-            Err(error) => {
-                tracing::error!("signals cannot be waited for: {error}");
-                return ExitCode::FAILURE;
+    /// Looks at what `/readyz` says until it is ready.
+    async fn ready(&self, timeout: Duration) -> Result<(), String> {
+        let started = Instant::now();
+        loop {
+            match self.shared.readiness() {
+                Ok(()) => return Ok(()),
+                Err(reason) if started.elapsed() >= timeout => return Err(reason),
+                Err(_) => {}
             }
-        };
+            if let Some(fatal) = self.feed.fatal() {
+                return Err(fatal);
+            }
+            tokio::time::sleep(LOOK_EVERY).await;
+        }
+    }
+
+    async fn live(&self, signals: &mut Signals, drain: bool) -> ExitCode {
         tokio::select! {
             () = signals.next() => {}
             fatal = self.fatal() => {

@@ -1,12 +1,17 @@
 //! SIGTERM and its kin: the node says so first, sends everybody away in order, and ends with success.
 
+use std::net::TcpStream;
+use std::thread;
 use std::time::Duration;
 
 use crate::support::process::Signal;
-use crate::support::{Driver, End, Request, World, on_both_drivers, wait_until};
+use crate::support::{
+    Config, Database, Driver, End, Node, Request, World, on_both_drivers, wait_until,
+};
 
 on_both_drivers!(
     a_drain_is_announced_and_orderly,
+    a_node_that_has_just_begun_to_listen_drains,
     a_client_that_was_sent_away_goes_on_elsewhere,
     a_second_signal_ends_at_once,
 );
@@ -70,6 +75,20 @@ fn a_drain_is_announced_and_orderly(driver: Driver) {
     let streaming = "SELECT count(*) = 0 FROM pg_replication_slots
                      WHERE database = current_database() AND (active OR temporary)";
     sql.wait_for(streaming, LIMIT);
+}
+
+fn a_node_that_has_just_begun_to_listen_drains(driver: Driver) {
+    let database = Database::new();
+    let mut node = Node::launch(&Config::new(&database, driver));
+    // In the very moment from which on a client may be there.
+    while TcpStream::connect(node.address()).is_err() {
+        assert!(node.process().is_running(), "{}", node.log());
+        thread::sleep(Duration::from_micros(100));
+    }
+    node.process().signal(Signal::TERM);
+    let status = node.process().wait(LIMIT);
+    assert!(status.success(), "{status}: {}", node.log());
+    assert!(node.log().contains("draining"), "{}", node.log());
 }
 
 fn a_client_that_was_sent_away_goes_on_elsewhere(driver: Driver) {

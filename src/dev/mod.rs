@@ -149,7 +149,7 @@ fn start_node(arguments: &Arguments, cluster: &Cluster, secrets: &Secrets) -> Re
         listen: arguments.listen,
         rows: Rows::new(cluster.superuser()),
     };
-    let node = node::start(config, pages::router(pages)).map_err(said)?;
+    let mut node = node::start(config, pages::router(pages)).map_err(said)?;
     if setup.listen != node.local_addr() {
         // So that `tail` finds the port that the kernel chose.
         setup.listen = node.local_addr();
