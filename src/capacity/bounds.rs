@@ -2,6 +2,7 @@
 
 use super::{Machine, Plan, grouped};
 use crate::config::units::human_bytes;
+use crate::control;
 
 /// What one machine is built for: no limit is to be raised further than that.
 pub(crate) const GOAL: u64 = 1_000_000;
@@ -18,6 +19,14 @@ const KERNEL_BYTES: u64 = 3_860 + 256;
 
 /// What a node has without any stream and any event.
 const NODE_BYTES: u64 = 32 << 20;
+
+/// What a flood can make a node hold beside its streams, whatever the crowd: requests that wait for the control
+/// thread, and credentials that wait for an answer.
+const FLOOD_BYTES: u64 = control::WAITING_BYTES_MAX as u64;
+
+/// And each engine: requests in pieces, and responses that nobody takes.
+const FLOOD_ENGINE_BYTES: u64 =
+    (engine::limits::INPUTS_BYTES_MAX + engine::limits::RESPONSES_BYTES_MAX) as u64;
 
 /// Descriptors of a node without any stream: its connections to PostgreSQL and to key servers, its log,
 /// its runtime. No client is given them.
@@ -141,13 +150,16 @@ fn memory(
     let free = free?;
     let membership = plan.memberships.map_or(0, |_| MEMBERSHIP_BYTES);
     let stream_bytes = USER_BYTES + KERNEL_BYTES + membership;
-    let for_streams = free
-        .saturating_sub(plan.log_bytes)
-        .saturating_sub(NODE_BYTES);
+    let kept = NODE_BYTES + FLOOD_BYTES + FLOOD_ENGINE_BYTES * plan.engines;
+    let kept = plan.log_bytes.saturating_add(kept);
     Some(Bound {
         name,
-        streams: for_streams / stream_bytes,
-        has: format!("{} are free", human_bytes(free)),
+        streams: free.saturating_sub(kept) / stream_bytes,
+        has: format!(
+            "{} are free, and {} of that is for the log and for floods",
+            human_bytes(free),
+            human_bytes(kept)
+        ),
         mend: mend(stream_bytes),
     })
 }
@@ -227,7 +239,8 @@ impl Bound {
                 format!("as root: sysctl -w fs.file-max={most} or more")
             }
             Mend::Memory { stream_bytes } => format!(
-                "a machine with more memory, at some {} a stream, or a smaller history.max_bytes",
+                "a machine with more memory, at some {} a stream, a smaller history.max_bytes or fewer \
+                 engine.threads",
                 human_bytes(stream_bytes)
             ),
             Mend::GroupMemory { stream_bytes } => format!(

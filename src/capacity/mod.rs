@@ -306,6 +306,22 @@ mod tests {
     }
 
     #[test]
+    fn memory_that_a_flood_can_take_is_nobodys_else() {
+        let (mut machine, mut plan) = roomy();
+        plan.log_bytes = 0;
+        machine.memory_free = Some(2 << 30);
+        let of_two = Capacity::of(&machine, &plan).streams();
+        plan.engines = 3;
+        let of_three = Capacity::of(&machine, &plan).streams();
+        // The 64 MiB of responses and the 16 MiB of requests of one more engine.
+        let stream_bytes = 530 + 3_860 + 256;
+        assert_eq!(of_two - of_three, (80 << 20) / stream_bytes);
+        // No more than the floods of the node and of three engines.
+        machine.memory_free = Some((128 + 3 * 80) << 20);
+        assert_eq!(Capacity::of(&machine, &plan).streams(), 0);
+    }
+
+    #[test]
     fn a_machine_that_says_nothing_has_no_line_but_that() {
         let capacity = Capacity::of(&Machine::default(), &Plan::default());
         assert_eq!(capacity.streams(), u64::MAX);

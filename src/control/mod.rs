@@ -97,6 +97,10 @@ pub(crate) use admission::{Admit, Follows, Order};
 pub(crate) use shared::Shared;
 pub(crate) use uplink::{Answers, Downlink, pair};
 
+/// The most bytes that requests hold together which wait for this thread, or for an answer about their sessions.
+pub(crate) const WAITING_BYTES_MAX: usize =
+    uplink::REQUEST_BYTES_MAX + petition::CREDENTIALS_BYTES_MAX;
+
 /// The most requests that the router works on at a time.
 const ROUTED_MAX: usize = 256;
 

@@ -17,7 +17,7 @@ use super::subscription::StreamChange;
 const UNDER_WAY_MAX: u32 = 16_384;
 
 /// The most bytes of credentials that are held for them: cookies may be long, and are seldom.
-const CREDENTIALS_BYTES_MAX: usize = 64 << 20;
+pub(super) const CREDENTIALS_BYTES_MAX: usize = 64 << 20;
 
 /// A request by a user that is under way.
 pub(super) struct Petition {

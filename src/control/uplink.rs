@@ -17,7 +17,7 @@ const REQUESTS_MAX: usize = 8192;
 
 /// The most bytes of heads and bodies that wait for it, of all engines together: some 8 KiB each where as
 /// many wait as may, far more than most have.
-const REQUEST_BYTES_MAX: usize = 64 << 20;
+pub(super) const REQUEST_BYTES_MAX: usize = 64 << 20;
 
 /// A notice, and the engine that gives it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
