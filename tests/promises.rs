@@ -43,11 +43,16 @@ fn everything_that_is_named_is_there() {
     for named in named(&page) {
         let Named { file, item } = named;
         let text = read(file).unwrap_or_else(|| panic!("{PAGE} names {file}, which is not there"));
-        let is_there = match named.is_test() {
-            true => is_test_in(&text, item),
-            false => text.contains(&format!("const {item}: ")),
-        };
-        assert!(is_there, "{PAGE} names {file}::{item}, which is not there");
+        match named.is_test() {
+            true => assert!(
+                is_test_in(&text, item),
+                "{PAGE} names {file}::{item}, which is no test there, or one that is left out (`#[ignore]`)"
+            ),
+            false => assert!(
+                text.contains(&format!("const {item}: ")),
+                "{PAGE} names {file}::{item}, which is not there"
+            ),
+        }
         count += 1;
     }
     assert!(count > 100, "{count} names were found: is the page read?");
@@ -73,11 +78,18 @@ fn every_test_that_is_named_is_run() {
 #[test]
 fn a_name_without_a_test_is_noticed() {
     let text = "#[test]\nfn one() {}\n\nfn two() {}\n\non_both_drivers!(\n    two,\n);\n\nfn three() {}\n\
-                /// of four\n#[test]\n#[should_panic]\nfn four_and_more() {}\n";
+                /// of four\n#[test]\n#[should_panic]\nfn four_and_more() {}\n\
+                #[test]\n#[ignore = \"a minute\"]\nfn six() {}\n#[ignore]\n#[test]\nfn seven() {}\n#[test]\n\
+                fn eight() {}\n";
     assert!(is_test_in(text, "one") && is_test_in(text, "two"));
     assert!(is_test_in(text, "four_and_more"));
     assert!(!is_test_in(text, "three"), "a function is no test");
     assert!(!is_test_in(text, "four") && !is_test_in(text, "five"));
+    assert!(
+        !is_test_in(text, "six") && !is_test_in(text, "seven"),
+        "what nobody runs holds nothing"
+    );
+    assert!(is_test_in(text, "eight"));
     let names: Vec<_> = named("of `a/b.rs::one`, `c.rs::TWO` and `not::this`").collect();
     assert_eq!(names.len(), 2);
     assert!(names[0].is_test() && !names[1].is_test());
@@ -107,21 +119,23 @@ fn named(text: &str) -> impl Iterator<Item = Named<'_>> {
     })
 }
 
-/// Whether a file has a test of this name: a function with the attribute, or one of those of which
-/// `on_both_drivers!` makes two.
+/// Whether a file has a test of this name that is run with all others: a function with the attribute and
+/// without `#[ignore]`, or one of those of which `on_both_drivers!` makes two.
 fn is_test_in(text: &str, name: &str) -> bool {
-    let mut is_marked = false;
+    let (mut is_marked, mut is_ignored) = (false, false);
     for line in text.lines().map(str::trim_start) {
         if line.starts_with("#[test]") {
             is_marked = true;
+        } else if line.starts_with("#[ignore") {
+            is_ignored = true;
         } else if let Some(rest) = line.strip_prefix("fn ") {
             let is_it = rest
                 .strip_prefix(name)
                 .is_some_and(|rest| rest.starts_with('('));
-            if is_it && is_marked {
+            if is_it && is_marked && !is_ignored {
                 return true;
             }
-            is_marked = false;
+            (is_marked, is_ignored) = (false, false);
         }
     }
     let lists = text.split("on_both_drivers!(").skip(1);
