@@ -41,14 +41,18 @@ fn run_world(world: &mut World, seed: u64) -> Result<Outcome, Failure> {
 }
 
 /// What came of many seeds.
-#[derive(Clone, Debug, Default)]
+#[derive(Clone, Debug)]
 pub struct Summary {
     /// How many seeds there were.
     pub seeds: u64,
     /// Those that failed.
     pub failures: Vec<Failure>,
-    /// What was reached.
-    pub sometimes: Sometimes,
+    /// In how many seeds each state was reached, as [`State::ALL`] lists them.
+    reached: [u64; State::ALL.len()],
+    /// What was reached in the window of seeds that goes on.
+    window: Sometimes,
+    /// The states that a full window did not reach, and the number of its first seed among all.
+    missed: Vec<(u64, State)>,
     /// The steps of each seed.
     steps: Vec<u64>,
     /// How long all clients together were there, in virtual time.
@@ -61,6 +65,23 @@ pub struct Summary {
     pub resets: u64,
 }
 
+impl Default for Summary {
+    fn default() -> Self {
+        Self {
+            seeds: 0,
+            failures: Vec::new(),
+            reached: [0; State::ALL.len()],
+            window: Sometimes::default(),
+            missed: Vec::new(),
+            steps: Vec::new(),
+            client_us: 0,
+            connects: 0,
+            events: 0,
+            resets: 0,
+        }
+    }
+}
+
 impl Summary {
     /// Takes what came of a seed.
     pub fn add(&mut self, outcome: Result<Outcome, Failure>) {
@@ -68,13 +89,22 @@ impl Summary {
         match outcome {
             Ok(outcome) => {
                 self.steps.push(outcome.steps);
-                self.sometimes.add(outcome.sometimes);
+                self.window.add(outcome.sometimes);
+                for (count, state) in self.reached.iter_mut().zip(State::ALL) {
+                    *count += u64::from(outcome.sometimes.has(*state));
+                }
                 self.client_us += u128::from(outcome.lasted.0) * u128::from(outcome.clients);
                 self.connects += outcome.connects;
                 self.events += outcome.events;
                 self.resets += outcome.resets;
             }
             Err(failure) => self.failures.push(failure),
+        }
+        if self.seeds.is_multiple_of(SEEDS_FOR_EVERY_STATE) {
+            let window = std::mem::take(&mut self.window);
+            let first = self.seeds - SEEDS_FOR_EVERY_STATE;
+            let missing = window.missing().map(|state| (first, state));
+            self.missed.extend(missing);
         }
     }
 
@@ -94,11 +124,14 @@ impl Summary {
         Time(u64::try_from(self.client_us).unwrap_or(u64::MAX))
     }
 
-    /// The states that should have been reached by now and were not.
-    pub fn missing(&self) -> Vec<State> {
-        match self.seeds >= SEEDS_FOR_EVERY_STATE {
-            true => self.sometimes.missing().collect(),
-            false => Vec::new(),
-        }
+    /// The states that a full window of [`SEEDS_FOR_EVERY_STATE`] seeds did not reach, and how many seeds had been run
+    /// when it began.
+    pub fn missed(&self) -> &[(u64, State)] {
+        &self.missed
+    }
+
+    /// Each state, and in how many seeds it was reached.
+    pub fn reached(&self) -> impl Iterator<Item = (State, u64)> + '_ {
+        State::ALL.iter().copied().zip(self.reached)
     }
 }

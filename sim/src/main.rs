@@ -1,8 +1,9 @@
 //! The program: replays one seed, or explores many.
 //!
 //! `cargo run -p sim -- --seed N` shows the last events of one; `--seeds A..B` runs a range and
-//! `--seconds S` as many as there is time for. It fails where a seed does, or where 2,000 seeds do not
-//! reach every state that some world must reach. Built with a bug (`script/simulation --planted`),
+//! `--seconds S` as many as there is time for. It fails where a seed does, or where any 2,000 of them, one
+//! behind the other, do not reach every state that some world must reach; `--states` says how many seeds
+//! reach each. Built with a bug (`script/simulation --planted`),
 //! `--until-caught` says how many seeds it took to find it, and fails where none of them does.
 
 #![forbid(unsafe_code)]
@@ -37,6 +38,9 @@ struct Options {
     /// Ends after so many failures
     #[arg(long, default_value_t = 10)]
     failures: usize,
+    /// Says how many seeds have reached each state
+    #[arg(long)]
+    states: bool,
 }
 
 fn range(text: &str) -> Result<Range<u64>, String> {
@@ -116,9 +120,12 @@ fn run_all(options: &Options) -> ExitCode {
         }
     }
     report(&summary, &clock);
+    if options.states {
+        report_states(&summary);
+    }
     let is_good = match options.until_caught {
         true => !summary.failures.is_empty(),
-        false => summary.failures.is_empty() && summary.missing().is_empty(),
+        false => summary.failures.is_empty() && summary.missed().is_empty(),
     };
     if is_good {
         ExitCode::SUCCESS
@@ -145,8 +152,23 @@ fn report(summary: &Summary, clock: &Clock) {
         summary.resets,
         hours / (cpu.as_secs_f64() / 3_600.0),
     );
-    for state in summary.sometimes.missing() {
-        println!("not reached: {}", state.words());
+    for (first, state) in summary.missed() {
+        println!(
+            "not reached in the {} seeds behind the first {first}: {}",
+            explore::SEEDS_FOR_EVERY_STATE,
+            state.words()
+        );
+    }
+}
+
+/// How many seeds have reached each state, the rarest first.
+#[expect(clippy::print_stdout, reason = "this is what the program is for")]
+fn report_states(summary: &Summary) {
+    let mut reached: Vec<_> = summary.reached().collect();
+    reached.sort_by_key(|(_, seeds)| *seeds);
+    println!("seeds that reach it, of {}:", summary.seeds);
+    for (state, seeds) in reached {
+        println!("{seeds:>8}  {}", state.words());
     }
 }
 
