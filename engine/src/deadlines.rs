@@ -150,6 +150,17 @@ impl Engine {
         behind.is_blocked && behind.stalled <= tick
     }
 
+    /// Closes a stream that is behind and has taken nothing for too long: the bug that is planted looks at it
+    /// here alone, when the socket takes bytes again. Whether it did.
+    pub(crate) fn close_stalled(&mut self, now: Now, slot: u32, driver: &mut dyn Driver) -> bool {
+        let is_behind = self.table[slot].state == State::Behind;
+        let is_over = is_behind && self.has_stalled(slot, Tick::at(now.monotonic_ms));
+        if is_over {
+            self.close(now, slot, CloseReason::TooSlow, Close::Reset, driver);
+        }
+        is_over
+    }
+
     /// A connection that is not in step has overrun its deadline.
     fn overrun(&mut self, now: Now, slot: u32, driver: &mut dyn Driver) {
         let record = &self.table[slot];

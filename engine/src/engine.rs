@@ -19,6 +19,7 @@ use crate::inputs::Inputs;
 use crate::log::{Log, Reading};
 use crate::pacing::Pace;
 use crate::queues::Queues;
+use crate::planted::DEADLINE_IN_WRITE_PATH;
 use crate::record::NONE;
 use crate::responses::Responses;
 use crate::session::Quiet;
@@ -156,22 +157,6 @@ impl Engine {
         }
     }
 
-    /// Makes groups of so many sends, from 1 to [`limits::GROUP_MAX`], which is what they are without it:
-    /// a simulation has no ten thousand members, and sweeps of several groups none the less.
-    pub fn set_group(&mut self, sends: usize) {
-        assert!(
-            (1..=limits::GROUP_MAX).contains(&sends),
-            "{sends} sends make no group"
-        );
-        self.group = sends;
-        self.queues.set_small_max(sends);
-    }
-
-    /// Whether a sweep has begun and is not over.
-    pub fn is_sweeping(&self) -> bool {
-        self.classes.iter().any(|(_, class)| class.sweep.is_some())
-    }
-
     /// A connection was accepted. The engine takes the socket over, and arms its first watch.
     pub fn handle_accept(&mut self, now: Now, descriptor: i32, driver: &mut dyn Driver) {
         self.accept(now, descriptor, driver);
@@ -193,8 +178,11 @@ impl Engine {
     }
 
     /// The socket takes bytes again.
-    pub fn handle_writable(&mut self, _now: Now, from: Handle, _driver: &mut dyn Driver) {
+    pub fn handle_writable(&mut self, now: Now, from: Handle, driver: &mut dyn Driver) {
         if let Some(slot) = self.table.find(from) {
+            if DEADLINE_IN_WRITE_PATH && self.close_stalled(now, slot, driver) {
+                return;
+            }
             self.unblock(slot);
         }
     }

@@ -59,6 +59,7 @@ mod record;
 mod request;
 mod responses;
 mod session;
+mod simulation;
 mod slice;
 mod step;
 mod subscription;

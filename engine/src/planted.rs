@@ -17,5 +17,6 @@ pub(crate) const EVICT_WITHOUT_VERDICT: bool = cfg!(planted = "evict_without_ver
 /// A stream that lacks just the last frame that was evicted does not count as having lost one.
 pub(crate) const FLOOR_OFF_BY_ONE: bool = cfg!(planted = "floor_off_by_one");
 
-/// Whether a stream has stalled is looked at when its socket takes bytes again.
+/// Whether a stream has stalled is looked at only when its socket takes bytes again, which that of one who reads
+/// nothing never does.
 pub(crate) const DEADLINE_IN_WRITE_PATH: bool = cfg!(planted = "deadline_in_write_path");

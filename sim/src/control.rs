@@ -31,9 +31,6 @@ const AGAIN: Time = Time::from_ms(400);
 /// Nobody new is let in while the newest message of the server is older.
 const STALE_MS: u64 = 10_000;
 
-/// Every stream that has a user ends when it is older than this.
-const GRACE_MS: u64 = 30_000;
-
 /// How long a session may be answered from the cache.
 const CACHED: Time = Time::from_ms(5_000);
 
@@ -110,6 +107,8 @@ pub struct Control {
     tickets: BTreeMap<u64, ConnectionId>,
     held: Vec<(Time, u32)>,
     is_closed_to_users: bool,
+    /// Whether that was so at any time: every stream with a user was told to end then.
+    pub has_closed_users: bool,
     /// States that were reached.
     pub sometimes: Sometimes,
 }
@@ -129,6 +128,7 @@ impl Control {
             tickets: BTreeMap::new(),
             held: Vec::new(),
             is_closed_to_users: false,
+            has_closed_users: false,
             sometimes: Sometimes::default(),
         }
     }
@@ -139,9 +139,16 @@ impl Control {
         assert!(self.granted.insert(name), "a connection is granted once");
     }
 
-    /// How many grants were not given back.
-    pub fn granted(&self) -> usize {
-        self.granted.len()
+    /// What is left: grants that were not given back, requests and answers under way, tickets that nobody answered,
+    /// and questions for the end of the log.
+    pub fn left_over(&self) -> [usize; 5] {
+        [
+            self.granted.len(),
+            self.due.len(),
+            self.answers.len(),
+            self.tickets.len(),
+            self.held.len(),
+        ]
     }
 
     /// One round of the thread.
@@ -196,11 +203,18 @@ impl Control {
 
     /// Who may have a stream is known from the feed alone: when that is old, nobody vouches for it.
     fn heed_age(&mut self, circumstances: Circumstances, told: &mut Told) {
-        let is_old = circumstances.feed_age_ms.is_some_and(|age| age > GRACE_MS);
+        let is_old = self.is_trust_lost(circumstances);
         if is_old && !std::mem::replace(&mut self.is_closed_to_users, is_old) {
+            self.sometimes.reach(State::TrustLost);
+            self.has_closed_users = true;
             told.orders.push(Order::CloseUsers);
         }
         self.is_closed_to_users = is_old;
+    }
+
+    fn is_trust_lost(&self, circumstances: Circumstances) -> bool {
+        let age_ms = circumstances.feed_age_ms;
+        age_ms.is_some_and(|age_ms| age_ms > self.rules.grace_ms)
     }
 
     fn on_request(
@@ -306,6 +320,13 @@ impl Control {
                 told.commands.push((connection.engine.into(), command));
             }
             return;
+        }
+        // Whether anybody can be let in at all by now: a look at a database takes its time.
+        if circumstances.is_draining {
+            return refuse(task.asker, RefusalCode::Draining, told);
+        }
+        if self.is_trust_lost(circumstances) {
+            return refuse(task.asker, RefusalCode::NotReady, told);
         }
         let mut judged = known.judged;
         if judged.at_ms == u64::MAX {

@@ -16,16 +16,24 @@ const SLACK_MS: u64 = 2 * SCAN_MS + 10_000;
 /// How much longer than its session a stream may be open: its last words may wait for the socket.
 pub const OVER_MS: u64 = LAST_WORDS_MS + SLACK_MS;
 
+/// How long a stream may go on that is to end, while its socket takes everything.
+const END: Time = Time::from_ms(1_000);
+
+/// How many turns of its engine's thread that may take, and how many more for each connection: with the smallest
+/// groups each of them has its turn alone, between sweeps of others.
+const END_ROUNDS: (u64, u64) = (16, 4);
+
 /// How long a socket may be open that was not given a stream.
 const ASKING_MS: u64 = HEAD_MS + BODY_MS + ANSWER_MS + LAST_WORDS_MS + LINGER_MS + SLACK_MS;
 
-/// Checks an engine that has just had its round; `unix_ms` is the time by the clock of its node.
+/// Checks an engine that has just had its round; `unix_ms` is the earliest time that the clock of its node would
+/// say by any of its settings. Whether it was looked how old everything is.
 pub fn check_core(
     now: Time,
     unix_ms: u64,
     core: &mut Core,
     network: &Network,
-) -> Result<(), String> {
+) -> Result<bool, String> {
     let held = core.live.len() + core.closing();
     let log_bytes_max = core.log_bytes_max;
     let evicted = core.shelf.evicted();
@@ -52,7 +60,7 @@ pub fn check_core(
         return Err(format!("more streams than connections: {counters:?}"));
     }
     if now.since(core.looked) < LOOK {
-        return Ok(());
+        return Ok(false);
     }
     core.looked = now;
     for number in &core.live {
@@ -84,5 +92,31 @@ pub fn check_core(
             ));
         }
     }
-    Ok(())
+    Ok(true)
+}
+
+/// Checks a stream that has to end, or has not: where its socket takes everything, it does not go on for long. `why`
+/// it has to.
+pub fn check_end(
+    now: Time,
+    why: Option<String>,
+    core: &Core,
+    network: &mut Network,
+    number: u32,
+) -> Result<(), String> {
+    let connection = &mut network.connections[number as usize];
+    let Some(why) = why.filter(|_| connection.is_free(now, &network.rules)) else {
+        connection.overdue = None;
+        return Ok(());
+    };
+    let (since, rounds) = *connection.overdue.get_or_insert((now, core.rounds));
+    let most = END_ROUNDS.0 + END_ROUNDS.1 * core.live.len() as u64;
+    let rounds = core.rounds - rounds;
+    match now.since(since) >= END && rounds > most {
+        true => Err(format!(
+            "{number} goes on for {} ms and {rounds} turns although {why}",
+            now.since(since).ms()
+        )),
+        false => Ok(()),
+    }
 }

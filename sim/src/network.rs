@@ -56,6 +56,9 @@ pub struct Connection {
     pub is_evicted: bool,
     /// It was closed although it took everything.
     pub is_cut_off: bool,
+    /// Its stream should have ended and its socket takes everything: since when, and how many turns its engine's
+    /// thread had had then.
+    pub overdue: Option<(Time, u64)>,
     /// Its client is gone, and nobody was told.
     pub is_vanished: bool,
     watches: u8,
@@ -139,6 +142,7 @@ impl Network {
             is_queued: false,
             is_evicted: false,
             is_cut_off: false,
+            overdue: None,
             is_vanished: false,
             watches: 0,
         });
@@ -233,6 +237,15 @@ impl Network {
 }
 
 impl Connection {
+    /// Whether it is open at both ends, and the socket has taken all that it was given and would take more.
+    pub fn is_free(&self, now: Time, rules: &swarm::Sockets) -> bool {
+        let is_over = self.is_closed || self.is_finished || self.is_broken || self.is_left;
+        !is_over
+            && self.blocked_since.is_none()
+            && now >= self.full_until
+            && self.room(rules) > 0
+    }
+
     /// How many bytes the socket takes.
     fn room(&self, rules: &swarm::Sockets) -> usize {
         (rules.buffer_bytes as usize).saturating_sub(self.down.len())
@@ -248,6 +261,13 @@ const fn bit(watch: Watch) -> u8 {
 }
 
 impl Sockets<'_> {
+    /// A connection is gone before it was accepted.
+    pub fn lose(&mut self, number: u32) {
+        let connection = &mut self.network.connections[number as usize];
+        (connection.is_broken, connection.is_closed) = (true, true);
+        self.network.wake_reader(self.time, number, self.queue);
+    }
+
     fn connection(&mut self, handle: Handle) -> &mut Connection {
         let connection = &mut self.network.connections[handle.descriptor as usize];
         assert!(!connection.is_closed, "{handle:?} was closed before");

@@ -60,8 +60,15 @@ pub enum Event {
     NodeFault {
         /// The node.
         node: u32,
-        /// Whether it ends in order.
-        is_drain: bool,
+        /// What.
+        which: NodeFault,
+    },
+    /// A node that is to end has let balancers know of it for long enough: its streams are told.
+    Farewell {
+        /// The node.
+        node: u32,
+        /// Its start.
+        boot: u32,
     },
     /// A node that was told to end has ended.
     Stopped {
@@ -74,6 +81,16 @@ pub enum Event {
     Boot {
         /// The node.
         node: u32,
+    },
+    /// The server finds out that nobody is at the other end of a line any more.
+    Severed {
+        /// The line, as the database names it.
+        line: u32,
+    },
+    /// Somebody puts out whom a client is of.
+    Oust {
+        /// The client.
+        client: u32,
     },
     /// A client decides what it does next.
     Client {
@@ -90,6 +107,24 @@ pub enum Event {
         /// The connection.
         connection: u32,
     },
+}
+
+/// What may befall a node.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum NodeFault {
+    /// It is killed with -9.
+    Kill,
+    /// It is told to end, and does in order.
+    Drain,
+    /// Its clock is set, forward or back.
+    Clock,
+    /// It is told to end, since it has fallen behind.
+    Replace,
+}
+
+impl NodeFault {
+    /// Everything that may, whatever befalls others.
+    pub const ALL: [Self; 3] = [Self::Kill, Self::Drain, Self::Clock];
 }
 
 /// The events to come, in the order of their times; those of one time in the order in which they were

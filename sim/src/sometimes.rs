@@ -26,7 +26,7 @@ macro_rules! states {
 states! {
     /// a resume exactly at the floor
     ResumeAtFloor,
-    /// a resume just below the floor
+    /// a resume below the floor
     ResumeBelowFloor,
     /// a resume at the end of the log
     ResumeAtEnd,
@@ -92,7 +92,7 @@ states! {
     FailoverLower,
     /// a request while the node drains
     RequestDuringDrain,
-    /// a node without clients
+    /// a node that all of its clients have left
     NoClients,
     /// a log that was turned over three times
     LogTurnedOver,
@@ -104,6 +104,24 @@ states! {
     BatchEvent,
     /// a stalled client that was closed
     StalledClosed,
+    /// a stream that was told that its node drains
+    Farewell,
+    /// a drain while a stream waits for its place
+    DrainDuringHold,
+    /// a session that ended while its node drained
+    ExpiredDuringDrain,
+    /// a server that was silent until the node hung up
+    ServerSilent,
+    /// a node that was silent until the server dropped it
+    SenderTimedOut,
+    /// streams that were closed since nothing was heard of the server for too long
+    TrustLost,
+    /// a clock that was set back while streams were open
+    ClockSetBack,
+    /// a clock that was set forward while streams were open
+    ClockSetForward,
+    /// an accept that failed
+    AcceptFailed,
 }
 
 /// What has been reached.

@@ -17,6 +17,9 @@ pub struct Swarm {
     pub clients: u32,
     /// How long faults occur, in milliseconds.
     pub faults_ms: u64,
+    /// Whether the nodes follow the rows of sessions and users. Where they do not, as with tokens alone, nobody's
+    /// rights are changed either, and whoever has a stream keeps it when changes were missed.
+    pub follows_sessions: bool,
     /// The database.
     pub database: Database,
     /// Whoever writes.
@@ -34,8 +37,11 @@ pub struct Swarm {
 pub struct Database {
     /// Between two checkpoints, which keep what slots were told, in milliseconds.
     pub checkpoint_ms: u64,
-    /// `wal_sender_timeout`, in milliseconds.
+    /// `wal_sender_timeout` of whoever does not set another, in milliseconds.
     pub sender_timeout_ms: u64,
+    /// Whether something between the nodes and the server keeps what a connection would set to itself, as poolers
+    /// do (`ignore_startup_parameters`).
+    pub drops_settings: bool,
     /// The mean time between two crashes, in milliseconds; 0 is never.
     pub crash_ms: u64,
     /// Between two orderly shutdowns; 0 is never.
@@ -52,6 +58,16 @@ pub struct Database {
     pub refusal: u32,
     /// Lines that break, for each time bytes are moved on one.
     pub broken_line: u32,
+    /// Streams that break while their node has a part of a transaction, for each of its turns.
+    pub broken_within: u32,
+    /// The mean time between two silences: nothing arrives at either end of a line, and neither is told; 0 is never.
+    pub silence_ms: u64,
+    /// The longest silence, in milliseconds.
+    pub silent_ms: u64,
+    /// How many of the nodes that hear nothing are told to end before they do, in thousandths.
+    pub drained: u32,
+    /// How many of the silences are of a node's whole way to the server, in thousandths.
+    pub cut: u32,
     /// The longest way of bytes on a line, in microseconds.
     pub line_us: u64,
     /// The most bytes that one read takes from a line.
@@ -94,8 +110,10 @@ pub struct Sockets {
     pub buffer_bytes: u64,
     /// The longest way of bytes, in microseconds.
     pub way_us: u64,
-    /// Connections that are not accepted.
+    /// Connections that are refused before they are made.
     pub refused: u32,
+    /// Accepts that fail: the connection is gone by then, or there is no descriptor for it for a while.
+    pub unaccepted: u32,
     /// Requests that arrive in pieces.
     pub pieces: u32,
 }
@@ -127,8 +145,16 @@ pub struct Node {
     pub kill_ms: u64,
     /// Between two orderly ends; 0 is never.
     pub drain_ms: u64,
+    /// Over how long the streams of a node that ends are closed, in milliseconds.
+    pub drain_spread_ms: u64,
     /// How far a node's clock is off, in milliseconds, at the most.
     pub skew_ms: u64,
+    /// The mean time between two settings of a node's clock, in milliseconds; 0 is never.
+    pub clock_ms: u64,
+    /// How far it is set, forward or back, in milliseconds, at the most.
+    pub clock_step_ms: u64,
+    /// `auth.grace`, in milliseconds.
+    pub grace_ms: u64,
     /// `history.window`, in milliseconds.
     pub window_ms: u64,
     /// `http.heartbeat`, in milliseconds.
@@ -156,6 +182,12 @@ pub struct Crowd {
     pub other_id: u32,
     /// Streams that change their subscription now and then.
     pub subscribing: u32,
+    /// The mean time between two changes of such a stream, in milliseconds.
+    pub subscribing_ms: u64,
+    /// Clients that show the same organisation as the others, at the same engine of their node.
+    pub together: u32,
+    /// Clients that somebody puts out while they ask for a stream.
+    pub ousted: u32,
     /// Streams that name channels.
     pub filtered: u32,
 }
@@ -165,17 +197,22 @@ impl Swarm {
     pub fn draw(random: &mut Random) -> Self {
         let mut random = random.fork();
         let nodes = 1 + random.below(3) as u32;
-        Self {
+        let mut swarm = Self {
             nodes,
             engines: 1 + random.below(3) as u32,
             clients: 10 + random.below(6) as u32,
             faults_ms: random.between(15_000..=40_000),
+            follows_sessions: random.chance(700),
             database: Database::draw(&mut random.fork()),
             writers: Writers::draw(&mut random.fork()),
             sockets: Sockets::draw(&mut random.fork()),
             node: Node::draw(&mut random.fork()),
             crowd: Crowd::draw(&mut random.fork()),
+        };
+        if !swarm.follows_sessions {
+            (swarm.writers.people, swarm.crowd.ousted) = (0, 0);
         }
+        swarm
     }
 
     /// The same world, of which nothing goes wrong any more.
@@ -197,6 +234,16 @@ fn maybe(random: &mut Random, most: u64) -> u32 {
     }
 }
 
+/// The same, but never weak: what it is for meets something else that is rare.
+fn maybe_strong(random: &mut Random, range: std::ops::RangeInclusive<u64>) -> u32 {
+    let strength = random.between(range);
+    if random.chance(500) {
+        strength as u32
+    } else {
+        0
+    }
+}
+
 /// A time between two faults that this world may not have.
 fn now_and_then(random: &mut Random, per_mille: u32, range: std::ops::RangeInclusive<u64>) -> u64 {
     let ms = random.log_uniform(range);
@@ -208,14 +255,20 @@ impl Database {
         Self {
             checkpoint_ms: random.log_uniform(500..=30_000),
             sender_timeout_ms: random.log_uniform(3_000..=60_000),
+            drops_settings: random.chance(250),
             crash_ms: now_and_then(random, 500, 8_000..=40_000),
             shutdown_ms: now_and_then(random, 300, 8_000..=40_000),
-            slot_loss_ms: now_and_then(random, 250, 10_000..=60_000),
+            slot_loss_ms: now_and_then(random, 300, 10_000..=60_000),
             invalidation: random.between(0..=1_000) as u32,
             has_failover: random.chance(300),
             down_ms: random.log_uniform(10..=8_000),
             refusal: maybe(random, 300),
             broken_line: maybe(random, 10),
+            broken_within: maybe_strong(random, 100..=500),
+            silence_ms: now_and_then(random, 300, 8_000..=40_000),
+            silent_ms: random.log_uniform(500..=40_000),
+            drained: maybe_strong(random, 200..=1_000),
+            cut: maybe(random, 1_000),
             line_us: random.log_uniform(50..=50_000),
             line_bytes_max: random.log_uniform(128..=65_536),
         }
@@ -229,6 +282,8 @@ impl Database {
             has_failover: false,
             refusal: 0,
             broken_line: 0,
+            broken_within: 0,
+            silence_ms: 0,
             line_bytes_max: 65_536,
             ..self.clone()
         };
@@ -239,10 +294,10 @@ impl Writers {
     fn draw(random: &mut Random) -> Self {
         Self {
             transaction_ms: random.log_uniform(100..=1_600),
-            changes_max: random.log_uniform(1..=60),
+            changes_max: random.log_uniform(1..=120),
             bytes_max: random.log_uniform(16..=8_192),
             abort: maybe(random, 400),
-            people: maybe(random, 300),
+            people: maybe_strong(random, 20..=300),
             user_event: maybe(random, 400),
             noise: maybe(random, 300),
             batch_over: if random.chance(250) { 3 } else { 0 },
@@ -260,6 +315,7 @@ impl Sockets {
             buffer_bytes: random.log_uniform(256..=32_768),
             way_us: random.log_uniform(50..=100_000),
             refused: maybe(random, 100),
+            unaccepted: maybe(random, 50),
             pieces: maybe(random, 500),
         }
     }
@@ -270,6 +326,7 @@ impl Sockets {
             full: 0,
             broken: 0,
             refused: 0,
+            unaccepted: 0,
             ..*self
         };
     }
@@ -282,7 +339,7 @@ impl Node {
             log_bytes: random.log_uniform(4_096..=1_048_576),
             group: (random.log_uniform(1..=64) / 4).max(1),
             round_us: random.log_uniform(10..=20_000),
-            busy_us: random.log_uniform(1..=10_000),
+            busy_us: random.log_uniform(1..=40_000),
             starved: maybe(random, 20),
             starved_ms: random.log_uniform(10..=3_000),
             control_ms: random.log_uniform(1..=2_000),
@@ -290,7 +347,11 @@ impl Node {
             overloaded: maybe(random, 50),
             kill_ms: now_and_then(random, 400, 8_000..=40_000),
             drain_ms: now_and_then(random, 200, 10_000..=40_000),
+            drain_spread_ms: random.log_uniform(500..=8_000),
             skew_ms: random.below(5_000),
+            clock_ms: now_and_then(random, 200, 8_000..=40_000),
+            clock_step_ms: random.log_uniform(100..=60_000),
+            grace_ms: random.log_uniform(11_000..=30_000),
             window_ms: random.log_uniform(2_000..=300_000),
             heartbeat_ms: random.log_uniform(2_000..=25_000),
             resume_wait_ms: random.log_uniform(1_000..=15_000),
@@ -303,6 +364,7 @@ impl Node {
             overloaded: 0,
             kill_ms: 0,
             drain_ms: 0,
+            clock_ms: 0,
             ..self.clone()
         };
     }
@@ -318,7 +380,10 @@ impl Crowd {
             stay_ms: random.log_uniform(1_000..=60_000),
             moving: maybe(random, 800),
             other_id: maybe(random, 200),
-            subscribing: maybe(random, 700),
+            subscribing: maybe_strong(random, 50..=700),
+            subscribing_ms: random.log_uniform(100..=10_000),
+            together: maybe_strong(random, 100..=1_000),
+            ousted: maybe(random, 100),
             filtered: maybe(random, 500),
         }
     }

@@ -2,6 +2,7 @@
 
 use super::{Client, Id};
 use crate::model::Position;
+use crate::swarm;
 use crate::time::Time;
 
 /// What a client has decided.
@@ -42,23 +43,29 @@ impl Client {
         if is_calm {
             return Doing::Nothing;
         }
+        if self.habits.subscribes && self.random.chance(850) {
+            return Doing::Subscribe(self.some_channels());
+        }
         let drawn = self.random.below(100);
         match drawn {
             0..30 if self.habits.vanishes => Doing::Vanish,
             0..40 if self.habits.stalls => {
                 Doing::Stall(Time::from_ms(self.random.log_uniform(100..=60_000)))
             }
-            40..70 if self.habits.subscribes => Doing::Subscribe(self.some_channels()),
             70..100 => Doing::Leave,
             _ => Doing::Nothing,
         }
     }
 
     /// How long until it decides again.
-    pub fn patience(&mut self, stay_ms: u64, is_calm: bool) -> Time {
+    pub fn patience(&mut self, rules: &swarm::Crowd, is_calm: bool) -> Time {
+        let mean_ms = match self.habits.subscribes {
+            true => rules.stay_ms.min(rules.subscribing_ms),
+            false => rules.stay_ms,
+        };
         match is_calm {
             true => Time::from_ms(500 + self.random.below(1_500)),
-            false => Time::from_ms(1 + self.random.below(2 * stay_ms)),
+            false => Time::from_ms(1 + self.random.below(2 * mean_ms)),
         }
     }
 

@@ -29,6 +29,8 @@ pub struct Habits {
     pub is_filtered: bool,
     /// It changes its subscription.
     pub subscribes: bool,
+    /// It shows what most others show, and comes where they come.
+    pub is_together: bool,
 }
 
 /// A tab.
@@ -103,6 +105,7 @@ impl Client {
             is_hostile: random.chance(rules.hostile),
             is_filtered: random.chance(rules.filtered),
             subscribes: random.chance(rules.subscribing),
+            is_together: random.chance(rules.together),
         };
         Self {
             number,

@@ -43,6 +43,8 @@ pub struct Circumstances<'a> {
     pub admitted: Option<Admitted>,
     /// Whether the node ends, or ended, in order.
     pub is_draining: bool,
+    /// Whether every stream with a user was told to end, since the feed was too old.
+    pub has_closed_users: bool,
     /// `resume_wait`, in milliseconds.
     pub resume_wait_ms: u64,
 }

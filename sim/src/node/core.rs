@@ -3,9 +3,9 @@
 use std::collections::VecDeque;
 
 use engine::{Command, Config, Engine, Handle, Next, Now, Watch};
-use wire::Batch;
+use wire::{Batch, Key, Topic};
 
-use super::{Shelf, Uplink};
+use super::{Shelf, Uplink, ahead};
 use crate::network::{Network, Sockets};
 use crate::queue::Queue;
 use crate::random::Random;
@@ -15,6 +15,9 @@ use crate::time::Time;
 
 /// The longest sleep of an engine's thread.
 const SLEEP_MAX: Time = Time::from_ms(1_000);
+
+/// How long accepting pauses when there is no descriptor.
+const ACCEPT_PAUSE: Time = Time::from_ms(100);
 
 /// How many batches, and how many commands, a round takes.
 const TAKEN_MAX: usize = 64;
@@ -48,7 +51,14 @@ pub struct Core {
     busy_us: u64,
     released: Vec<Handle>,
     since: Time,
-    skew_ms: u64,
+    /// How far its node's clock is ahead of the database's, in milliseconds.
+    pub skew_ms: i64,
+    /// How many turns its thread has had.
+    pub rounds: u64,
+    /// Whether anybody was ever accepted.
+    pub was_visited: bool,
+    /// Nobody is accepted before this time: there is no descriptor.
+    accept_at: Time,
     random: Random,
 }
 
@@ -57,7 +67,7 @@ impl Core {
     pub fn new(
         config: Config,
         now: Time,
-        (since, skew_ms): (Time, u64),
+        (since, skew_ms): (Time, i64),
         rules: &swarm::Node,
         random: Random,
     ) -> Self {
@@ -82,6 +92,9 @@ impl Core {
             released: Vec::new(),
             since,
             skew_ms,
+            rounds: 0,
+            was_visited: false,
+            accept_at: now,
             random,
         }
     }
@@ -111,6 +124,7 @@ impl Core {
         queue: &mut Queue,
     ) -> Time {
         let now = clock(time, self.since, self.skew_ms);
+        self.rounds += 1;
         let before = std::mem::take(&mut self.released);
         let mut sockets = Sockets {
             network,
@@ -150,7 +164,10 @@ impl Core {
         let Next::At(at_ms) = next else {
             unreachable!("it is not busy")
         };
-        let at = (self.since + Time::from_ms(at_ms)).max(time + Time(1));
+        let mut at = (self.since + Time::from_ms(at_ms)).max(time + Time(1));
+        if !self.backlog.is_empty() {
+            at = at.min(self.accept_at.max(time + Time(1)));
+        }
         self.live
             .iter()
             .map(|number| network.connections[*number as usize].full_until)
@@ -163,11 +180,16 @@ impl Core {
             let Some(command) = self.commands.pop_front() else {
                 break;
             };
-            if matches!(command, Command::Subscribe { .. }) && self.engine.is_sweeping() {
+            if let Command::Subscribe { connection, .. } = &command
+                && self.engine.is_in_sweep(*connection)
+            {
                 sockets
                     .network
                     .sometimes
                     .reach(State::SubscriptionDuringSweep);
+            }
+            if matches!(command, Command::CloseAll { .. }) && self.engine.is_holding() {
+                sockets.network.sometimes.reach(State::DrainDuringHold);
             }
             self.engine.handle_command(now, command, sockets);
         }
@@ -179,13 +201,15 @@ impl Core {
                 break;
             }
             if !self.engine.wants_batch() {
-                sockets.network.sometimes.reach(State::IntakeClosed);
+                if !self.engine.has_log_room() {
+                    sockets.network.sometimes.reach(State::IntakeClosed);
+                }
                 break;
             }
             let batch = self.batches.pop_front().expect("there is one");
             if let Batch::Commit(commit) = &batch
-                && self.engine.is_sweeping()
-                && commit.frames.iter().any(is_of_user)
+                && let mut users = commit.frames.iter().filter_map(user_of)
+                && users.any(|user| self.engine.has_in_sweep(user))
             {
                 sockets.network.sometimes.reach(State::UserFrameDuringSweep);
             }
@@ -195,7 +219,22 @@ impl Core {
     }
 
     fn accept(&mut self, now: Now, sockets: &mut Sockets<'_>) {
-        while let Some(number) = self.backlog.pop_front() {
+        while sockets.time >= self.accept_at
+            && let Some(number) = self.backlog.pop_front()
+        {
+            if self.random.chance(sockets.network.rules.unaccepted) {
+                sockets.network.sometimes.reach(State::AcceptFailed);
+                if self.random.chance(500) {
+                    // There is no descriptor: whoever waits keeps the place, and is accepted when there is one.
+                    self.backlog.push_front(number);
+                    self.accept_at = sockets.time + ACCEPT_PAUSE;
+                    break;
+                }
+                // The client is gone, or the network says so.
+                sockets.lose(number);
+                continue;
+            }
+            self.was_visited = true;
             self.live.push(number);
             self.engine.handle_accept(now, number as i32, sockets);
         }
@@ -237,16 +276,20 @@ impl Core {
     }
 }
 
-fn is_of_user(frame: &wire::Frame) -> bool {
-    matches!(frame.audience().topic, wire::Topic::User(_))
+/// Whom alone a frame is for.
+fn user_of(frame: &wire::Frame) -> Option<Key> {
+    match frame.audience().topic {
+        Topic::User(user) => Some(user),
+        Topic::Global | Topic::Organisation(_) => None,
+    }
 }
 
 /// The clocks of a node.
-fn clock(now: Time, since: Time, skew_ms: u64) -> Now {
+fn clock(now: Time, since: Time, skew_ms: i64) -> Now {
     let elapsed = now.since(since);
     Now {
         monotonic_ms: elapsed.ms(),
         micros: (elapsed.0 % 1_000) as u16,
-        wall_ms: now.unix_us() / 1_000 + skew_ms,
+        wall_ms: ahead(now, skew_ms),
     }
 }

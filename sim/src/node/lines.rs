@@ -25,6 +25,8 @@ pub struct Wire {
     pub is_ended: bool,
     /// Both ends will find it broken.
     pub is_broken: bool,
+    /// Nothing that is sent arrives before this time, at either end, and no end hears of the other's.
+    pub silent_until: Time,
 }
 
 impl Wire {
@@ -37,17 +39,23 @@ impl Wire {
             down: VecDeque::new(),
             is_ended: false,
             is_broken: false,
+            silent_until: Time(0),
         }
     }
 
     /// The node sends; when it arrives.
     pub fn send(&mut self, now: Time, way: Time, bytes: Vec<u8>) -> Time {
-        push(&mut self.up, now + way, bytes)
+        push(&mut self.up, (now + way).max(self.silent_until), bytes)
     }
 
     /// The database sends; when it arrives.
     pub fn receive(&mut self, now: Time, way: Time, bytes: Vec<u8>) -> Time {
-        push(&mut self.down, now + way, bytes)
+        push(&mut self.down, (now + way).max(self.silent_until), bytes)
+    }
+
+    /// Whether neither end hears of the other.
+    pub fn is_silent(&self, now: Time) -> bool {
+        now < self.silent_until
     }
 
     /// How many bytes are on their way to the node, or wait to be read by it.

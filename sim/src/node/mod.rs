@@ -44,8 +44,15 @@ pub struct Alive {
     pub boot: u32,
     /// When that was.
     pub since: Time,
-    /// How far its clock is ahead of the database's, in milliseconds.
-    pub skew_ms: u64,
+    /// How far its clock is ahead of the database's, in milliseconds; and how far it has been since this start, at
+    /// the least and at the most.
+    pub skew_ms: i64,
+    /// The range of that.
+    pub skews_ms: (i64, i64),
+    /// Nobody reaches the database from here before this time.
+    pub cut_until: Time,
+    /// Streams that are open behind this time were told to end, where the node ends in order.
+    pub farewells_by: Option<Time>,
     /// What it makes keys with.
     pub keys: Keys,
     /// The reader of the log.
@@ -119,7 +126,7 @@ impl Alive {
     ) -> Self {
         let keys = config.keys.clone();
         let rules = &swarm.node;
-        let skew_ms = random.below(rules.skew_ms + 1);
+        let skew_ms = random.below(rules.skew_ms + 1) as i64;
         let engine = |core| Config {
             engine: core as u16,
             boot: number << 16 | boot,
@@ -138,6 +145,9 @@ impl Alive {
             boot,
             since: now,
             skew_ms,
+            skews_ms: (skew_ms, skew_ms),
+            cut_until: now,
+            farewells_by: None,
             reader: Reader::new(config, random.next_u64(), 0),
             lines: [const { None }; LINES.len()],
             delivery: None,
@@ -169,6 +179,27 @@ impl Alive {
 
     /// Milliseconds since 1970, by the node's own clock.
     pub fn unix_ms(&self, now: Time) -> u64 {
-        now.unix_us() / 1_000 + self.skew_ms
+        ahead(now, self.skew_ms)
     }
+
+    /// The earliest and the latest that its clock has said of this time, or would have since this start.
+    pub fn unix_range_ms(&self, now: Time) -> (u64, u64) {
+        let (least, most) = self.skews_ms;
+        (ahead(now, least), ahead(now, most))
+    }
+
+    /// Somebody sets its clock.
+    pub fn set_clock(&mut self, skew_ms: i64) {
+        self.skew_ms = skew_ms;
+        let (least, most) = self.skews_ms;
+        self.skews_ms = (least.min(skew_ms), most.max(skew_ms));
+        for core in &mut self.cores {
+            core.skew_ms = skew_ms;
+        }
+    }
+}
+
+/// Milliseconds since 1970, by a clock that is so far ahead of the database's.
+pub fn ahead(now: Time, skew_ms: i64) -> u64 {
+    (now.unix_us() / 1_000).saturating_add_signed(skew_ms)
 }

@@ -38,6 +38,8 @@ pub struct Beginning {
 pub struct Done {
     /// Lines that were closed, and what was still on its way: the database hears of both.
     pub closed: Vec<(LineId, Vec<u8>)>,
+    /// Lines that were closed while nothing arrived: the database does not hear of it.
+    pub severed: Vec<LineId>,
     /// When the next round is wanted.
     pub next: Time,
     /// What the reader says of itself.
@@ -179,6 +181,10 @@ impl Alive {
             LineAction::Close(line) => {
                 self.write(now, node, line as usize, rules, queue);
                 if let Some(mut wire) = self.lines[line as usize].take() {
+                    if wire.is_silent(now) {
+                        done.severed.push(wire.id);
+                        return;
+                    }
                     // What was said last arrives before the end does.
                     let mut last_words = Vec::new();
                     while let Some(bytes) = wire.arrived_up(Time(u64::MAX)) {
@@ -255,6 +261,14 @@ impl Alive {
 
     fn may_read(&self, now: Time, line: usize) -> bool {
         self.reader.reads(LINES[line], self.now_ms(now)) && (line != 0 || self.delivery.is_none())
+    }
+
+    /// The stream breaks in the midst of a transaction of which a part was handed over, if it is there.
+    pub fn break_within(&mut self) -> Option<LineId> {
+        self.reader.applied().filter(|it| it.index > 0)?;
+        let wire = self.lines[0].as_mut().filter(|wire| !wire.is_broken)?;
+        wire.is_broken = true;
+        Some(wire.id)
     }
 
     /// What the database has sent comes on its way; when it arrives, where there is anything.

@@ -54,8 +54,6 @@ pub struct Shelf {
     /// Where reading began, and how far it has got.
     floor: Option<EventId>,
     applied: Option<EventId>,
-    /// When it was heard the last time how far the server has got.
-    heard: Option<Time>,
     /// The changes that were missed.
     pub missed: Vec<Missed>,
     /// How connections were let in, by slot and generation.
@@ -83,7 +81,6 @@ impl Shelf {
             topics: BTreeMap::new(),
             floor: None,
             applied: None,
-            heard: None,
             missed: Vec::new(),
             admitted: BTreeMap::new(),
         }
@@ -91,15 +88,6 @@ impl Shelf {
 
     /// The engine is about to take a batch.
     pub fn take(&mut self, now: Time, batch: &Batch) {
-        let tells = |batch: &Batch| {
-            matches!(
-                batch,
-                Batch::Start(_) | Batch::Commit(_) | Batch::Progress(_) | Batch::Gap(_)
-            )
-        };
-        if tells(batch) {
-            self.heard = Some(now);
-        }
         match batch {
             Batch::Start(start) => {
                 self.floor.get_or_insert(start.floor);
@@ -132,11 +120,6 @@ impl Shelf {
     /// How far the engine has got.
     pub fn applied(&self) -> Option<EventId> {
         self.applied
-    }
-
-    /// Since when nothing was heard of the server; `None` before it was for the first time.
-    pub fn heard(&self) -> Option<Time> {
-        self.heard
     }
 
     /// How many frames must have been evicted.

@@ -125,7 +125,8 @@ impl Postgres {
         backend.is_started = true;
         backend.is_walsender = setting("replication") == Some("database");
         let timeout = setting("wal_sender_timeout").and_then(|text| text.parse().ok());
-        backend.sender_timeout_ms = timeout.unwrap_or(60_000);
+        let timeout = timeout.filter(|_| !self.drops_settings);
+        backend.sender_timeout_ms = timeout.unwrap_or(self.sender_timeout_ms);
         match self.phase {
             Phase::Up => {
                 let zone = setting("TimeZone").unwrap_or("Europe/Berlin");

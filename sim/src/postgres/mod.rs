@@ -156,6 +156,10 @@ pub struct Postgres {
     next_checkpoint: Time,
     batch_over: u32,
     window_ms: u64,
+    follows_sessions: bool,
+    /// `wal_sender_timeout` of the server, in milliseconds, and whether a connection's own is lost on its way.
+    sender_timeout_ms: u64,
+    drops_settings: bool,
     /// Members that were removed: the user and the organisation.
     removed: BTreeSet<(Value, Value)>,
     reached: Sometimes,
@@ -187,6 +191,9 @@ impl Postgres {
             next_checkpoint: now + Time::from_ms(swarm.checkpoint_ms),
             batch_over: 0,
             window_ms: replication::Config::WINDOW_MS_DEFAULT,
+            follows_sessions: true,
+            sender_timeout_ms: swarm.sender_timeout_ms,
+            drops_settings: swarm.drops_settings,
             removed: BTreeSet::new(),
             reached: Sometimes::default(),
         }
@@ -195,6 +202,11 @@ impl Postgres {
     /// What the readers of this world are configured with beside the schema.
     pub fn set_reader(&mut self, batch_over: u32, window_ms: u64) {
         (self.batch_over, self.window_ms) = (batch_over, window_ms);
+    }
+
+    /// The readers are told of no tables of sessions and users: whoever has a token is somebody.
+    pub fn forget_sessions(&mut self) {
+        self.follows_sessions = false;
     }
 
     /// For how long a commit may wait for a standby: nobody sees it meanwhile but who reads the log. A node
@@ -213,7 +225,7 @@ impl Postgres {
         config.visit_ms = 3_000;
         config.rules = Rules {
             routes: routes(),
-            identity: identity(),
+            identity: identity(self.follows_sessions),
             event_bytes_max: EVENT_BYTES_MAX,
             batch_over: self.batch_over,
             ..Rules::default()
@@ -327,6 +339,13 @@ impl Postgres {
         }))
     }
 
+    /// The connections that the server knows of and their clients do not any more, and the slots beyond the anchor:
+    /// where everybody has just hung up, there are none of either.
+    pub fn left_over(&self, lines: &BTreeSet<LineId>) -> (usize, usize) {
+        let known = self.backends.keys().filter(|line| !lines.contains(line));
+        (known.count(), self.slots.beyond(lines))
+    }
+
     /// Everything that was ever committed.
     pub fn log(&self) -> &CommitLog {
         &self.wal.history
@@ -389,8 +408,8 @@ fn routes() -> Vec<Route> {
     ]
 }
 
-fn identity() -> Identity {
-    Identity {
+fn identity(follows_sessions: bool) -> Identity {
+    let all = Identity {
         membership: MembershipSource::Table(MembershipTable {
             role: Some("role".to_owned()),
             ..MembershipTable::new("Member", "userId", "organizationId")
@@ -412,5 +431,13 @@ fn identity() -> Identity {
             id: "id".to_owned(),
         }),
         revocation: true,
+    };
+    match follows_sessions {
+        true => all,
+        false => Identity {
+            session: None,
+            user: None,
+            ..all
+        },
     }
 }

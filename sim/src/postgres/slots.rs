@@ -1,5 +1,7 @@
 //! Replication slots: up to where each was confirmed, and what of that would survive a crash.
 
+use std::collections::BTreeSet;
+
 use super::LineId;
 
 /// A slot.
@@ -98,6 +100,13 @@ impl Slots {
     /// Those that outlive their connections.
     pub(super) fn persistent(&self) -> impl Iterator<Item = &Slot> {
         self.0.iter().filter(|slot| slot.owner.is_none())
+    }
+
+    /// How many there are beside one that outlives its connection, and those of these connections.
+    pub(super) fn beyond(&self, lines: &BTreeSet<LineId>) -> usize {
+        let is_of = |slot: &&Slot| slot.owner.is_some_and(|owner| lines.contains(&owner));
+        let others = self.0.iter().filter(|slot| !is_of(slot)).count();
+        others - self.persistent().count().min(1)
     }
 
     /// The server gives them all up. Returns who streamed from one.

@@ -6,6 +6,7 @@ use std::sync::Arc;
 use super::messages;
 use super::wal::{Record, Transaction};
 use super::{LineId, Phase, Postgres};
+use crate::sometimes::State;
 use crate::time::Time;
 
 /// How much waits in a socket before a walsender stops decoding, in bytes.
@@ -192,6 +193,7 @@ impl Postgres {
             }
             if sender.has_asked {
                 // Without a word: it takes the reader for dead.
+                self.reached.reach(State::SenderTimedOut);
                 (backend.is_closed, backend.sender) = (true, None);
                 self.slots.on_end(line);
             } else {

@@ -1,10 +1,12 @@
 //! The clients have their turns: they come, read, change their minds and go.
 
 use super::{Past, Phase, World};
-use crate::clients::{Circumstances, Doing, End, Id, position};
+use crate::application::Person;
+use crate::clients::{Circumstances, Doing, End, Id, Stream, position};
+use crate::invariants;
 use crate::model::{Position, Viewer};
 use crate::network::Connection;
-use crate::node::{Node, Shelf};
+use crate::node::{Admitted, Node, Shelf, ahead};
 use crate::queue::Event;
 use crate::sometimes::State;
 use crate::time::Time;
@@ -23,7 +25,7 @@ impl World {
         client.due = None;
         let doing = client.decide(is_calm);
         let connection = client.stream.as_ref().map(|stream| stream.connection);
-        let mut next = client.patience(self.swarm.crowd.stay_ms, is_calm);
+        let mut next = client.patience(&self.swarm.crowd, is_calm);
         match doing {
             Doing::Nothing => {}
             Doing::Connect => {
@@ -72,11 +74,15 @@ impl World {
         };
         let client = &mut self.clients[number as usize];
         let is_moving = client.chance(self.swarm.crowd.moving);
-        let node = match is_moving {
-            true => client.choose(self.nodes.len()),
-            false => number as usize % self.nodes.len(),
+        let node = match (is_moving, client.habits.is_together) {
+            (true, _) => client.choose(self.nodes.len()),
+            (false, true) => 0,
+            (false, false) => number as usize % self.nodes.len(),
         };
-        let core = client.choose(self.swarm.engines as usize) as u32;
+        let core = match client.habits.is_together {
+            true => 0,
+            false => client.choose(self.swarm.engines as usize) as u32,
+        };
         let is_refused = client.chance(self.swarm.sockets.refused);
         let Some(alive) = self.nodes[node].alive.as_deref() else {
             return false;
@@ -107,6 +113,7 @@ impl World {
             format!("client {number} opens {connection} at {place:?} as {viewer:?} after {sent:?}")
         });
         client.begin(self.now, connection, viewer, sent, applied, &self.model);
+        self.plan_ousting(number);
         true
     }
 
@@ -125,16 +132,28 @@ impl World {
         let has_right = is_calm && self.model.has_right(&viewer, self.model.end());
         let is_out = client.refused == Some(403) || is_kept_out;
         let is_new = client.user.is_empty() || is_out && !has_right;
+        // In calm times everybody may be somebody who is let in.
+        let is_together = client.habits.is_together && !is_calm;
         if is_new {
             let people = self.application.people();
             if people.is_empty() {
                 return None;
             }
-            let person = &people[client.choose(people.len())];
+            // Those who keep together are of the first organisation, as long as anybody is.
+            let first = people.first().and_then(|it| it.organisations.first());
+            let is_first = |person: &&Person| person.organisations.first() == first;
+            let of_first: Vec<&Person> = people.iter().filter(is_first).collect();
+            let person = match is_together {
+                true => of_first[client.choose(of_first.len())],
+                false => &people[client.choose(people.len())],
+            };
             if person.organisations.is_empty() {
                 return None;
             }
-            let organisation = client.choose(person.organisations.len());
+            let organisation = match is_together {
+                true => 0,
+                false => client.choose(person.organisations.len()),
+            };
             client.user = person.user.clone();
             client.organisation = person.organisations[organisation].clone();
             client.token = None;
@@ -291,17 +310,22 @@ impl World {
         let alive = state.alive.as_deref().filter(|it| it.boot == boot);
         let past = self.past.get(&(node, boot));
         let shelf = shelf_of(state, past, connection);
-        let skew_ms = alive.map_or_else(|| past.map_or(0, |it| it.skew_ms), |it| it.skew_ms);
+        let skew_ms = alive.map_or_else(|| past.map_or(0, |it| it.skew_ms), |it| it.skews_ms.1);
         let handle = connection.handle;
         let client = &mut self.clients[owner as usize];
         let around = Circumstances {
             model: &self.model,
             epoch: self.epoch,
             now: self.now,
-            unix_ms: self.now.unix_us() / 1_000 + skew_ms,
+            // By none of its settings had the node's clock come further.
+            unix_ms: ahead(self.now, skew_ms),
             shelf,
             admitted: handle.and_then(|it| shelf.admitted(it.slot, it.generation)),
             is_draining: state.is_draining || past.is_some_and(|past| past.is_draining),
+            has_closed_users: match (alive, past) {
+                (Some(alive), _) => alive.control.has_closed_users,
+                (None, past) => past.is_some_and(|past| past.has_closed_users),
+            },
             resume_wait_ms: self.swarm.node.resume_wait_ms,
         };
         client.read(bytes, around, &mut self.sometimes)?;
@@ -326,12 +350,28 @@ impl World {
             let admitted = handle.and_then(|it| shelf.admitted(it.slot, it.generation));
             stream.oracle.check_cut_off(admitted, shelf)?;
         }
-        let is_evicted = connection.is_evicted;
-        if is_evicted && self.clients[owner as usize].is_within_event() {
-            self.sometimes.reach(State::PartialSendEvicted);
-        }
+        let past = self.past.get(&(connection.node, connection.boot));
+        let state = &self.nodes[connection.node as usize];
+        let is_draining = match past {
+            Some(past) => past.is_draining,
+            None => state.is_draining,
+        };
         if let Some(stream) = &self.clients[owner as usize].stream {
+            let shelf = shelf_of(state, past, connection);
+            let handle = connection.handle;
+            let admitted = handle.and_then(|it| shelf.admitted(it.slot, it.generation));
+            if connection.is_evicted
+                && self.clients[owner as usize].is_within_event()
+                && stream.oracle.check_cut_off(admitted, shelf).is_ok()
+            {
+                self.sometimes.reach(State::PartialSendEvicted);
+            }
             match stream.oracle.bye.as_deref() {
+                Some("draining") => self.sometimes.reach(State::Farewell),
+                Some("session_expired") if is_draining => {
+                    self.sometimes.reach(State::SessionExpired);
+                    self.sometimes.reach(State::ExpiredDuringDrain);
+                }
                 Some("membership_revoked") => self.sometimes.reach(State::Revoked),
                 Some("session_expired") => self.sometimes.reach(State::SessionExpired),
                 Some("lagging") => self.sometimes.reach(State::HoldTimedOut),
@@ -362,6 +402,53 @@ impl World {
 }
 
 impl World {
+    /// Streams that have to end do: those of a node that has told everybody that it ends, and those whose right has
+    /// ended by what their engine has applied.
+    pub(super) fn check_ends(&mut self, node: u32, core: u32) -> Result<(), String> {
+        let now = self.now;
+        let alive = self.nodes[node as usize].alive.as_deref();
+        let alive = alive.expect("it had its turn");
+        let engine = &alive.cores[core as usize];
+        let is_late = alive.farewells_by.is_some_and(|by| now > by);
+        for number in &engine.live {
+            let connection = &self.network.connections[*number as usize];
+            let handle = connection.handle;
+            let admitted = handle.and_then(|it| engine.shelf.admitted(it.slot, it.generation));
+            let Some(admitted) = admitted else { continue };
+            let why = match is_late {
+                true => Some(String::from("its node ends, and has told everybody")),
+                false => {
+                    let client = &self.clients[connection.client as usize];
+                    let stream = client.stream.as_ref();
+                    let stream = stream.filter(|it| it.connection == *number);
+                    let applied = engine.shelf.applied().map(position);
+                    stream.and_then(|stream| self.lost_right(stream, admitted, applied))
+                }
+            };
+            invariants::check_end(now, why, engine, &mut self.network, *number)?;
+        }
+        Ok(())
+    }
+
+    /// Where the right of a stream has ended, by what its engine has applied.
+    fn lost_right(
+        &self,
+        stream: &Stream,
+        admitted: Admitted,
+        applied: Option<Position>,
+    ) -> Option<String> {
+        let (applied, viewer) = (applied?, stream.oracle.viewer());
+        let since = position(admitted.applied);
+        // What was missed, or is no more, nobody has to have applied.
+        let model = &self.model;
+        if model.is_abandoned(since) || model.is_abandoned(applied) {
+            return None;
+        }
+        let cut = model.revoked_after(viewer, since)?;
+        let is_applied = (cut.lsn, cut.index) <= (applied.lsn, applied.index);
+        is_applied.then(|| format!("{viewer:?} has lost its right at {cut}, and {applied} is applied"))
+    }
+
     /// Nobody is refused who has had the right since before it came, of whom nothing was said meanwhile, and
     /// whose session goes on.
     fn check_refusal(
@@ -377,7 +464,8 @@ impl World {
             return Ok(());
         };
         let ends = self.model.session_ends(&viewer.session);
-        let goes_on = ends.is_some_and(|(earliest_ms, _)| earliest_ms > node.unix_ms(self.now));
+        let (_, latest_ms) = node.unix_range_ms(self.now);
+        let goes_on = ends.is_some_and(|(earliest_ms, _)| earliest_ms > latest_ms);
         if !goes_on || !self.model.is_settled(&viewer, applied) {
             return Ok(());
         }

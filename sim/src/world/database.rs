@@ -6,8 +6,8 @@ use wire::GapReason;
 
 use super::{Loss, Phase, World};
 use crate::node::{Beginning, Done};
-use crate::postgres::{Advance, Record};
-use crate::queue::Event;
+use crate::postgres::{Advance, LineId, Record};
+use crate::queue::{Event, NodeFault};
 use crate::sometimes::State;
 use crate::time::Time;
 
@@ -16,9 +16,14 @@ const CRASH: u8 = 0;
 const SHUTDOWN: u8 = 1;
 const SLOT_LOSS: u8 = 2;
 const FAILOVER: u8 = 3;
+const SILENCE: u8 = 4;
 
 /// Everything that may.
-pub(super) const FAULTS: [u8; 4] = [CRASH, SHUTDOWN, SLOT_LOSS, FAILOVER];
+pub(super) const FAULTS: [u8; 5] = [CRASH, SHUTDOWN, SLOT_LOSS, FAILOVER, SILENCE];
+
+/// How long it takes at the most until the server finds out that nobody is at the other end of a line, in
+/// milliseconds: what `tcp_keepalives_idle` and its like may be set to.
+const SEVERED_MS: u64 = 20_000;
 
 impl World {
     /// An attempt to connect has come to its end.
@@ -30,7 +35,11 @@ impl World {
         };
         let alive = self.nodes[node as usize].alive.as_deref_mut();
         let alive = alive.expect("what concerns nobody is not due");
-        alive.on_dialled(self.now, line, id);
+        let is_cut = self.now < alive.cut_until;
+        if let Some(id) = id.filter(|_| is_cut) {
+            self.database.hang_up(self.now, id);
+        }
+        alive.on_dialled(self.now, line, id.filter(|_| !is_cut));
         self.wake_replication(node, self.now + Time(1));
     }
 
@@ -146,7 +155,7 @@ impl World {
         let Some(wire) = &mut alive.lines[line] else {
             return;
         };
-        if wire.is_ended || wire.is_broken {
+        if wire.is_ended || wire.is_broken || wire.is_silent(now) {
             return;
         }
         let (id, boot) = (wire.id, alive.boot);
@@ -171,6 +180,45 @@ impl World {
             let line = line as u8;
             self.queue.push(at, Event::Line { node, boot, line });
         }
+    }
+
+    /// Nothing arrives any more at either end of a line of some node, or of all of its lines, for a while; and
+    /// nobody is told, also not of an end.
+    fn fall_silent(&mut self) {
+        let node = self.random.below(u64::from(self.swarm.nodes)) as u32;
+        let rules = &self.swarm.database;
+        let until = self.now + Time::from_ms(self.random.between(200..=rules.silent_ms.max(200)));
+        let is_cut = self.random.chance(rules.cut);
+        let line = self.random.below(2 * crate::node::LINES.len() as u64) as usize;
+        // The stream more often than the others.
+        let line = if line < crate::node::LINES.len() { line } else { 0 };
+        if self.random.chance(rules.drained) {
+            // It falls behind: whoever looks after it tells it to end, and looks what is the matter.
+            let within_us = until.since(self.now).0;
+            let at = self.now + Time(1 + self.random.below(within_us));
+            let which = NodeFault::Replace;
+            self.queue.push(at, Event::NodeFault { node, which });
+        }
+        let Some(alive) = self.nodes[node as usize].alive.as_deref_mut() else {
+            return;
+        };
+        if is_cut {
+            alive.cut_until = until;
+        }
+        for number in 0..crate::node::LINES.len() {
+            let wire = alive.lines[number].as_mut();
+            if let Some(wire) = wire.filter(|_| is_cut || number == line) {
+                wire.silent_until = until;
+                let (boot, line) = (alive.boot, number as u8);
+                self.queue.push(until, Event::Line { node, boot, line });
+            }
+        }
+    }
+
+    /// A line is given up by a node from which nothing arrives: the server finds out in its own time.
+    pub(super) fn sever(&mut self, line: LineId) {
+        let at = self.now + Time::from_ms(1 + self.random.below(SEVERED_MS));
+        self.queue.push(at, Event::Severed { line: line.0 });
     }
 
     /// The database does what is due.
@@ -231,7 +279,7 @@ impl World {
         let rules = self.swarm.database.clone();
         let back_at = self.now + Time::from_ms(1 + self.random.below(rules.down_ms));
         self.trace.say(self.now, || {
-            let faults = ["crash", "shutdown", "loss of a slot", "failover"];
+            let faults = ["crash", "shutdown", "loss of a slot", "failover", "silence"];
             format!("{} of the database", faults[usize::from(which)])
         });
         match which {
@@ -246,6 +294,7 @@ impl World {
                 self.database.crash(self.now, back_at);
             }
             SHUTDOWN => self.database.shut_down(self.now, back_at),
+            SILENCE => self.fall_silent(),
             SLOT_LOSS => match self.random.chance(rules.invalidation) {
                 true => self.database.invalidate_slots(self.now),
                 false => self.database.drop_slot(self.now),
@@ -267,6 +316,7 @@ impl World {
             CRASH => rules.crash_ms,
             SHUTDOWN => rules.shutdown_ms,
             SLOT_LOSS => rules.slot_loss_ms,
+            SILENCE => rules.silence_ms,
             _ if std::mem::take(&mut rules.has_failover) => self.swarm.faults_ms / 2,
             _ => 0,
         };

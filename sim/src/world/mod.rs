@@ -3,7 +3,9 @@
 
 mod crowd;
 mod database;
+mod mishaps;
 mod nodes;
+mod ousting;
 mod phases;
 
 use std::collections::BTreeMap;
@@ -14,7 +16,7 @@ use crate::clients::{Client, Id};
 use crate::model::Model;
 use crate::network::Network;
 use crate::node::{Node, Shelf};
-use crate::postgres::Postgres;
+use crate::postgres::{LineId, Postgres};
 use crate::queue::{Event, Queue};
 use crate::random::Random;
 use crate::sometimes::Sometimes;
@@ -64,7 +66,9 @@ struct Loss {
 struct Past {
     shelves: Vec<Shelf>,
     is_draining: bool,
-    skew_ms: u64,
+    has_closed_users: bool,
+    /// How far its clock was ahead of the database's at the most, in milliseconds.
+    skew_ms: i64,
 }
 
 /// Everything that there is.
@@ -99,6 +103,8 @@ pub struct World {
     is_database_touched: bool,
     /// When slots were lost, or another server was promoted.
     losses: Vec<Loss>,
+    /// How many revocations were written to put somebody out.
+    oustings: u64,
     sometimes: Sometimes,
     trace: Trace,
     steps: u64,
@@ -112,6 +118,9 @@ impl World {
         let now = Time::from_ms(1_000);
         let mut database = Postgres::new(random.fork(), &swarm.database, now);
         database.set_reader(swarm.writers.batch_over, swarm.node.window_ms);
+        if !swarm.follows_sessions {
+            database.forget_sessions();
+        }
         let network = Network::new(swarm.sockets, random.fork());
         let application = Application::new(random.fork(), &swarm.writers, now, &mut database);
         let clients = (0..swarm.clients)
@@ -137,6 +146,7 @@ impl World {
             epoch: None,
             is_database_touched: true,
             losses: Vec::new(),
+            oustings: 0,
             sometimes: Sometimes::default(),
             trace,
             steps: 0,
@@ -168,8 +178,11 @@ impl World {
             Event::Database => self.on_database(),
             Event::Application => self.on_application(),
             Event::DatabaseFault(which) => self.on_database_fault(which),
-            Event::NodeFault { node, is_drain } => self.on_node_fault(node, is_drain),
+            Event::NodeFault { node, which } => self.on_node_fault(node, which),
+            Event::Farewell { node, .. } => self.say_farewell(node),
             Event::Stopped { node, .. } => self.kill(node),
+            Event::Severed { line } => self.database.hang_up(self.now, LineId(line)),
+            Event::Oust { client } => self.oust(client),
             Event::Boot { node } => self.on_boot(node),
             Event::Client { client } => self.on_client(client)?,
             Event::Read { connection } => self.on_read(connection)?,
@@ -183,6 +196,8 @@ impl World {
                 | Event::Database
                 | Event::Application
                 | Event::DatabaseFault(_)
+                | Event::Severed { .. }
+                | Event::Oust { .. }
         );
         if std::mem::take(&mut self.is_database_touched) {
             self.pump_lines();
@@ -210,6 +225,7 @@ impl World {
             }
             Event::Dialled { node, boot, .. }
             | Event::Line { node, boot, .. }
+            | Event::Farewell { node, boot }
             | Event::Stopped { node, boot } => alive(node, boot).is_some(),
             Event::Database => self.database_at == Some(self.now),
             Event::Application => self.application_at == Some(self.now),

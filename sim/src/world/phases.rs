@@ -3,7 +3,7 @@
 use super::{Failure, Phase, World};
 use crate::clients::End;
 use crate::invariants;
-use crate::queue::Event;
+use crate::queue::{Event, NodeFault};
 use crate::sometimes::{Sometimes, State};
 use crate::time::Time;
 use crate::trace::Trace;
@@ -17,6 +17,9 @@ const HEARTBEAT_SLACK: Time = Time::from_ms(5_000);
 
 /// How long everything may take to be gone, once everybody has left.
 const TEARDOWN: Time = Time::from_ms(20_000);
+
+/// How soon everybody has a turn for whom something waits, when all is calm.
+const MOMENT: Time = Time::from_ms(100);
 
 /// A world cannot have more steps than this: one that does goes round in circles.
 const STEPS_MAX: u64 = 1_000_000;
@@ -77,8 +80,9 @@ impl World {
         for node in 0..self.swarm.nodes {
             let at = self.now + Time::from_ms(self.random.below(500));
             self.queue.push(at, Event::Boot { node });
-            self.plan_node_fault(node, false);
-            self.plan_node_fault(node, true);
+            for which in NodeFault::ALL {
+                self.plan_node_fault(node, which);
+            }
         }
         for which in super::database::FAULTS {
             self.plan_database_fault(which);
@@ -160,6 +164,7 @@ impl World {
         for node in &mut self.nodes {
             if let Some(alive) = &mut node.alive {
                 alive.uplink.overloaded = 0;
+                alive.set_clock(0);
             }
         }
         for number in 0..self.network.connections.len() as u32 {
@@ -236,7 +241,7 @@ impl World {
                 .alive
                 .as_deref()
                 .expect("nothing is missing");
-            let unix_ms = node.unix_ms(self.now);
+            let (unix_ms, _) = node.unix_range_ms(self.now);
             if let Some((_, last_ms)) = ends
                 && last_ms + invariants::OVER_MS < unix_ms
             {
@@ -275,13 +280,32 @@ impl World {
             let Some(alive) = &mut node.alive else {
                 continue;
             };
-            if alive.control.granted() > 0 {
+            let number = node.number;
+            let is_delivered = alive.delivery.is_none() && alive.orders.is_empty();
+            if !is_delivered || !alive.uplink.is_empty() {
                 return Err(format!(
-                    "{} grants were never given back",
-                    alive.control.granted()
+                    "node {number} has not handed over {:?}, {:?} and {:?}",
+                    alive.delivery, alive.orders, alive.uplink
+                ));
+            }
+            if alive.control.left_over() != [0; 5] {
+                return Err(format!(
+                    "the control thread of node {number} is left with {:?}: grants, requests, answers, tickets, \
+                     questions",
+                    alive.control.left_over()
                 ));
             }
             for core in &mut alive.cores {
+                // What was handed over a moment ago waits for the engine's turn.
+                let waiting = (core.batches.len(), core.commands.len(), core.backlog.len());
+                let is_due = core.at.is_some_and(|at| at.since(self.now) < MOMENT);
+                let waiting = if is_due { (0, 0, 0) } else { waiting };
+                if waiting != (0, 0, 0) || core.closing() > 0 || !core.live.is_empty() {
+                    return Err(format!(
+                        "{waiting:?} batches, commands and connections wait at node {number}, and {} close",
+                        core.closing()
+                    ));
+                }
                 let counters = core.engine.counters();
                 if (counters.connections, counters.streams, counters.behind) != (0, 0, 0) {
                     return Err(format!("something is left: {counters:?}"));
@@ -290,6 +314,14 @@ impl World {
             self.sometimes.add(alive.control.sometimes);
         }
         self.sometimes.add(self.network.sometimes);
-        Ok(())
+        let nodes = self.nodes.iter().filter_map(|node| node.alive.as_deref());
+        let lines = nodes.flat_map(|alive| alive.lines.iter().flatten());
+        let lines = lines.map(|wire| wire.id).collect();
+        match self.database.left_over(&lines) {
+            (0, 0) => Ok(()),
+            (backends, slots) => Err(format!(
+                "the server is left with {backends} connections and {slots} slots that are nobody's"
+            )),
+        }
     }
 }

@@ -9,9 +9,6 @@ use crate::node::{Admitted, Shelf};
 use crate::parser::Event;
 use crate::sometimes::{Sometimes, State};
 
-/// So much silence ends every stream of a user, less what an engine may be late by: `auth.grace` is 30 s.
-const SILENT_MS: u64 = 25_000;
-
 impl Oracle {
     /// Whoever begins now, or anew, begins at the newest place that its engine has: not before what that had
     /// applied when it let the stream in, and not behind what it has applied by now.
@@ -144,13 +141,9 @@ impl Oracle {
             | "reauthorize" => self
                 .stream
                 .has_lost_right(model, position(admitted.applied)),
-            // Which sessions ended while changes were missed, nobody can tell any more; and where the server is
-            // silent for long, nobody can tell it of any.
-            "feed_stale" => {
-                let heard = around.shelf.heard();
-                around.has_missed(|_| true)
-                    || heard.is_some_and(|heard| around.now.since(heard).ms() >= SILENT_MS)
-            }
+            // Which sessions ended while changes were missed, nobody can tell any more.
+            // And where the feed was silent for too long, nobody knows who may still see anything.
+            "feed_stale" => around.has_missed(|_| true) || around.has_closed_users,
             "session_expired" => {
                 let ends = model.session_ends(&viewer.session);
                 ends.is_some_and(|(earliest_ms, _)| earliest_ms <= around.unix_ms)
