@@ -201,7 +201,7 @@ impl Swarm {
             nodes,
             engines: 1 + random.below(3) as u32,
             clients: 10 + random.below(6) as u32,
-            faults_ms: random.between(15_000..=40_000),
+            faults_ms: random.between(15_000..=36_000),
             follows_sessions: random.chance(700),
             database: Database::draw(&mut random.fork()),
             writers: Writers::draw(&mut random.fork()),
@@ -294,7 +294,7 @@ impl Writers {
     fn draw(random: &mut Random) -> Self {
         Self {
             transaction_ms: random.log_uniform(100..=1_600),
-            changes_max: random.log_uniform(1..=120),
+            changes_max: random.log_uniform(1..=100),
             bytes_max: random.log_uniform(16..=8_192),
             abort: maybe(random, 400),
             people: maybe_strong(random, 20..=300),
@@ -377,13 +377,13 @@ impl Crowd {
             stalled: maybe(random, 300),
             half_open: maybe(random, 200),
             hostile: maybe(random, 200),
-            stay_ms: random.log_uniform(1_000..=60_000),
-            moving: maybe(random, 800),
+            stay_ms: random.log_uniform(1_500..=60_000),
+            moving: maybe_strong(random, 20..=800),
             other_id: maybe(random, 200),
             subscribing: maybe_strong(random, 50..=700),
-            subscribing_ms: random.log_uniform(100..=10_000),
+            subscribing_ms: random.log_uniform(250..=10_000),
             together: maybe_strong(random, 100..=1_000),
-            ousted: maybe(random, 100),
+            ousted: maybe_strong(random, 10..=120),
             filtered: maybe(random, 500),
         }
     }

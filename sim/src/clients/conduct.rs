@@ -71,7 +71,7 @@ impl Client {
 
     /// How long until it comes back.
     pub fn pause(&mut self) -> Time {
-        Time::from_ms(self.random.log_uniform(1..=4_000))
+        Time::from_ms(self.random.log_uniform(5..=5_000))
     }
 
     /// How many bytes a read takes, and how long until the next one.
