@@ -15,6 +15,7 @@ mod stream;
 use crate::postgres::{CommitLog, Record};
 use line::Line;
 use names::Names;
+use rights::Rights;
 
 pub use line::{Audience, Expected, Part};
 pub use names::Name;
@@ -128,12 +129,21 @@ impl Model {
         let (user, organisation) = self.names_of(viewer)?;
         let rights = &self.line_of(at).unwrap_or_else(|| self.current()).rights;
         let roles = rights.roles(user, organisation, at);
-        roles.filter(|_| !rights.has_ended(&viewer.session, at))
+        roles.filter(|_| !self.has_ended(rights, &viewer.session, at))
     }
 
     /// Whether somebody has a right at a position.
     pub fn has_right(&self, viewer: &Viewer, at: Position) -> bool {
         self.roles_at(viewer, at).is_some()
+    }
+
+    /// Whether a session was deleted by a place of a line. Another server that has taken over since may still have
+    /// it, and says so to whoever asks for the row.
+    fn has_ended(&self, rights: &Rights, session: &str, at: Position) -> bool {
+        let current = &self.current().rights;
+        let was_there = current.ends(session).next().is_some();
+        let is_there = was_there && !current.has_ended(session, self.end());
+        rights.has_ended(session, at) && !is_there
     }
 
     /// The last change of a row that is about somebody behind a place, and not behind another: the newest thing

@@ -363,51 +363,6 @@ fn who_is_granted_a_stream_ahead_of_its_right_has_it_from_there_on() {
 }
 
 #[test]
-fn who_saw_what_history_has_left_must_be_reset() {
-    let mut scene = Scene::new();
-    let begin = scene.end();
-    scene.rows("o0", 1);
-    let kept = scene.end();
-    scene.rows("o0", 1);
-    let lost = scene.end();
-    let viewer = viewer("u1", "o0");
-    let before = scene.told(&viewer, begin);
-    scene.postgres.fail_over(scene.now, scene.now, 1, true);
-    scene.postgres.handle_timeout(scene.now);
-    scene.rows("o0", 1);
-    let after = scene.told(&viewer, begin);
-    assert_eq!((after.len(), &after[0]), (2, &before[0]));
-    assert!(scene.model().is_abandoned(before[1].0) && !scene.model().is_abandoned(kept));
-    assert_ne!(after[1].0, before[1].0);
-    // Who has not seen it goes on; who has may have been told before anybody knew.
-    let mut slow = scene.live(&viewer, begin);
-    scene.tell(&mut slow, &after).unwrap();
-    assert_eq!(slow.complete(&scene.model()), Ok(()));
-    let mut quick = scene.live(&viewer, begin);
-    scene.tell(&mut quick, &before).unwrap();
-    quick.heartbeat(&scene.model(), &id(lost)).unwrap();
-    assert_fault(quick.complete(&scene.model()), "history has left");
-    assert_fault(scene.tell(&mut quick, &after[1..]), "without a reset");
-    let now = scene.end();
-    quick.reset(&scene.model(), &id(now)).unwrap();
-    assert_eq!(quick.complete(&scene.model()), Ok(()));
-    // Who goes on from the new line cannot be told of the old one.
-    assert_fault(scene.tell(&mut slow, &before[1..]), "is told");
-    // Where nothing ever was, a client may say that it is, until the node hears of the promotion.
-    scene.rows("o0", 20);
-    let end = scene.end();
-    let made_up = |lsn| Position { lsn, ..lost };
-    let resume = |at: Position| {
-        let mut stream = Stream::new(viewer.clone(), Asked::After(at));
-        let told = stream.connected(&scene.model(), &id(at), Verdict::Resumed);
-        told.map(|()| stream)
-    };
-    let ahead = resume(made_up(end.lsn)).unwrap();
-    assert_fault(ahead.complete(&scene.model()), "history has left");
-    assert_fault(resume(made_up(end.lsn + 8)), "the log ends");
-}
-
-#[test]
 fn what_a_subscription_leaves_out_is_found_and_around_its_change_nothing_is_missing() {
     let mut scene = Scene::new();
     let begin = scene.end();
