@@ -52,6 +52,8 @@ pub struct Connection {
     pub is_read_due: bool,
     /// Whether it waits to be accepted, or was.
     pub is_queued: bool,
+    /// Whether the engine was told since that it takes something, and had nothing more for it.
+    pub is_told_writable: bool,
     /// It was closed because the log has moved on past what it was in the middle of.
     pub is_evicted: bool,
     /// It was closed although it took everything.
@@ -138,6 +140,7 @@ impl Network {
             is_closed: false,
             full_until: Time(0),
             blocked_since: None,
+            is_told_writable: false,
             is_read_due: false,
             is_queued: false,
             is_evicted: false,
@@ -212,6 +215,7 @@ impl Network {
             .find(|(watch, is)| *is && connection.watches & bit(*watch) != 0);
         let (watch, _) = ready?;
         connection.watches &= !bit(watch);
+        connection.is_told_writable |= watch == Watch::Writable;
         Some(watch)
     }
 
@@ -303,6 +307,7 @@ impl Sockets<'_> {
             _ => whole,
         };
         connection.down.extend_from_slice(&send.bytes[..taken]);
+        connection.is_told_writable = false;
         send.outcome = Outcome::Taken(taken);
         connection.blocked_since = match taken {
             0 => connection.blocked_since.or(Some(now)),

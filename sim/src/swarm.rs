@@ -66,6 +66,8 @@ pub struct Database {
     pub silent_ms: u64,
     /// How many of the nodes that hear nothing are told to end before they do, in thousandths.
     pub drained: u32,
+    /// Clients that a balancer sends to a node that hears nothing, in thousandths: it has fewer to serve.
+    pub herded: u32,
     /// How many of the silences are of a node's whole way to the server, in thousandths.
     pub cut: u32,
     /// The longest way of bytes on a line, in microseconds.
@@ -268,6 +270,7 @@ impl Database {
             silence_ms: now_and_then(random, 300, 8_000..=40_000),
             silent_ms: random.log_uniform(500..=40_000),
             drained: maybe_strong(random, 200..=1_000),
+            herded: maybe_strong(random, 100..=800),
             cut: maybe(random, 1_000),
             line_us: random.log_uniform(50..=50_000),
             line_bytes_max: random.log_uniform(128..=65_536),

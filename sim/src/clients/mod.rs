@@ -60,6 +60,8 @@ pub struct Client {
     pub session: String,
     /// Whether the database had that when the client came.
     pub is_known: bool,
+    /// The node to which it is sent, wherever it is.
+    pub goes_to: Option<u32>,
     /// When it decides next.
     pub due: Option<Time>,
     /// How often it connected.
@@ -120,6 +122,7 @@ impl Client {
             refused: None,
             session: String::new(),
             is_known: false,
+            goes_to: None,
             due: None,
             connects: 0,
             events: 0,

@@ -23,7 +23,10 @@ impl World {
         let (now, is_calm) = (self.now, self.phase == Phase::Calm);
         let client = &mut self.clients[number as usize];
         client.due = None;
-        let doing = client.decide(is_calm);
+        let doing = match (client.goes_to, &client.stream) {
+            (Some(_), Some(_)) if !is_calm => Doing::Leave,
+            _ => client.decide(is_calm),
+        };
         let connection = client.stream.as_ref().map(|stream| stream.connection);
         let mut next = client.patience(&self.swarm.crowd, is_calm);
         match doing {
@@ -74,10 +77,11 @@ impl World {
         };
         let client = &mut self.clients[number as usize];
         let is_moving = client.chance(self.swarm.crowd.moving);
-        let node = match (is_moving, client.habits.is_together) {
-            (true, _) => client.choose(self.nodes.len()),
-            (false, true) => 0,
-            (false, false) => number as usize % self.nodes.len(),
+        let node = match (client.goes_to.take(), client.habits.is_together) {
+            (Some(node), _) => node as usize,
+            (None, _) if is_moving => client.choose(self.nodes.len()),
+            (None, true) => 0,
+            (None, false) => number as usize % self.nodes.len(),
         };
         let core = match client.habits.is_together {
             true => 0,
@@ -464,6 +468,11 @@ impl World {
             return Ok(());
         };
         let ends = self.model.session_ends(&viewer.session);
+        // A node that has not heard yet of a server that has taken over knows what is no more.
+        let known = node.reader.applied().map(position);
+        if known.is_none_or(|known| self.model.is_abandoned(known)) {
+            return Ok(());
+        }
         let (_, latest_ms) = node.unix_range_ms(self.now);
         let goes_on = ends.is_some_and(|(earliest_ms, _)| earliest_ms > latest_ms);
         if !goes_on || !self.model.is_settled(&viewer, applied) {

@@ -25,6 +25,9 @@ pub(super) const FAULTS: [u8; 5] = [CRASH, SHUTDOWN, SLOT_LOSS, FAILOVER, SILENC
 /// milliseconds: what `tcp_keepalives_idle` and its like may be set to.
 const SEVERED_MS: u64 = 20_000;
 
+/// How soon others find out that a node has fallen behind, at the latest, in microseconds.
+const NOTICED_US: u64 = 8_000_000;
+
 impl World {
     /// An attempt to connect has come to its end.
     pub(super) fn on_dialled(&mut self, node: u32, line: u8) {
@@ -186,7 +189,7 @@ impl World {
     /// nobody is told, also not of an end.
     fn fall_silent(&mut self) {
         let node = self.random.below(u64::from(self.swarm.nodes)) as u32;
-        let rules = &self.swarm.database;
+        let rules = self.swarm.database.clone();
         let until = self.now + Time::from_ms(self.random.between(200..=rules.silent_ms.max(200)));
         let is_cut = self.random.chance(rules.cut);
         let line = self.random.below(2 * crate::node::LINES.len() as u64) as usize;
@@ -194,10 +197,17 @@ impl World {
         let line = if line < crate::node::LINES.len() { line } else { 0 };
         if self.random.chance(rules.drained) {
             // It falls behind: whoever looks after it tells it to end, and looks what is the matter.
-            let within_us = until.since(self.now).0;
+            let within_us = until.since(self.now).0.min(NOTICED_US);
             let at = self.now + Time(1 + self.random.below(within_us));
             let which = NodeFault::Replace;
             self.queue.push(at, Event::NodeFault { node, which });
+        }
+        for client in 0..self.swarm.clients {
+            if self.random.chance(rules.herded) {
+                self.clients[client as usize].goes_to = Some(node);
+                let at = self.now + Time(1 + self.random.below(NOTICED_US));
+                self.wake_client(client, at);
+            }
         }
         let Some(alive) = self.nodes[node as usize].alive.as_deref_mut() else {
             return;
