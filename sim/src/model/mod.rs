@@ -159,6 +159,13 @@ impl Model {
         rights.changed_within(names, &viewer.session, from, to)
     }
 
+    /// Where a user is let in again who is out at a place, and was so already at a place before it.
+    pub fn is_back(&self, viewer: &Viewer, at: Position, before: Position) -> Option<Position> {
+        let (user, _) = self.names_of(viewer)?;
+        let rights = &self.line_of(at).unwrap_or_else(|| self.current()).rights;
+        rights.is_back(user, at, before)
+    }
+
     /// Whether there was ever a row that keeps somebody out for a while: its end is in no log.
     pub fn was_kept_out(&self, viewer: &Viewer) -> bool {
         let names = self.names_of(viewer);

@@ -228,6 +228,18 @@ impl Rights {
         member.filter(|_| has_user && has_organisation)
     }
 
+    /// Where a user is let in again who is out at a place, and was so already at a place before it.
+    pub(super) fn is_back(&self, user: Name, at: Position, before: Position) -> Option<Position> {
+        let states = self.users.get(&user)?;
+        let (passed, coming) = states.split_at(states.partition_point(|it| !at.is_before(it.0)));
+        let is_out = |(from, is_in): &&(Position, bool)| !is_in && !before.is_before(*from);
+        passed.last().filter(is_out)?;
+        coming
+            .iter()
+            .find(|(_, is_in)| *is_in)
+            .map(|(from, _)| *from)
+    }
+
     /// What somebody lacks at a place, in words.
     pub(super) fn lacks(
         &self,

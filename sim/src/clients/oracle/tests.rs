@@ -13,7 +13,7 @@ use crate::model::tests::scene::{Scene, id, viewer};
 use crate::model::{Model, Position, Viewer};
 use crate::node::Shelf;
 use crate::parser::Parser;
-use crate::postgres::schema::{MEMBER, REVOCATION, Row, moment, text};
+use crate::postgres::schema::{MEMBER, REVOCATION, Row, USER, moment, text};
 use crate::sometimes::Sometimes;
 use crate::time::Time;
 
@@ -38,9 +38,13 @@ struct Listener {
 }
 
 impl Node {
-    /// One that has everything of the scene.
+    /// One that begins to read where a scene begins.
     fn new() -> Self {
-        let scene = Scene::new();
+        Self::of(Scene::new())
+    }
+
+    /// One that begins to read where a scene has come to.
+    fn of(scene: Scene) -> Self {
         let mut node = Self {
             shelf: Shelf::new(4_096),
             now: scene.now,
@@ -360,6 +364,37 @@ fn who_is_kept_out_and_let_in_is_found() {
     let mut other = node.admit(viewer("u0", "o0"), None);
     let said = said.replace("\"u1\"", "\"u0\"");
     assert_eq!(node.tell(&mut other, &said), Ok(()));
+}
+
+#[test]
+fn who_was_out_before_the_node_began_and_is_back_is_told_nothing_of_before() {
+    let mut scene = Scene::new();
+    let ban = |scene: &mut Scene, is_banned| {
+        scene.write(|postgres, xid| {
+            let banned = postgres.update(xid, USER, "u1", |row| row[1] = text(is_banned));
+            banned.expect("the user is there");
+        });
+    };
+    ban(&mut scene, "t");
+    let mut node = Node::of(scene);
+    node.rows(1);
+    let applied = node.scene.end();
+    let said = connected("live", &id(applied));
+    let mut early = node.admit(reader(), None);
+    assert_wrong(node.tell(&mut early, &said), "no right: the user");
+    // It finds the row of who is back, and hears of it later.
+    ban(&mut node.scene, "f");
+    let mut listener = node.admit(reader(), None);
+    assert_eq!(node.tell(&mut listener, &said), Ok(()));
+    // Who was put out while the node read is known to be out.
+    let mut node = Node::new();
+    ban(&mut node.scene, "t");
+    let applied = node.scene.end();
+    node.take(Batch::Progress(event_id(applied)));
+    ban(&mut node.scene, "f");
+    let mut listener = node.admit(reader(), None);
+    let said = connected("live", &id(applied));
+    assert_wrong(node.tell(&mut listener, &said), "no right: the user");
 }
 
 #[test]
