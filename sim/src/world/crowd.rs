@@ -467,6 +467,11 @@ impl World {
         let (Some(applied), Some(node), true) = (applied, node, is_known) else {
             return Ok(());
         };
+        // What the server said that was left may be so no more.
+        let is_other = |loss: &super::Loss| loss.is_failover && loss.at >= connection.made;
+        if self.losses.iter().any(is_other) {
+            return Ok(());
+        }
         let ends = self.model.session_ends(&viewer.session);
         // A node that has not heard yet of a server that has taken over knows what is no more.
         let known = node.reader.applied().map(position);
