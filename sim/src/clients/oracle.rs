@@ -211,12 +211,14 @@ impl Oracle {
                     .since
                     .map(position)
                     .and_then(|since| around.model.changed_within(self.viewer(), lowest, since));
+                if let Some(gave) = gave {
+                    self.stream.begins(gave);
+                }
                 // Of who was out when the node began to read, nothing was said to it: it finds the row of who is
-                // back, and hears later from where on. Until there nothing may come.
+                // back, and hears later from where on.
                 let floor = position(admitted.floor);
-                let back = around.model.is_back(self.viewer(), applied, floor);
-                if let Some(begins) = gave.max(back) {
-                    self.stream.begins(begins);
+                if around.model.is_back(self.viewer(), applied, floor) {
+                    self.stream.passes_user();
                 }
                 let verdict = match event.member("resume") {
                     Some("resumed") => Verdict::Resumed,

@@ -159,11 +159,18 @@ impl Model {
         rights.changed_within(names, &viewer.session, from, to)
     }
 
-    /// Where a user is let in again who is out at a place, and was so already at a place before it.
-    pub fn is_back(&self, viewer: &Viewer, at: Position, before: Position) -> Option<Position> {
-        let (user, _) = self.names_of(viewer)?;
+    /// Whether a user is let in again later who is out at a place, and was so already at a place before it.
+    pub fn is_back(&self, viewer: &Viewer, at: Position, before: Position) -> bool {
         let rights = &self.line_of(at).unwrap_or_else(|| self.current()).rights;
-        rights.is_back(user, at, before)
+        let names = self.names_of(viewer);
+        names.is_some_and(|(user, _)| rights.is_back(user, at, before))
+    }
+
+    /// What somebody is at a position, whether the user is banned or not.
+    fn roles_of_member(&self, viewer: &Viewer, at: Position) -> Option<Roles> {
+        let (user, organisation) = self.names_of(viewer)?;
+        let rights = &self.line_of(at).unwrap_or_else(|| self.current()).rights;
+        rights.roles_of_member(user, organisation, at)
     }
 
     /// Whether there was ever a row that keeps somebody out for a while: its end is in no log.

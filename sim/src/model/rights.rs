@@ -223,21 +223,28 @@ impl Rights {
     /// What somebody is in an organisation at a place; `None` where they may not see anything.
     pub(super) fn roles(&self, user: Name, organisation: Name, at: Position) -> Option<Roles> {
         let has_user = last(self.users.get(&user), at).unwrap_or(false);
-        let has_organisation = last(self.organisations.get(&organisation), at).unwrap_or(false);
-        let member = last(self.members.get(&(user, organisation)), at).flatten();
-        member.filter(|_| has_user && has_organisation)
+        let roles = self.roles_of_member(user, organisation, at);
+        roles.filter(|_| has_user)
     }
 
-    /// Where a user is let in again who is out at a place, and was so already at a place before it.
-    pub(super) fn is_back(&self, user: Name, at: Position, before: Position) -> Option<Position> {
-        let states = self.users.get(&user)?;
+    /// The same, whether the user is banned or not.
+    pub(super) fn roles_of_member(
+        &self,
+        user: Name,
+        organisation: Name,
+        at: Position,
+    ) -> Option<Roles> {
+        let has_organisation = last(self.organisations.get(&organisation), at).unwrap_or(false);
+        let member = last(self.members.get(&(user, organisation)), at).flatten();
+        member.filter(|_| has_organisation)
+    }
+
+    /// Whether a user is let in again later who is out at a place, and was so already at a place before it.
+    pub(super) fn is_back(&self, user: Name, at: Position, before: Position) -> bool {
+        let states = self.users.get(&user).map_or(&[][..], Vec::as_slice);
         let (passed, coming) = states.split_at(states.partition_point(|it| !at.is_before(it.0)));
-        let is_out = |(from, is_in): &&(Position, bool)| !is_in && !before.is_before(*from);
-        passed.last().filter(is_out)?;
-        coming
-            .iter()
-            .find(|(_, is_in)| *is_in)
-            .map(|(from, _)| *from)
+        let is_out = |(from, is_in): &(Position, bool)| !is_in && !before.is_before(*from);
+        passed.last().is_some_and(is_out) && coming.iter().any(|(_, is_in)| *is_in)
     }
 
     /// What somebody lacks at a place, in words.
