@@ -159,11 +159,17 @@ impl Model {
         rights.changed_within(names, &viewer.session, from, to)
     }
 
-    /// Whether a user is let in again later who is out at a place, and was so already at a place before it.
+    /// Whether a user is let in again later who is out at a place, and was so already at a place before it: by a
+    /// change, or by another server that has taken over and has no word of it.
     pub fn is_back(&self, viewer: &Viewer, at: Position, before: Position) -> bool {
-        let rights = &self.line_of(at).unwrap_or_else(|| self.current()).rights;
-        let names = self.names_of(viewer);
-        names.is_some_and(|(user, _)| rights.is_back(user, at, before))
+        let line = self.line_of(at).unwrap_or_else(|| self.current());
+        let current = self.current();
+        self.names_of(viewer).is_some_and(|(user, _)| {
+            let is_other = current.timeline != line.timeline;
+            line.rights.was_out(user, at, before)
+                && (line.rights.is_let_in_after(user, at)
+                    || is_other && current.rights.is_let_in(user))
+        })
     }
 
     /// What somebody is at a position, whether the user is banned or not.
