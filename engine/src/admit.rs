@@ -359,7 +359,7 @@ impl Engine {
         self.append_pending(slot, &out);
         let side = self.table[slot].side as usize;
         self.behind[side].cursor = cursor;
-        self.set_deadline_of(now, slot, self.config.heartbeat_ms);
+        self.expect_heartbeat(now, slot);
         self.make_ready(slot);
     }
 

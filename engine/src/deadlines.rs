@@ -144,6 +144,17 @@ impl Engine {
         self.scratch = scratch;
     }
 
+    /// Sets the deadline of a stream that is behind and goes on from now: its next heartbeat. Where its socket is
+    /// full, that has a deadline of its own, which nothing may put off.
+    pub(crate) fn expect_heartbeat(&mut self, now: Now, slot: u32) {
+        let is_blocked = self.behind[self.table[slot].side as usize].is_blocked;
+        let delay_ms = match is_blocked {
+            true => SCAN_MS,
+            false => self.config.heartbeat_ms,
+        };
+        self.set_deadline_of(now, slot, delay_ms);
+    }
+
     /// Whether a stream has taken nothing for too long.
     fn has_stalled(&self, slot: u32, tick: Tick) -> bool {
         let behind = &self.behind[self.table[slot].side as usize];

@@ -105,7 +105,7 @@ impl Engine {
             return;
         }
         record.bits.set(Bits::PARKED, false);
-        self.set_deadline_of(now, slot, self.config.heartbeat_ms);
+        self.expect_heartbeat(now, slot);
         self.make_ready(slot);
     }
 }

@@ -78,6 +78,39 @@ fn a_blocked_user_gets_own_frames_in_their_place() {
 }
 
 #[test]
+fn who_takes_nothing_for_long_is_closed_however_it_is_reset_meanwhile() {
+    check(
+        "
+        stream a acme alice
+        takes a 10
+        commit 20 acme:one
+        tick 18s
+        gap 30
+        tick 11s
+        tick 3s
+        ",
+        expect![[r#"
+            stream a acme alice
+            < a HTTP/1.1 200 OK
+            < a connected live e.1.0.0
+            takes a 10
+            commit 20 acme:one
+            < a … 10 bytes
+            tick 18s
+            < a … 10 bytes
+            gap 30
+            < a … 10 bytes
+            tick 11s
+            < a … 10 bytes
+            tick 3s
+            < a … 10 bytes
+              a is reset
+              closed: too_slow, 0 events, 30000 ms
+        "#]],
+    );
+}
+
+#[test]
 fn who_takes_nothing_for_long_is_closed_though_never_writable() {
     check(
         "
