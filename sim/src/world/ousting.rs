@@ -1,8 +1,8 @@
-//! Somebody who puts people out at the worst moment: while they ask for a stream. Their session is deleted, they
-//! are banned, or a row keeps them out for a while, in a transaction of its own.
+//! Somebody who puts people out at the worst moment: while they ask for a stream. Their session is deleted,
+//! or a row keeps them out for a while, in a transaction of its own.
 
 use super::{Phase, World};
-use crate::postgres::schema::{REVOCATION, Row, SESSION, USER, moment, text};
+use crate::postgres::schema::{REVOCATION, Row, SESSION, moment, text};
 use crate::postgres::{Refusal, Xid};
 use crate::queue::Event;
 use crate::time::Time;
@@ -36,9 +36,8 @@ impl World {
     fn put_out(&mut self, xid: Xid, client: u32) -> Result<(), Refusal> {
         let (random, database) = (&mut self.random, &mut self.database);
         let client = &self.clients[client as usize];
-        match random.below(4) {
+        match random.below(3) {
             0 | 1 => database.delete(xid, SESSION, &client.session),
-            2 => database.update(xid, USER, &client.user, |row| row[1] = text("t")),
             _ => {
                 self.oustings += 1;
                 let until_ms = random.log_uniform(500..=10_000);
