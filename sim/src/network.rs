@@ -244,10 +244,7 @@ impl Connection {
     /// Whether it is open at both ends, and the socket has taken all that it was given and would take more.
     pub fn is_free(&self, now: Time, rules: &swarm::Sockets) -> bool {
         let is_over = self.is_closed || self.is_finished || self.is_broken || self.is_left;
-        !is_over
-            && self.blocked_since.is_none()
-            && now >= self.full_until
-            && self.room(rules) > 0
+        !is_over && self.blocked_since.is_none() && now >= self.full_until && self.room(rules) > 0
     }
 
     /// How many bytes the socket takes.

@@ -43,9 +43,7 @@ impl Trace {
             Event::Database => 5 << 32,
             Event::Application => 6 << 32,
             Event::DatabaseFault(which) => 7 << 32 | u64::from(which),
-            Event::NodeFault { node, which } => {
-                8 << 32 | (which as u64) << 8 | u64::from(node)
-            }
+            Event::NodeFault { node, which } => 8 << 32 | (which as u64) << 8 | u64::from(node),
             Event::Farewell { node, .. } => 14 << 32 | u64::from(node),
             Event::Severed { line } => 15 << 32 | u64::from(line),
             Event::Oust { client } => 16 << 32 | u64::from(client),

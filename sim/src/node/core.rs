@@ -55,6 +55,8 @@ pub struct Core {
     pub skew_ms: i64,
     /// How many turns its thread has had.
     pub rounds: u64,
+    /// When every stream was told to end, where the node ends in order, and by when.
+    pub farewells: Option<(Time, Time)>,
     /// Whether anybody was ever accepted.
     pub was_visited: bool,
     /// Nobody is accepted before this time: there is no descriptor.
@@ -93,6 +95,7 @@ impl Core {
             since,
             skew_ms,
             rounds: 0,
+            farewells: None,
             was_visited: false,
             accept_at: now,
             random,
@@ -188,8 +191,12 @@ impl Core {
                     .sometimes
                     .reach(State::SubscriptionDuringSweep);
             }
-            if matches!(command, Command::CloseAll { .. }) && self.engine.is_holding() {
-                sockets.network.sometimes.reach(State::DrainDuringHold);
+            if let Command::CloseAll { spread_ms, .. } = &command {
+                let by = sockets.time + Time::from_ms(*spread_ms);
+                self.farewells.get_or_insert((sockets.time, by));
+                if self.engine.is_holding() {
+                    sockets.network.sometimes.reach(State::DrainDuringHold);
+                }
             }
             self.engine.handle_command(now, command, sockets);
         }

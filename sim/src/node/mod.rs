@@ -51,8 +51,6 @@ pub struct Alive {
     pub skews_ms: (i64, i64),
     /// Nobody reaches the database from here before this time.
     pub cut_until: Time,
-    /// Streams that are open behind this time were told to end, where the node ends in order.
-    pub farewells_by: Option<Time>,
     /// What it makes keys with.
     pub keys: Keys,
     /// The reader of the log.
@@ -147,7 +145,6 @@ impl Alive {
             skew_ms,
             skews_ms: (skew_ms, skew_ms),
             cut_until: now,
-            farewells_by: None,
             reader: Reader::new(config, random.next_u64(), 0),
             lines: [const { None }; LINES.len()],
             delivery: None,

@@ -413,13 +413,14 @@ impl World {
         let alive = self.nodes[node as usize].alive.as_deref();
         let alive = alive.expect("it had its turn");
         let engine = &alive.cores[core as usize];
-        let is_late = alive.farewells_by.is_some_and(|by| now > by);
         for number in &engine.live {
             let connection = &self.network.connections[*number as usize];
             let handle = connection.handle;
             let admitted = handle.and_then(|it| engine.shelf.admitted(it.slot, it.generation));
             let Some(admitted) = admitted else { continue };
-            let why = match is_late {
+            // Whoever was let in on the way is not told.
+            let is_late = |(at, by): (Time, Time)| admitted.at <= at && now > by;
+            let why = match engine.farewells.is_some_and(is_late) {
                 true => Some(String::from("its node ends, and has told everybody")),
                 false => {
                     let client = &self.clients[connection.client as usize];
@@ -450,7 +451,8 @@ impl World {
         }
         let cut = model.revoked_after(viewer, since)?;
         let is_applied = (cut.lsn, cut.index) <= (applied.lsn, applied.index);
-        is_applied.then(|| format!("{viewer:?} has lost its right at {cut}, and {applied} is applied"))
+        is_applied
+            .then(|| format!("{viewer:?} has lost its right at {cut}, and {applied} is applied"))
     }
 
     /// Nobody is refused who has had the right since before it came, of whom nothing was said meanwhile, and

@@ -194,7 +194,11 @@ impl World {
         let is_cut = self.random.chance(rules.cut);
         let line = self.random.below(2 * crate::node::LINES.len() as u64) as usize;
         // The stream more often than the others.
-        let line = if line < crate::node::LINES.len() { line } else { 0 };
+        let line = if line < crate::node::LINES.len() {
+            line
+        } else {
+            0
+        };
         if self.random.chance(rules.drained) {
             // It falls behind: whoever looks after it tells it to end, and looks what is the matter.
             let within_us = until.since(self.now).0.min(NOTICED_US);

@@ -89,7 +89,6 @@ impl World {
         let by = self.now + Time::from_ms(spread_ms);
         let alive = alive(&mut self.nodes, node);
         let boot = alive.boot;
-        alive.farewells_by = Some(by);
         for core in &mut alive.cores {
             core.commands.push_back(Command::CloseAll {
                 reason: CloseReason::Draining,
