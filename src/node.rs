@@ -266,6 +266,20 @@ impl Parts {
         tracing::info!(?notice, ?spread, "draining");
         self.shared.begin_drain();
         tokio::time::sleep(notice).await;
+        self.close_all(spread).await;
+        self.wait_while(spread + LOOK_EVERY, |counters| counters.streams)
+            .await;
+        // Whoever was on the way in when the others were told is told now.
+        self.close_all(Duration::ZERO).await;
+        self.wait_while(DRAIN_EXTRA, |counters| counters.streams)
+            .await;
+        self.engines.stop_listening();
+        self.wait_while(DRAIN_EXTRA, |counters| counters.connections)
+            .await;
+    }
+
+    /// Tells every stream that there is that it ends, spread over this time.
+    async fn close_all(&self, spread: Duration) {
         let spread_ms = u64::try_from(spread.as_millis()).unwrap_or(u64::MAX);
         for port in self.engines.ports() {
             let mut command = Command::CloseAll {
@@ -277,11 +291,6 @@ impl Parts {
                 tokio::time::sleep(LOOK_EVERY).await;
             }
         }
-        self.wait_while(spread + DRAIN_EXTRA, |counters| counters.streams)
-            .await;
-        self.engines.stop_listening();
-        self.wait_while(DRAIN_EXTRA, |counters| counters.connections)
-            .await;
     }
 
     /// Waits until a count of all engines is 0, at most for this time.
