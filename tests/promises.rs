@@ -120,7 +120,7 @@ fn named(text: &str) -> impl Iterator<Item = Named<'_>> {
 }
 
 /// Whether a file has a test of this name that is run with all others: a function with the attribute and
-/// without `#[ignore]`, or one of those of which `on_both_drivers!` makes two.
+/// without `#[ignore]`, or one of those of which `on_both_drivers!` or `for_both_drivers!` makes two.
 fn is_test_in(text: &str, name: &str) -> bool {
     let (mut is_marked, mut is_ignored) = (false, false);
     for line in text.lines().map(str::trim_start) {
@@ -138,7 +138,7 @@ fn is_test_in(text: &str, name: &str) -> bool {
             (is_marked, is_ignored) = (false, false);
         }
     }
-    let lists = text.split("on_both_drivers!(").skip(1);
+    let lists = text.split("_both_drivers!(").skip(1);
     let mut lists = lists.filter_map(|list| list.split_once(')'));
     lists.any(|(list, _)| list.split(',').any(|listed| listed.trim() == name))
 }

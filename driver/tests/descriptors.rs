@@ -3,6 +3,8 @@
 
 #![expect(clippy::unwrap_used, reason = "a test fails by it")]
 
+#[path = "drivers/both.rs"]
+mod both;
 #[path = "drivers/house.rs"]
 #[expect(dead_code, reason = "the suite uses more of it")]
 mod house;
@@ -12,6 +14,7 @@ use std::net::SocketAddr;
 use std::sync::Mutex;
 use std::time::{Duration, Instant};
 
+use both::for_both_drivers;
 use driver::Kind;
 use house::{Client, PATIENCE, Plan};
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
@@ -25,57 +28,23 @@ static ALONE: Mutex<()> = Mutex::new(());
 /// before them as scarce.
 const LIMIT: u64 = 500;
 
-#[test]
-fn want_of_descriptors_neither_spins_nor_drops_over_uring() {
-    want_of_descriptors_neither_spins_nor_drops(Kind::Uring, false);
+for_both_drivers!(
+    want_of_descriptors_neither_spins_nor_drops,
+    who_waits_for_a_descriptor_is_taken_before_listening_ends,
+    the_last_descriptors_are_the_nodes_own,
+    nobody_is_lost_while_descriptors_run_out,
+    connections_leave_no_descriptor_behind,
+);
+
+fn want_of_descriptors_neither_spins_nor_drops(kind: Kind) {
+    bear_want_of_descriptors(kind, false);
 }
 
-#[test]
-fn want_of_descriptors_neither_spins_nor_drops_over_epoll() {
-    want_of_descriptors_neither_spins_nor_drops(Kind::Epoll, false);
+fn who_waits_for_a_descriptor_is_taken_before_listening_ends(kind: Kind) {
+    bear_want_of_descriptors(kind, true);
 }
 
-#[test]
-fn who_waits_for_a_descriptor_is_taken_before_listening_ends_over_uring() {
-    want_of_descriptors_neither_spins_nor_drops(Kind::Uring, true);
-}
-
-#[test]
-fn who_waits_for_a_descriptor_is_taken_before_listening_ends_over_epoll() {
-    want_of_descriptors_neither_spins_nor_drops(Kind::Epoll, true);
-}
-
-#[test]
-fn the_last_descriptors_are_the_nodes_own_over_uring() {
-    the_last_descriptors_are_the_nodes_own(Kind::Uring);
-}
-
-#[test]
-fn the_last_descriptors_are_the_nodes_own_over_epoll() {
-    the_last_descriptors_are_the_nodes_own(Kind::Epoll);
-}
-
-#[test]
-fn nobody_is_lost_while_descriptors_run_out_over_uring() {
-    nobody_is_lost_while_descriptors_run_out(Kind::Uring);
-}
-
-#[test]
-fn nobody_is_lost_while_descriptors_run_out_over_epoll() {
-    nobody_is_lost_while_descriptors_run_out(Kind::Epoll);
-}
-
-#[test]
-fn connections_leave_no_descriptor_behind_over_uring() {
-    connections_leave_no_descriptor_behind(Kind::Uring);
-}
-
-#[test]
-fn connections_leave_no_descriptor_behind_over_epoll() {
-    connections_leave_no_descriptor_behind(Kind::Epoll);
-}
-
-fn want_of_descriptors_neither_spins_nor_drops(kind: Kind, stops_listening: bool) {
+fn bear_want_of_descriptors(kind: Kind, stops_listening: bool) {
     const WAITING: usize = 100;
     let _alone = ALONE.lock().unwrap();
     let before = limit_descriptors();

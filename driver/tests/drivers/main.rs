@@ -5,28 +5,11 @@
 
 #![expect(clippy::unwrap_used, reason = "a test fails by it")]
 
+mod both;
 mod closing;
 mod house;
 mod requests;
 mod streams;
 mod threads;
 
-/// Makes a test of each function for each driver: a module of the function's name with a test
-/// `uring` and a test `epoll`.
-macro_rules! for_both_drivers {
-    ($($name:ident),+ $(,)?) => {$(
-        mod $name {
-            #[test]
-            fn uring() {
-                super::$name(driver::Kind::Uring);
-            }
-
-            #[test]
-            fn epoll() {
-                super::$name(driver::Kind::Epoll);
-            }
-        }
-    )+};
-}
-
-pub(crate) use for_both_drivers;
+pub(crate) use both::for_both_drivers;
