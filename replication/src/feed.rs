@@ -230,6 +230,11 @@ impl Feed {
         self.resume
     }
 
+    /// The timeline that is read.
+    pub(crate) fn timeline(&self) -> u32 {
+        self.lineage.timeline()
+    }
+
     /// When the transaction that is being read was committed, in milliseconds since 1970.
     pub(crate) fn commit_ms(&self) -> Option<i64> {
         self.transaction

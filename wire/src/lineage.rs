@@ -29,6 +29,11 @@ impl Lineage {
         }
     }
 
+    /// The timeline that is written on.
+    pub fn timeline(&self) -> u32 {
+        self.current
+    }
+
     /// The epoch of every position of this cluster.
     pub fn epoch(&self) -> u32 {
         self.epoch

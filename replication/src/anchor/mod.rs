@@ -118,6 +118,8 @@ pub(crate) struct Circumstances<'a> {
     pub(crate) config: &'a Config,
     /// Up to where the anchor may be moved.
     pub(crate) horizon: Option<Lsn>,
+    /// The timeline that positions are of.
+    pub(crate) timeline: u32,
     pub(crate) publication: &'a Publication,
     pub(crate) now_ms: u64,
 }
@@ -355,7 +357,10 @@ impl Anchor {
                 Ok(self.advance_question(circumstances))
             }
             Step::Advance(lsn) => {
-                self.findings.push_back(Finding::Advanced(lsn));
+                let is_moved =
+                    matches!(rows.as_slice(), [row] if matches!(row.as_slice(), [Some(_)]));
+                self.findings
+                    .extend(is_moved.then_some(Finding::Advanced(lsn)));
                 Ok(None)
             }
             Step::Drop => {
@@ -394,9 +399,12 @@ impl Anchor {
         if target == confirmed && !survey.has_idle_timeout {
             return None;
         }
+        // Another server may have taken over, of which the stream has not heard: there, the place may lie behind
+        // what nobody has read. The name of a file of the log begins with its timeline.
+        let (slot, timeline) = (literal(&self.slot), circumstances.timeline);
         let sql = format!(
-            "SELECT end_lsn FROM pg_catalog.pg_replication_slot_advance({}, '{target}')",
-            literal(&self.slot)
+            "SELECT CASE WHEN left(pg_catalog.pg_walfile_name(pg_catalog.pg_current_wal_lsn()), 8) = \
+             '{timeline:08X}' THEN (pg_catalog.pg_replication_slot_advance({slot}, '{target}')).end_lsn END"
         );
         Some((Step::Advance(target), sql))
     }

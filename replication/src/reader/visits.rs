@@ -41,6 +41,7 @@ impl Reader {
         let circumstances = Circumstances {
             config: &self.config,
             horizon,
+            timeline: self.feed.as_ref().map_or(0, Feed::timeline),
             publication: &self.publication,
             now_ms,
         };

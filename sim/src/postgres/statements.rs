@@ -81,7 +81,7 @@ impl Postgres {
             self.copy_slot(names[0], names[1], None)
         } else if begins("SELECT pg_catalog.pg_drop_replication_slot(") {
             self.drop_lost(quoted(sql, '\'')[0])
-        } else if begins("SELECT end_lsn FROM pg_catalog.pg_replication_slot_advance(") {
+        } else if begins("SELECT CASE WHEN left(pg_catalog.pg_walfile_name(") {
             self.advance(sql)
         } else {
             self.ask_catalog(now, line, sql)
@@ -298,8 +298,11 @@ impl Postgres {
 
     fn advance(&mut self, sql: &str) -> Answer {
         let texts = quoted(sql, '\'');
-        let name = texts[0];
-        let target = place(texts[1]).min(self.wal.flushed);
+        let (timeline, name) = (texts[0], texts[1]);
+        if timeline != format!("{:08X}", self.wal.timeline) {
+            return Answer::Rows(vec![vec![None]]);
+        }
+        let target = place(texts[2]).min(self.wal.flushed);
         let Some(slot) = self.slots.get(name) else {
             return no_slot(name);
         };
