@@ -150,13 +150,17 @@ fn memory(
     let free = free?;
     let membership = plan.memberships.map_or(0, |_| MEMBERSHIP_BYTES);
     let stream_bytes = USER_BYTES + KERNEL_BYTES + membership;
-    let kept = NODE_BYTES + FLOOD_BYTES + FLOOD_ENGINE_BYTES * plan.engines;
-    let kept = plan.log_bytes.saturating_add(kept);
+    let left = free
+        .saturating_sub(plan.log_bytes)
+        .saturating_sub(NODE_BYTES);
+    // A flood is an attack, and streams are what the node is for: where there is little, each has half.
+    let floods = (FLOOD_BYTES + FLOOD_ENGINE_BYTES * plan.engines).min(left / 2);
+    let kept = free - (left - floods);
     Some(Bound {
         name,
-        streams: free.saturating_sub(kept) / stream_bytes,
+        streams: (left - floods) / stream_bytes,
         has: format!(
-            "{} are free, and {} of that is for the log and for floods",
+            "{} are free, and {} of that is for the node, its log and floods",
             human_bytes(free),
             human_bytes(kept)
         ),

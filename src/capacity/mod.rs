@@ -316,9 +316,10 @@ mod tests {
         // The 64 MiB of responses and the 16 MiB of requests of one more engine.
         let stream_bytes = 530 + 3_860 + 256;
         assert_eq!(of_two - of_three, (80 << 20) / stream_bytes);
-        // No more than the floods of the node and of three engines.
-        machine.memory_free = Some((128 + 3 * 80) << 20);
-        assert_eq!(Capacity::of(&machine, &plan).streams(), 0);
+        // Where there is no more than that, streams have half of it.
+        machine.memory_free = Some((32 + 128 + 3 * 80) << 20);
+        let streams = Capacity::of(&machine, &plan).streams();
+        assert_eq!(streams, ((128 + 3 * 80) << 20) / 2 / stream_bytes);
     }
 
     #[test]
