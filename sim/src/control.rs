@@ -448,7 +448,13 @@ pub fn grant(task: &Task, place: &Place, keys: &Keys) -> Grant {
         session: Some(keys.session(&known.row.id)),
         filter: Filter::new(wanted.channels.clone(), wanted.types.clone(), roles),
         format: Format::Event,
-        expires_ms: place.session_ends_ms.or(Some(known.row.expires_ms)),
+        expires_ms: Some(
+            place
+                .session_ends_ms
+                .map_or(known.row.expires_ms, |ends_ms| {
+                    ends_ms.min(known.row.expires_ms)
+                }),
+        ),
         since: place.since,
         resume: wanted.resume,
         head: stream_head(""),

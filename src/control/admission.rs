@@ -137,7 +137,7 @@ impl Admit {
                     None => renewal,
                     Some(place) => Renewal {
                         user: keys.user(&place.user),
-                        expires_ms: place.session_ends_ms.or(renewal.expires_ms),
+                        expires_ms: verdict::earliest(Some(&place), renewal.expires_ms),
                         ..renewal
                     },
                 };

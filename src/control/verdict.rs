@@ -48,10 +48,7 @@ pub(super) fn grant(
         about,
         filter,
         format: wanted.manner.format,
-        // What was said of the session since it was read counts.
-        expires_ms: place
-            .and_then(|place| place.session_ends_ms)
-            .or(draft.expires_ms),
+        expires_ms: earliest(place, draft.expires_ms),
         since: place.and_then(|place| place.since),
         resume: wanted.resume,
         head: match wanted.purpose {
@@ -60,6 +57,13 @@ pub(super) fn grant(
         },
         purpose: wanted.purpose,
     }
+}
+
+/// When a session ends: as was known when it was judged, or earlier, where the stream has said so since. That it ends
+/// later the stream says to its engine.
+pub(super) fn earliest(place: Option<&Place>, known_ms: Option<u64>) -> Option<u64> {
+    let said_ms = place.and_then(|place| place.session_ends_ms);
+    said_ms.into_iter().chain(known_ms).min()
 }
 
 /// What a service key reads that names this organisation.
@@ -239,13 +243,17 @@ mod tests {
     }
 
     #[test]
-    fn an_end_of_the_session_that_was_said_since_it_was_read_counts() {
-        let place = Place {
-            session_ends_ms: Some(5),
-            ..place(Some("acme"), None)
+    fn an_earlier_end_of_the_session_that_was_said_since_it_was_read_counts() {
+        let granted = |session_ends_ms| {
+            let place = Place {
+                session_ends_ms,
+                ..place(Some("acme"), None)
+            };
+            grant(CONNECTION, &draft(&[], None), Some(&place), &keys()).expires_ms
         };
-        let grant = grant(CONNECTION, &draft(&[], None), Some(&place), &keys());
-        assert_eq!(grant.expires_ms, Some(5));
+        assert_eq!(granted(Some(5)), Some(5));
+        // A token ends when it says so, however long its row lasts.
+        assert_eq!((granted(Some(9)), granted(None)), (Some(7), Some(7)));
     }
 
     #[test]

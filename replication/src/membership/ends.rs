@@ -4,7 +4,7 @@
 
 use std::collections::{BTreeMap, VecDeque};
 
-use wire::Key;
+use wire::{Extension, Key};
 
 use super::ring::Mark;
 use crate::limits::SESSION_ENDS_REMEMBERED_MAX;
@@ -12,8 +12,8 @@ use crate::limits::SESSION_ENDS_REMEMBERED_MAX;
 /// The last ends.
 #[derive(Debug, Default)]
 pub(crate) struct Ends {
-    /// The last end of each session, in milliseconds since 1970.
-    last: BTreeMap<Key, (Mark, u64)>,
+    /// The last word about the end of each session.
+    last: BTreeMap<Key, (Mark, Extension)>,
     /// In the order of the log.
     order: VecDeque<(Mark, Key)>,
     /// The newest that was forgotten.
@@ -21,8 +21,14 @@ pub(crate) struct Ends {
 }
 
 impl Ends {
-    /// The end of a session has moved.
-    pub(crate) fn push(&mut self, session: Key, ends_ms: u64, mark: Mark) {
+    /// The row of a session has changed: when it ends now. One that only says again what it said is left out, since
+    /// many say so with every request.
+    pub(crate) fn push(&mut self, extension: Extension, mark: Mark) {
+        let session = extension.session;
+        let last = self.last.get(&session);
+        if last.is_some_and(|(_, known)| *known == extension) {
+            return;
+        }
         if self.order.len() >= SESSION_ENDS_REMEMBERED_MAX
             && let Some((oldest, session)) = self.order.pop_front()
         {
@@ -32,7 +38,7 @@ impl Ends {
                 self.forgotten = Some(oldest);
             }
         }
-        self.last.insert(session, (mark, ends_ms));
+        self.last.insert(session, (mark, extension));
         self.order.push_back((mark, session));
     }
 
@@ -41,10 +47,12 @@ impl Ends {
         *self = Self::default();
     }
 
-    /// When a session ends, where that was said since a credential was judged.
-    pub(crate) fn after(&self, judged: Mark, session: Key) -> Option<u64> {
-        let (mark, ends_ms) = self.last.get(&session)?;
-        mark.is_after(judged).then_some(*ends_ms)
+    /// When a session of a user ends, where that was said since a credential was judged.
+    pub(crate) fn after(&self, judged: Mark, session: Key, user: Key) -> Option<u64> {
+        let (mark, extension) = self.last.get(&session)?;
+        // Another kind of session may have the same name.
+        let is_theirs = extension.user.is_none_or(|of| of == user);
+        (is_theirs && mark.is_after(judged)).then_some(extension.expires_ms)
     }
 
     /// Whether something was forgotten that was said since a credential was judged.
@@ -75,35 +83,53 @@ mod tests {
         Keys::new([1; 16]).session(&number.to_string())
     }
 
+    fn user(name: &str) -> Key {
+        Keys::new([1; 16]).user(name)
+    }
+
+    fn end(number: u64, expires_ms: u64) -> Extension {
+        Extension {
+            session: key(number),
+            user: Some(user("ada")),
+            expires_ms,
+        }
+    }
+
     #[test]
     fn the_last_end_counts_for_who_was_judged_before_it() {
         let mut ends = Ends::default();
-        ends.push(key(1), 700, mark(5));
-        ends.push(key(1), 900, mark(7));
-        assert_eq!(ends.after(mark(4), key(1)), Some(900));
-        assert_eq!(ends.after(mark(6), key(1)), Some(900));
-        assert_eq!(ends.after(mark(8), key(1)), None);
-        assert_eq!(ends.after(mark(4), key(2)), None);
+        ends.push(end(1, 700), mark(5));
+        ends.push(end(1, 900), mark(7));
+        let after = |ends: &Ends, lsn, number| ends.after(mark(lsn), key(number), user("ada"));
+        assert_eq!(after(&ends, 4, 1), Some(900));
+        assert_eq!(after(&ends, 6, 1), Some(900));
+        assert_eq!(after(&ends, 8, 1), None);
+        assert_eq!(after(&ends, 4, 2), None);
+        assert_eq!(ends.after(mark(4), key(1), user("bob")), None);
+        // What says the same again is nothing new.
+        ends.push(end(1, 900), mark(9));
+        assert_eq!(after(&ends, 8, 1), None);
         ends.clear();
-        assert_eq!(ends.after(mark(4), key(1)), None);
+        assert_eq!(after(&ends, 4, 1), None);
     }
 
     #[test]
     fn what_was_forgotten_may_be_of_anybody_who_was_judged_before() {
         let mut ends = Ends::default();
         let max = SESSION_ENDS_REMEMBERED_MAX as u64;
-        (1..=max).for_each(|number| ends.push(key(number), 700, mark(number)));
+        (1..=max).for_each(|number| ends.push(end(number, 700), mark(number)));
         assert!(!ends.has_forgotten(mark(0)));
-        ends.push(key(0), 700, mark(max + 1));
+        ends.push(end(0, 700), mark(max + 1));
         assert!(ends.has_forgotten(mark(0)) && !ends.has_forgotten(mark(2)));
-        assert_eq!(ends.after(mark(0), key(1)), None);
+        assert_eq!(ends.after(mark(0), key(1), user("ada")), None);
         assert_eq!(
             (ends.order.len(), ends.last.len()),
             (max as usize, max as usize)
         );
         // A session that moves all the time is one.
-        (0..max).for_each(|at| ends.push(key(0), 800, mark(max + 2 + at)));
+        (0..max).for_each(|at| ends.push(end(0, 800 + at), mark(max + 2 + at)));
         assert_eq!(ends.last.len(), 1);
-        assert_eq!(ends.after(mark(max), key(0)), Some(800));
+        let last = ends.after(mark(max), key(0), user("ada"));
+        assert_eq!(last, Some(799 + max));
     }
 }

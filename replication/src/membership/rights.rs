@@ -223,8 +223,7 @@ impl Rights {
                     }
                 }
                 Effect::Extend(extension) => {
-                    self.ends
-                        .push(extension.session, extension.expires_ms, mark);
+                    self.ends.push(*extension, mark);
                 }
             }
         }

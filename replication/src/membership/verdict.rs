@@ -72,7 +72,8 @@ impl Rights {
 
     /// When the session ends, where that was said since the credential was judged.
     fn session_ends_ms(&self, asked: &Asked<'_>) -> Option<u64> {
-        self.ends.after(asked.judged(), asked.question.session)
+        self.ends
+            .after(asked.judged(), asked.question.session, asked.user_key)
     }
 
     fn keeps_out(&self, asked: &Asked<'_>, target: Target) -> bool {
