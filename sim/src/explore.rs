@@ -1,11 +1,24 @@
 //! Runs of many seeds: what came of each, and what all of them have reached together.
 
-use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::cell::RefCell;
+use std::panic::{AssertUnwindSafe, PanicHookInfo, catch_unwind};
 
 use crate::sometimes::{Sometimes, State};
 use crate::time::Time;
 use crate::trace::Trace;
 use crate::world::{Failure, Outcome, World};
+
+thread_local! {
+    /// Where the last panic of this thread was: what is caught does not say.
+    static PLACE: RefCell<Option<String>> = const { RefCell::new(None) };
+}
+
+/// What panics while a seed runs is said once, with its seed: the hook that notes where it was, to be set with
+/// [`std::panic::set_hook`] by whoever shows no panics of its own.
+pub fn note_place(panic: &PanicHookInfo<'_>) {
+    let place = panic.location().map(ToString::to_string);
+    PLACE.with(|it| *it.borrow_mut() = place);
+}
 
 /// After so many seeds every state has to have been reached.
 pub const SEEDS_FOR_EVERY_STATE: u64 = 2_000;
@@ -32,10 +45,13 @@ fn run_world(world: &mut World, seed: u64) -> Result<Outcome, Failure> {
     catch_unwind(AssertUnwindSafe(|| world.run())).unwrap_or_else(|panic| {
         let text = panic.downcast_ref::<String>().map(String::as_str);
         let text = text.or_else(|| panic.downcast_ref::<&str>().copied());
+        let text = text.unwrap_or("without a word");
+        let place = PLACE.with(|it| it.borrow_mut().take());
+        let place = place.map_or_else(String::new, |place| format!(" at {place}"));
         Err(Failure {
             seed,
             at: world.now(),
-            why: format!("panicked: {}", text.unwrap_or("without a word")),
+            why: format!("panicked{place}: {text}"),
         })
     })
 }
@@ -133,5 +149,49 @@ impl Summary {
     /// Each state, and in how many seeds it was reached.
     pub fn reached(&self) -> impl Iterator<Item = (State, u64)> + '_ {
         State::ALL.iter().copied().zip(self.reached)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// What came of a seed that has reached these.
+    fn outcome(sometimes: Sometimes) -> Result<Outcome, Failure> {
+        Ok(Outcome {
+            hash: 0,
+            steps: 1,
+            lasted: Time(0),
+            clients: 1,
+            connects: 0,
+            events: 0,
+            resets: 0,
+            sometimes,
+        })
+    }
+
+    #[test]
+    fn each_window_of_seeds_is_asked_for_every_state() {
+        let mut all = Sometimes::default();
+        State::ALL.iter().for_each(|state| all.reach(*state));
+        let mut but_one = Sometimes::default();
+        State::ALL[1..]
+            .iter()
+            .for_each(|state| but_one.reach(*state));
+        let mut summary = Summary::default();
+        summary.add(outcome(all));
+        for _ in 1..2 * SEEDS_FOR_EVERY_STATE {
+            summary.add(outcome(but_one));
+        }
+        // The first window has it from one seed; the second has it from none.
+        assert_eq!(summary.missed(), [(SEEDS_FOR_EVERY_STATE, State::ALL[0])]);
+        summary.add(outcome(but_one));
+        assert_eq!(
+            summary.missed().len(),
+            1,
+            "a window that goes on is not asked"
+        );
+        let reached: Vec<u64> = summary.reached().map(|(_, seeds)| seeds).take(2).collect();
+        assert_eq!(reached, [1, 2 * SEEDS_FOR_EVERY_STATE + 1]);
     }
 }

@@ -123,3 +123,59 @@ pub fn check_end(
         false => Ok(()),
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use engine::Config;
+
+    use super::*;
+    use crate::queue::Queue;
+    use crate::random::Random;
+    use crate::swarm::Swarm;
+
+    /// An engine without connections, and a network with one that is nobody's yet.
+    fn scene() -> (Core, Network) {
+        let mut random = Random::new(1);
+        let swarm = Swarm::draw(&mut random);
+        let config = Config {
+            engine: 0,
+            boot: 1,
+            seed: [0; 16],
+            streams: Vec::new(),
+            heartbeat_ms: 1_000,
+            log_bytes_max: 1 << 20,
+            reset_spread_ms: 0,
+            idle_close_ms: 0,
+            resume_wait_ms: 1_000,
+        };
+        let core = Core::new(config, Time(0), (Time(0), 0), &swarm.node, random.fork());
+        let mut network = Network::new(swarm.sockets, random);
+        let place = (0, 1, 0);
+        network.connect(Time(0), place, 0, b"GET", &mut Queue::default());
+        (core, network)
+    }
+
+    #[test]
+    fn a_stream_that_has_to_end_does_within_a_second_and_some_turns() {
+        let (mut core, mut network) = scene();
+        let why = || Some(String::from("it has to"));
+        let mut look = |ms, rounds, why, network: &mut Network| {
+            core.rounds = rounds;
+            check_end(Time::from_ms(ms), why, &core, network, 0)
+        };
+        assert_eq!(look(0, 0, why(), &mut network), Ok(()));
+        assert_eq!(look(900, 100, why(), &mut network), Ok(()), "a second");
+        assert_eq!(look(5_000, 16, why(), &mut network), Ok(()), "turns");
+        let found = look(5_000, 17, why(), &mut network).unwrap_err();
+        assert!(found.contains("goes on for 5000 ms and 17 turns although it has to"));
+
+        // Whoever may go on, or takes nothing, is given its time anew.
+        assert_eq!(look(6_000, 100, None, &mut network), Ok(()));
+        assert_eq!(look(6_000, 100, why(), &mut network), Ok(()));
+        network.connections[0].blocked_since = Some(Time::from_ms(6_500));
+        assert_eq!(look(9_000, 200, why(), &mut network), Ok(()));
+        network.connections[0].blocked_since = None;
+        assert_eq!(look(9_500, 300, why(), &mut network), Ok(()));
+        assert!(look(10_500, 400, why(), &mut network).is_err());
+    }
+}

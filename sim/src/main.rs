@@ -53,7 +53,7 @@ fn range(text: &str) -> Result<Range<u64>, String> {
 fn main() -> ExitCode {
     let options = Options::parse();
     // What panics is said once, with its seed.
-    std::panic::set_hook(Box::new(|_| {}));
+    std::panic::set_hook(Box::new(explore::note_place));
     match options.seed {
         Some(seed) => replay(seed, options.events),
         None => run_all(&options),

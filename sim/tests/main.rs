@@ -5,12 +5,36 @@ use std::path::Path;
 use std::process::Command;
 
 use sim::explore::{self, Summary};
+use sim::sometimes::State;
 
 /// How many seeds are always the same.
 const FIXED: u64 = 500;
 
 /// How many are drawn by the commit.
 const FRESH: u64 = 100;
+
+/// The first of them where nobody says which commit this is.
+const FRESH_WITHOUT_COMMIT: u64 = 1 << 40;
+
+/// What 500 seeds may well miss: fewer than one in 40 reach it. A run of 2,000 does not.
+const RARE: [State; 16] = [
+    State::DrainDuringHold,
+    State::ExpiredDuringDrain,
+    State::GrantBesideRevocation,
+    State::HoldTimedOut,
+    State::LargeAborted,
+    State::Replayed,
+    State::ResetSlotLost,
+    State::RevocationWithinTransaction,
+    State::SenderTimedOut,
+    State::ServerSilent,
+    State::StalledClosed,
+    State::SubscriptionDuringSweep,
+    State::TrustLost,
+    State::UserFrameDuringSweep,
+    State::ResumeAhead,
+    State::HoldReached,
+];
 
 /// The least steps of a world that is one, and of half of them.
 const STEPS: (u64, u64) = (500, 2_000);
@@ -59,18 +83,39 @@ fn the_same_seeds_as_always_are_without_a_failure() {
         "{} events reached anybody",
         summary.events
     );
+    let missed = summary.reached().filter(|(_, seeds)| *seeds == 0);
+    let missed = missed.map(|(state, _)| state);
+    let missed: Vec<State> = missed.filter(|state| !RARE.contains(state)).collect();
+    assert!(missed.is_empty(), "no seed of {FIXED} reaches {missed:?}");
 }
 
 #[test]
 fn seeds_that_this_commit_draws_are_without_a_failure() {
-    let output = Command::new("git")
-        .args(["rev-parse", "--short=12", "HEAD"])
-        .current_dir(env!("CARGO_MANIFEST_DIR"))
-        .output()
-        .expect("git says which commit this is");
-    let commit = String::from_utf8_lossy(&output.stdout);
-    let first = u64::from_str_radix(commit.trim(), 16).expect("a commit is a number");
+    let first = commit(Path::new(env!("CARGO_MANIFEST_DIR"))).unwrap_or_else(|why| {
+        eprintln!("NOT FRESH: {why}; seeds from {FRESH_WITHOUT_COMMIT} on are run instead");
+        FRESH_WITHOUT_COMMIT
+    });
     run(first..first + FRESH);
+}
+
+#[test]
+fn without_a_checkout_there_is_no_commit() {
+    assert!(commit(Path::new("/")).is_err());
+}
+
+/// Which commit is checked out in a folder, as a number; or why nobody can tell.
+fn commit(folder: &Path) -> Result<u64, String> {
+    let mut git = Command::new("git");
+    let output = git
+        .args(["rev-parse", "--short=12", "HEAD"])
+        .current_dir(folder)
+        .output()
+        .map_err(|error| format!("git cannot be run: {error}"))?;
+    if !output.status.success() {
+        return Err(String::from_utf8_lossy(&output.stderr).trim().to_owned());
+    }
+    let commit = String::from_utf8_lossy(&output.stdout);
+    u64::from_str_radix(commit.trim(), 16).map_err(|error| format!("{commit:?}: {error}"))
 }
 
 #[test]

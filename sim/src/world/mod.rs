@@ -7,6 +7,9 @@ mod mishaps;
 mod nodes;
 mod ousting;
 mod phases;
+#[cfg(test)]
+mod tests;
+mod verdicts;
 
 use std::collections::BTreeMap;
 use std::fmt;

@@ -131,7 +131,7 @@ impl World {
         self.check_nothing_left()
     }
 
-    fn pass(&mut self, time: Time) -> Result<(), String> {
+    pub(super) fn pass(&mut self, time: Time) -> Result<(), String> {
         let until = self.now + time;
         while self.queue.next().is_some_and(|next| next <= until) {
             self.step()?;
@@ -154,7 +154,7 @@ impl World {
         Ok(())
     }
 
-    fn begin_calm(&mut self) {
+    pub(super) fn begin_calm(&mut self) {
         self.trace
             .say(self.now, || String::from("nothing goes wrong any more"));
         self.phase = Phase::Calm;
@@ -275,7 +275,7 @@ impl World {
         }
     }
 
-    fn check_nothing_left(&mut self) -> Result<(), String> {
+    pub(super) fn check_nothing_left(&mut self) -> Result<(), String> {
         for node in &mut self.nodes {
             let Some(alive) = &mut node.alive else {
                 continue;
