@@ -9,7 +9,7 @@ use crate::time::Time;
 use crate::trace::Trace;
 
 /// How long everybody may take to get everything, once nothing goes wrong any more.
-const CALM_MAX: Time = Time::from_ms(180_000);
+const CALM_MAX: Time = Time::from_ms(400_000);
 
 /// How much longer than a heartbeat a stream may be silent: two walks over the deadlines, a round that comes late
 /// and the way.
