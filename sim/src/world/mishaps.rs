@@ -76,6 +76,15 @@ impl World {
         }
     }
 
+    /// Clients wait at a node for what others have: whoever looks after it may tell it to end.
+    pub(super) fn replace_perhaps(&mut self, node: u32) {
+        if self.random.chance(self.swarm.database.drained) {
+            let which = NodeFault::Replace;
+            self.queue
+                .push(self.now + Time(1), Event::NodeFault { node, which });
+        }
+    }
+
     fn drain(&mut self, node: u32) {
         self.nodes[node as usize].is_draining = true;
         let boot = alive(&mut self.nodes, node).boot;

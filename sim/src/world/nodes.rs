@@ -25,6 +25,7 @@ impl World {
         engine.busy_until = now + pause;
         let next = engine.round(now, core, network, &mut alive.uplink, queue);
         let has_looked = invariants::check_core(now, least_ms, engine, network)?;
+        let is_holding = has_looked && engine.engine.is_holding();
         let has_left = |engine: &crate::node::Core| engine.live.is_empty() && engine.was_visited;
         if self.phase == Phase::Faults && alive.cores.iter().all(has_left) {
             network.sometimes.reach(State::NoClients);
@@ -34,6 +35,9 @@ impl World {
         if has_said {
             let delay = self.random.below(self.swarm.node.control_ms * 100) + 1;
             self.wake_control(node, now + Time(delay));
+        }
+        if is_holding && self.phase == Phase::Faults {
+            self.replace_perhaps(node);
         }
         match has_looked {
             true => self.check_ends(node, core),
