@@ -90,6 +90,7 @@ fn the_same_seeds_as_always_are_without_a_failure() {
 }
 
 #[test]
+#[expect(clippy::print_stderr, reason = "whoever runs it has to hear of it")]
 fn seeds_that_this_commit_draws_are_without_a_failure() {
     let first = commit(Path::new(env!("CARGO_MANIFEST_DIR"))).unwrap_or_else(|why| {
         eprintln!("NOT FRESH: {why}; seeds from {FRESH_WITHOUT_COMMIT} on are run instead");
