@@ -310,17 +310,20 @@ impl Engine {
 
     /// A member took less than all of what it was offered.
     fn settle_short(&mut self, now: Now, slot: u32, outcome: Outcome, driver: &mut dyn Driver) {
+        let class = &self.classes[self.table[slot].class as usize];
+        let ends = class.running().slice.ends();
         let taken = match outcome {
             Outcome::Pending => panic!("the driver left a send without an outcome"),
             Outcome::Broken => {
+                // It was sent nothing of what its class counts as offered.
+                let record = &mut self.table[slot];
+                record.events = record.events.wrapping_sub(ends.len() as u32);
                 self.counters.send_failures += 1;
                 self.close(now, slot, CloseReason::ClientGone, Close::Orderly, driver);
                 return;
             }
             Outcome::Taken(taken) => taken,
         };
-        let class = &self.classes[self.table[slot].class as usize];
-        let ends = class.running().slice.ends();
         let whole = ends.partition_point(|(_, end)| *end as usize <= taken);
         let (cursor, end) = match whole {
             0 => (class.position, 0),

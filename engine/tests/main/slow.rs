@@ -1,8 +1,11 @@
 //! Slow readers: they lose nothing while the log holds it, and delay nobody.
 
+use engine::Notice;
 use expect_test::expect;
+use wire::Batch;
 
 use crate::script::{check, check_with_log};
+use crate::world::{World, commit, frame, grant, organisation, position};
 
 #[test]
 fn a_connection_that_takes_ten_bytes_goes_on_where_it_stopped() {
@@ -328,4 +331,27 @@ fn a_broken_connection_is_closed_by_the_send_that_finds_it() {
             < b one e.1.20.1
         "#]],
     );
+}
+
+/// Its hang-up comes after the send, or was never told.
+#[test]
+fn a_send_that_finds_the_connection_broken_counts_no_event() {
+    let mut world = World::new(1 << 20);
+    for descriptor in [1, 2] {
+        world.accept(descriptor);
+        world.bytes(descriptor, b"GET /stream HTTP/1.1\r\nhost: a\r\n\r\n");
+        let grant = grant(world.id_of(descriptor), "acme", "alice");
+        world.batch(Batch::Grant(Box::new(grant)));
+    }
+    let one = |lsn| frame(organisation("acme"), "one", position(lsn, 1), 10);
+    world.batch(commit(0x20, vec![one(0x20)]));
+    world.settle();
+    world.kernel.sockets.get_mut(&1).unwrap().is_broken = true;
+    world.batch(commit(0x30, vec![one(0x30), one(0x31)]));
+    world.settle();
+    let counted = world.kernel.notices.iter().find_map(|notice| match notice {
+        Notice::Closed { events, .. } => Some(*events),
+        _ => None,
+    });
+    assert_eq!(counted, Some(1));
 }
