@@ -78,8 +78,16 @@ impl Log {
         filter: &Filter,
         is_after: impl Fn(Lost) -> bool,
     ) -> bool {
-        let lost = |topic| self.kept.lost(topic, filter);
+        // Of a topic that never lost anything nothing is kept either, as of one that is forgotten.
+        let lost = |topic| {
+            let has_lost = match self.find(topic) {
+                Some(slot) => self.topics[slot as usize].evicted.is_some(),
+                None => self.forgotten.is_some(),
+            };
+            has_lost.then(|| self.kept.lost(topic, filter)).flatten()
+        };
         match topics(reading) {
+            None if self.shared_evicted == 0 => false,
             None => self.kept.lost_shared().is_some_and(is_after),
             Some(mut topics) => topics.any(|topic| lost(topic).is_some_and(&is_after)),
         }

@@ -170,3 +170,36 @@ fn the_room_of_a_burst_is_given_back() {
     assert!(!topic.frames.is_empty());
     assert!(topic.frames.capacity() <= most / 4);
 }
+
+#[test]
+fn who_lost_nothing_is_not_judged_by_what_others_lost() {
+    let mut log = Log::new(16 * 1024);
+    append(&mut log, Topic::Organisation(key("a")), 1);
+    append(&mut log, Topic::User(key("user")), 2);
+    for lsn in 3..300 {
+        // Of none of them anything is kept for long.
+        let topic = Topic::Organisation(key(&(lsn % 3).to_string()));
+        append(&mut log, topic, lsn);
+    }
+    let lost = |reading| {
+        let after = position(250, 0);
+        log.recall_lost(reading, &wire::Filter::default(), |lost| lost.id > after)
+    };
+    assert!(lost(reading("0")));
+    assert!(!lost(reading("a")));
+    assert!(!lost(reading("never seen")));
+}
+
+#[test]
+fn who_reads_everything_is_not_judged_by_what_users_lost() {
+    let mut log = Log::new(4 * 1024);
+    for lsn in 1..100 {
+        append(&mut log, Topic::User(key(&(lsn % 3).to_string())), lsn);
+    }
+    let everything = Reading {
+        scope: Scope::Everything,
+        user: None,
+    };
+    assert!(log.evicted() > 50);
+    assert!(!log.recall_lost(everything, &wire::Filter::default(), |_| true));
+}
