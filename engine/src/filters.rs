@@ -22,6 +22,11 @@ impl Filters {
         filter
     }
 
+    /// Whether no class has one.
+    pub(crate) fn is_empty(&self) -> bool {
+        self.0.is_empty()
+    }
+
     /// A class that has a filter is no more.
     pub(crate) fn give_back(&mut self, filter: &Filter) {
         if let Some(classes) = self.0.get_mut(filter) {

@@ -56,6 +56,11 @@ impl Users {
         }
     }
 
+    /// Whether nobody is there.
+    pub(crate) fn is_empty(&self) -> bool {
+        self.first.is_empty()
+    }
+
     /// The first connection of a user, `NONE` where there is none.
     pub(crate) fn first(&self, table: &Table, user: Key) -> u32 {
         let found = self

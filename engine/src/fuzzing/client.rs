@@ -1,75 +1,43 @@
 //! What a client of a stream is to be told, and whether it is: from a list of all frames, by rules that
-//! know nothing of logs, classes and cursors.
+//! know nothing of logs, classes and cursors. What has to come in time, and when it may end, is in `ends`.
 
-use wire::{EventId, Format, Frame, Key, Resume, Topic};
+mod ends;
 
-/// Who receives a stream or a page.
-#[derive(Clone, Debug)]
-pub(super) struct Reader {
-    /// The organisation; `None` for a service key, which has all of them.
-    pub(super) organisation: Option<Key>,
-    /// The user; `None` for a service key.
-    pub(super) user: Option<Key>,
-    /// The channels; none is all.
-    pub(super) channels: Vec<String>,
-    /// How many frames were committed when it lost its right to more.
-    pub(super) revoked_at: Option<usize>,
-}
+use wire::{CloseReason, EventId, Format, Frame, Key};
 
-impl Reader {
-    /// Whether a frame is for it.
-    pub(super) fn is_for(&self, frame: &Frame) -> bool {
-        let audience = frame.audience();
-        let is_addressed = match (audience.topic, self.organisation) {
-            (Topic::Global, _) => true,
-            (Topic::Organisation(organisation), Some(own)) => organisation == own,
-            (Topic::Organisation(_), None) => true,
-            (Topic::User(user), _) => self.user == Some(user),
-        };
-        // What is within an organisation is for whoever looks at that one.
-        let is_within = match (audience.within, self.organisation) {
-            (Some(within), Some(own)) => within == own,
-            (Some(_), None) | (None, _) => true,
-        };
-        let has_channel =
-            self.channels.is_empty() || self.channels.iter().any(|name| name == frame.channel());
-        is_addressed && is_within && has_channel
-    }
-
-    /// The place of the first frame for it from a place on; the number of frames where there is none.
-    pub(super) fn next_for(&self, committed: &[Frame], from: usize) -> usize {
-        let rest = committed.get(from..).unwrap_or_default();
-        let found = rest.iter().position(|frame| self.is_for(frame));
-        found.map_or(committed.len().max(from), |offset| from + offset)
-    }
-}
+use super::block::Block;
+use super::past::Past;
+use super::reader::{Reader, Wants};
+use super::standing::Standing;
+use crate::driver::Verdict;
 
 /// As what a client came.
 pub(super) struct Came {
     pub(super) reader: Reader,
     pub(super) format: Format,
-    pub(super) resume: Resume,
     /// The position of its membership.
     pub(super) since: Option<EventId>,
-    /// Whether that is a position of the cluster that was read when it came.
-    pub(super) may_resume: bool,
-    /// How many frames were committed when it came.
-    pub(super) came_at: usize,
     /// By what its session is revoked; a service key has none.
     pub(super) session: Option<Key>,
+    /// In which tick its session ends.
+    pub(super) expires: Option<u64>,
     /// Who it is, by the number of the script.
     pub(super) who: usize,
+    /// When it came, in milliseconds.
+    pub(super) at_ms: u64,
 }
 
 /// A stream, as its client knows it.
 pub(super) struct Client {
     pub(super) came: Came,
+    pub(super) standing: Standing,
     /// Where the last gap ended that it lived through: nothing after it comes before a `reset`.
     pub(super) floor: Option<EventId>,
     /// The last id it was told.
     pub(super) last_id: Option<EventId>,
-    /// How much of what it received has been read.
+    /// How much of what it received has been read, and how much there was when that was last looked at.
     read: usize,
+    seen: usize,
     /// Its places in the list of all frames: from the first to the last at which it can stand. They
     /// differ where a subscription changed, since nobody sees frames that are not for them go by.
     places: Option<(usize, usize)>,
@@ -78,34 +46,62 @@ pub(super) struct Client {
     start: Option<EventId>,
     /// Its `connected` event said `reset`, which has not come yet.
     owes_reset: bool,
+    /// What it subscribed to, one after the other, and of which of those it was told.
+    pub(super) asked: Vec<Wants>,
+    told: usize,
+    /// The end of its session was not told yet.
+    is_unwarned: bool,
+    /// Control events that came, by name, and resets by their reason: what is counted of a script.
+    pub(super) heard: Vec<&'static str>,
+    /// How many ends that have moved since may still be told.
+    stray_warnings: u32,
+    /// Events it has whole, and when it had the last one or came, in milliseconds.
+    pub(super) events: u32,
+    last_event_ms: u64,
+    /// When it last received anything, in milliseconds.
+    heard_ms: u64,
+    /// What control was told of its beginning and of its end.
+    pub(super) opened: Option<Verdict>,
+    pub(super) closed: Option<CloseReason>,
+    /// It stood where all of its class stand when everything had come to rest, and was not disturbed since.
+    pub(super) is_in_step: bool,
     has_ended: bool,
-}
-
-/// One block of an event stream, by its fields.
-struct Block<'a> {
-    text: &'a str,
-    event: Option<&'a str>,
-    id: Option<EventId>,
-    data: &'a str,
 }
 
 impl Client {
     /// A client that has received nothing.
-    pub(super) fn new(came: Came) -> Self {
+    pub(super) fn new(came: Came, standing: Standing) -> Self {
         Self {
-            came,
             floor: None,
             last_id: None,
             read: 0,
+            seen: 0,
             places: None,
             start: None,
             owes_reset: false,
+            asked: vec![came.reader.wants.clone()],
+            told: 0,
+            is_unwarned: came.expires.is_some(),
+            stray_warnings: 0,
+            heard: Vec::new(),
+            events: 0,
+            last_event_ms: came.at_ms,
+            heard_ms: came.at_ms,
+            opened: None,
+            closed: None,
+            is_in_step: false,
             has_ended: false,
+            came,
+            standing,
         }
     }
 
-    /// Reads on in all that it has received.
-    pub(super) fn read_on(&mut self, received: &[u8], committed: &[Frame]) {
+    /// Reads on in all that it has received by now.
+    pub(super) fn read_on(&mut self, received: &[u8], past: &Past, now_ms: u64) {
+        let seen = std::mem::replace(&mut self.seen, received.len());
+        if received.len() > seen {
+            self.heard_ms = now_ms;
+        }
         if self.read == 0 {
             let end = received.windows(4).position(|bytes| bytes == b"\r\n\r\n");
             let Some(end) = end else { return };
@@ -116,60 +112,65 @@ impl Client {
             let rest = &received[self.read..];
             let end = rest.windows(2).position(|bytes| bytes == b"\n\n");
             let Some(end) = end else { return };
+            // What was half sent at an earlier time is of that time.
+            let is_new = self.read >= seen;
             let block = &rest[..end + 2];
             self.read += block.len();
             let block = std::str::from_utf8(block).expect("events are UTF-8");
-            self.take(&Block::of(block), committed);
+            self.take(&Block::of(block), past, now_ms, is_new);
         }
     }
 
-    fn take(&mut self, block: &Block<'_>, committed: &[Frame]) {
+    fn take(&mut self, block: &Block<'_>, past: &Past, now_ms: u64, is_new: bool) {
         assert!(!self.has_ended, "after its end: {}", block.text);
         if block.text.starts_with("retry: ") && block.data.is_empty() {
             return;
         }
+        if let Some(id) = block.id {
+            let is_back = self.last_id.is_some_and(|last| id < last);
+            assert!(!is_back, "{id} after {:?}", self.last_id);
+            let is_first = block.event == Some("connected");
+            assert!(is_first || id <= past.applied, "{id} was not reached");
+        }
         match (block.event, block.id) {
-            (Some("connected"), Some(id)) => self.connect(id, block.data, committed),
-            (Some("reset"), Some(id)) => self.reset(id, committed),
-            (Some("heartbeat"), Some(id)) => self.advance(id, committed),
-            (Some("subscription"), None) => self.subscribe(block.data, committed),
-            (Some("auth"), None) => {}
-            (Some("bye"), None) => self.has_ended = true,
-            (_, Some(id)) => self.receive(id, block.text, committed),
+            (Some("connected"), Some(id)) => self.connect(id, block, past),
+            (Some("reset"), Some(id)) => self.reset(id, block, past),
+            (Some("heartbeat"), Some(id)) => self.advance(id, past),
+            (Some("subscription"), None) => self.subscribe(block.data, past),
+            (Some("auth"), None) => self.warn(now_ms),
+            (Some("bye"), None) => self.end(block),
+            (_, Some(id)) => {
+                let has_expired = is_new && self.has_expired(now_ms);
+                assert!(!has_expired, "{id} after the end of its session");
+                self.receive(id, block.text, past);
+                self.last_event_ms = now_ms;
+            }
             _ => panic!("no event of ours: {}", block.text),
         }
         self.last_id = block.id.or(self.last_id);
     }
 
-    fn connect(&mut self, id: EventId, data: &str, committed: &[Frame]) {
+    fn connect(&mut self, id: EventId, block: &Block<'_>, past: &Past) {
         assert!(self.places.is_none(), "connected twice");
-        let place = place_after(committed, id);
-        let verdict = data.split("\"resume\":\"").nth(1).unwrap_or_default();
-        if verdict.starts_with("resumed\"") {
-            assert_eq!(
-                self.came.resume,
-                Resume::After(id),
-                "resumed from elsewhere"
-            );
-            assert!(self.came.may_resume, "resumed after a position of nobody's");
-            assert!(self.came.since.is_none_or(|since| id >= since));
-        } else {
-            let is_live = verdict.starts_with("live\"");
-            assert!(is_live || verdict.starts_with("reset\""), "{data}");
-            assert!(!is_live || self.came.resume == Resume::Live, "{data}");
-            self.owes_reset = !is_live;
-            assert!(
-                place >= self.came.came_at,
-                "it begins with what was before it"
-            );
-        }
+        let due = self.standing.begins();
+        let (verdict, start) = due.expect("connected before that could be known");
+        assert_eq!(
+            (block.member("resume"), id),
+            (Some(verdict.as_str()), start)
+        );
+        assert_eq!(self.opened, Some(verdict), "control was told otherwise");
+        self.owes_reset = verdict == Verdict::Reset;
+        let place = past.place_after(id);
         self.places = Some((place, place));
         self.start = Some(id);
     }
 
-    fn reset(&mut self, id: EventId, committed: &[Frame]) {
-        assert!(self.places.is_some(), "reset before connected");
-        let place = place_after(committed, id);
+    fn reset(&mut self, id: EventId, block: &Block<'_>, past: &Past) {
+        let (first, _) = self.places(past);
+        let reason = block.member("reason").expect("a reset says why");
+        self.heard.push(self.standing.take_reset(id, reason));
+        let place = past.place_after(id);
+        assert!(place >= first, "a reset at {id} goes back");
         self.places = Some((place, place));
         self.start = Some(id);
         self.owes_reset = false;
@@ -177,41 +178,57 @@ impl Client {
     }
 
     /// It has everything up to here.
-    fn advance(&mut self, id: EventId, committed: &[Frame]) {
-        let (first, last) = self.places(committed);
+    fn advance(&mut self, id: EventId, past: &Past) {
+        let (first, last) = self.places(past);
         // One that was half sent when the gap came is of before it.
         assert!(
             self.floor.is_none_or(|floor| id <= floor),
             "a heartbeat at {id} before the reset"
         );
-        let complete = place_after(committed, id);
-        let next = self.came.reader.next_for(committed, last);
+        let complete = past.place_after(id);
+        let next = self.came.reader.next_for(&past.frames, last);
         assert!(
             next >= complete,
             "a heartbeat at {id}, and {} is missing",
-            committed[next].id()
+            past.frames[next].id()
         );
         self.places = Some((first.max(complete), last.max(complete)));
+        self.heard.push("heartbeat");
     }
 
-    fn subscribe(&mut self, data: &str, committed: &[Frame]) {
-        let (first, last) = self.places(committed);
-        let last = self.came.reader.next_for(committed, last);
-        let names = data.split_once("\"channels\":[").map(|(_, rest)| rest);
-        let names = names.and_then(|rest| rest.split_once(']'));
-        let (names, _) = names.expect("a subscription names its channels");
-        let names = names.split(',').filter(|name| !name.is_empty());
-        self.came.reader.channels = names
-            .map(|name| name.trim_matches('"').to_owned())
-            .collect();
+    fn subscribe(&mut self, data: &str, past: &Past) {
+        let (first, last) = self.places(past);
+        let last = self.came.reader.next_for(&past.frames, last);
+        let wants = Wants::told(data).expect("a subscription names channels and types");
+        let later = self.asked.iter().skip(self.told + 1);
+        let skipped = later.clone().position(|asked| *asked == wants);
+        let skipped = skipped.expect("a subscription that it did not ask for");
+        self.told += 1 + skipped;
+        self.came.reader.wants = wants;
         self.places = Some((first, last));
     }
 
-    fn receive(&mut self, id: EventId, text: &str, committed: &[Frame]) {
-        let (first, last) = self.places(committed);
-        let at = committed.binary_search_by_key(&id, Frame::id);
-        let at = at.expect("an event was committed");
-        let frame = &committed[at];
+    fn warn(&mut self, now_ms: u64) {
+        self.heard.push("auth");
+        if self.is_unwarned && self.is_near_its_end(now_ms) {
+            self.is_unwarned = false;
+        } else {
+            // It was on its way when the end moved.
+            let before = self.stray_warnings.checked_sub(1);
+            self.stray_warnings = before.expect("it was told of its end without need");
+        }
+    }
+
+    fn end(&mut self, block: &Block<'_>) {
+        self.has_ended = true;
+        let reason = self.closed.expect("control is told of every end");
+        assert_eq!(block.member("reason"), Some(reason.as_str()));
+    }
+
+    fn receive(&mut self, id: EventId, text: &str, past: &Past) {
+        let (first, last) = self.places(past);
+        let at = past.place_of(id, &self.came.reader, first);
+        let frame = &past.frames[at];
         let mut expected = Vec::new();
         frame.write(self.came.format, &mut expected);
         assert_eq!(text.as_bytes(), expected, "another frame's bytes");
@@ -230,29 +247,24 @@ impl Client {
             "{id} is too old"
         );
         assert!(at >= first, "{id} again, or out of order");
-        let next = self.came.reader.next_for(committed, last.min(at));
+        let next = self.came.reader.next_for(&past.frames, last.min(at));
         assert!(
             next >= at,
             "{} is missing before {id}",
-            committed[next].id()
+            past.frames[next].id()
         );
         self.places = Some((at + 1, at + 1));
+        self.events += 1;
     }
 
-    /// Whether it has everything.
-    pub(super) fn check_is_complete(&self, committed: &[Frame]) {
-        let (_, last) = self.places(committed);
-        assert!(!self.owes_reset && self.floor.is_none(), "no reset came");
-        assert!(
-            self.came.reader.revoked_at.is_none(),
-            "it outlived its right"
-        );
-        let next = self.came.reader.next_for(committed, last);
-        assert!(
-            next >= committed.len(),
-            "{} never came",
-            committed[next].id()
-        );
+    /// Whether it is in the middle of something.
+    pub(super) fn is_half_sent(&self) -> bool {
+        self.read < self.seen
+    }
+
+    /// Whether that is a control event.
+    pub(super) fn is_told_half(&self, received: &[u8]) -> bool {
+        self.read > 0 && received[self.read..].starts_with(b"event: ")
     }
 
     /// Whether it was told of its end.
@@ -260,26 +272,15 @@ impl Client {
         self.has_ended
     }
 
-    fn places(&self, committed: &[Frame]) -> (usize, usize) {
+    /// Whether a frame is its user's own, so that it leaves its class for it.
+    pub(super) fn is_own(&self, frame: &Frame) -> bool {
+        let is_users = matches!(frame.audience().topic, wire::Topic::User(_));
+        is_users && self.came.reader.reads(frame.audience().topic)
+    }
+
+    fn places(&self, past: &Past) -> (usize, usize) {
         let (first, last) = self.places.expect("nothing comes before connected");
-        let start = self.start.map_or(0, |start| place_after(committed, start));
+        let start = self.start.map_or(0, |start| past.place_after(start));
         (first.max(start), last.max(start))
     }
-}
-
-impl<'a> Block<'a> {
-    fn of(text: &'a str) -> Self {
-        let field = |name| text.lines().find_map(|line| line.strip_prefix(name));
-        Self {
-            text,
-            event: field("event: "),
-            id: field("id: ").map(|id| id.parse().expect("an id of ours")),
-            data: field("data: ").unwrap_or_default(),
-        }
-    }
-}
-
-/// How many frames have an id up to this one.
-pub(super) fn place_after(committed: &[Frame], id: EventId) -> usize {
-    committed.partition_point(|frame| frame.id() <= id)
 }

@@ -15,6 +15,10 @@ pub(super) struct Kernel {
     pub(super) sockets: BTreeMap<i32, Socket>,
     pub(super) notices: Vec<Notice>,
     pub(super) is_overloaded: bool,
+    /// The time, in milliseconds, for what has to last before something happens.
+    pub(super) now_ms: u64,
+    /// How many sends make a group.
+    pub(super) group: usize,
 }
 
 /// One connection, from the outside.
@@ -31,8 +35,16 @@ pub(super) struct Socket {
     pub(super) is_writable_watched: bool,
     pub(super) is_finished: bool,
     pub(super) is_broken: bool,
+    /// When it was accepted, and since when it has taken nothing where it did not take all it was offered
+    /// last, in milliseconds.
+    pub(super) accepted_ms: u64,
+    pub(super) short_ms: Option<u64>,
+    /// Something was not taken at once since that was last looked at.
+    pub(super) was_short: bool,
     pub(super) closed: Option<Close>,
     pub(super) is_released: bool,
+    /// That it was closed has been looked at.
+    pub(super) is_forgotten: bool,
 }
 
 impl Kernel {
@@ -49,6 +61,10 @@ impl Kernel {
 impl Driver for Kernel {
     fn send(&mut self, group: &mut [Transmit<'_>]) {
         assert!((1..=limits::GROUP_MAX).contains(&group.len()));
+        // Heartbeats are short, and go to as many as ever.
+        let is_group = group.len() <= self.group || group[0].bytes.starts_with(b"event: heartbeat");
+        assert!(is_group, "more sends than make a group");
+        let now_ms = self.now_ms;
         let mut slots: Vec<u32> = group.iter().map(|send| send.connection.slot).collect();
         slots.sort_unstable();
         assert!(
@@ -77,6 +93,9 @@ impl Driver for Kernel {
             if let Some(room) = &mut socket.room {
                 *room -= taken;
             }
+            let is_short = taken < send.bytes.len();
+            socket.short_ms = is_short.then_some(now_ms);
+            socket.was_short |= is_short;
             send.outcome = Outcome::Taken(taken);
         }
     }
@@ -120,5 +139,16 @@ impl Socket {
     /// Whether anything can still happen on it.
     pub(super) fn is_open(&self) -> bool {
         self.closed.is_none()
+    }
+
+    /// Whether it has taken nothing for as long as one may.
+    pub(super) fn is_stalled(&self, now_ms: u64) -> bool {
+        self.short_ms
+            .is_some_and(|since_ms| now_ms >= since_ms + limits::STALL_MS)
+    }
+
+    /// Whether it is there and takes everything.
+    pub(super) fn is_well(&self) -> bool {
+        self.is_open() && !self.is_broken && !self.is_finished && self.short_ms.is_none()
     }
 }

@@ -1,65 +1,44 @@
 //! A script on a real engine: what each operation does, and what is known of everybody beside it.
 //!
-//! The rooms: `people` is what clients do and what control decides about them, `log` what the
-//! replication thread hands over, `world` the engine's contract.
+//! The rooms: `people` is what clients do, `asking` what is asked for and granted, `control` what is decided
+//! about streams that are open, `log` what the replication thread hands over, `world` the engine's
+//! contract, `notices` what control is told, `peace` how it ends.
 
+mod asking;
+mod control;
 mod log;
+mod notices;
+mod peace;
 mod people;
 mod world;
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use wire::{EventId, Frame, Key, Keys, Lineage, Lsn, Name};
+use wire::{EventId, Keys, Lineage, Lsn};
 
-use super::client::{Came, Client, Reader};
-use super::kernel::{Kernel, Socket};
+use super::client::Client;
+use super::kernel::Kernel;
 use super::page::Page;
-use super::script::{Operation, Terms};
+use super::past::Past;
+use super::reached::Reached;
+use super::script::{Operation, Script};
 use super::structure;
-use crate::{Command, Config, Engine, Now, StreamPath};
-
-/// How many sockets are held at most.
-const SOCKETS_MAX: usize = 40;
+use crate::{Config, Engine, Now, StreamPath, TicketOutcome, limits};
+use control::Change;
 
 /// How many turns in a row may leave something to do.
 const TURNS_MAX: usize = 20_000;
 
 const ORGANISATIONS: [&str; 3] = ["acme", "beta", "corp"];
 const USERS: [&str; 4] = ["ada", "bob", "cyd", "dan"];
-const CHANNELS: [&str; 3] = ["property", "notes", "alerts"];
 
 /// What the log may hold, in bytes.
 const LOGS: [usize; 4] = [1 << 20, 2 << 10, 16 << 10, 128 << 10];
-/// How many bytes of data an event has.
-const SIZES: [usize; 8] = [0, 10, 100, 300, 1_000, 4_000, 20_000, 70_000];
-/// How much a socket takes.
-const ROOMS: [Option<usize>; 8] = [
-    None,
-    Some(0),
-    Some(1),
-    Some(7),
-    Some(100),
-    Some(1_000),
-    Some(30_000),
-    None,
-];
+/// How many sends make a group.
+const GROUPS: [usize; 4] = [limits::GROUP_MAX, 1, 2, 4];
 /// How much time passes, in milliseconds.
 const TIMES: [u64; 10] = [
     1, 10, 99, 1_000, 2_000, 5_000, 10_000, 26_000, 61_000, 600_000,
-];
-
-/// What somebody says, a piece at a time.
-const PIECES: [&[u8]; 10] = [
-    b"GET /stream HTTP/1.1\r\nhost: a\r\n\r\n",
-    b"GET /stream HT",
-    b"TP/1.1\r\nhost: a\r\n\r\n",
-    b"POST /publish HTTP/1.1\r\nhost: a\r\ncontent-length: 5\r\n\r\nhel",
-    b"lo",
-    b"\r\n",
-    b"",
-    b"GET / HTTP/1.1\r\nhost: a\r\nhost: b\r\n\r\n",
-    b"PUT /s HTTP/1.1\r\nhost: a\r\ncontent-length: 2\r\nexpect: 100-continue\r\n\r\n",
-    b"GET /s?lastEventId=e.1.1.1 HTTP/1.1\r\nhost: a\r\n\r\n",
 ];
 
 /// The engine, its world, and what is known of it.
@@ -68,14 +47,22 @@ pub(super) struct Play {
     kernel: Kernel,
     keys: Keys,
     now: Now,
+    heartbeat_ms: u64,
+    idle_close_ms: u64,
     lineage: Lineage,
     /// The timelines that were left.
     left: Vec<(u32, Lsn)>,
     lsn: u64,
+    /// The furthest that the server was ever said to have flushed.
+    flushed: u64,
     /// How many frames of the transaction that has not ended there were.
     index: u32,
-    /// All frames ever committed.
-    committed: Vec<Frame>,
+    /// The last transaction's time, in milliseconds since 1970.
+    commit_ms: i64,
+    /// When something was last committed, in milliseconds of the monotonic clock.
+    last_commit_ms: u64,
+    /// All that was handed over, and what is left of it.
+    past: Past,
     next_descriptor: i32,
     clients: BTreeMap<i32, Client>,
     pages: BTreeMap<i32, Page>,
@@ -83,15 +70,26 @@ pub(super) struct Play {
     last_ids: Vec<(usize, EventId)>,
     /// Grants that are counted and were handed over, and how many of them were given back.
     grants: BTreeMap<String, (usize, usize)>,
+    /// Those that came too late, and are given back at once.
+    late: Vec<String>,
     opened: BTreeSet<String>,
     ticket: u64,
-    /// Tickets that were not answered yet: what is to come of a renewal that is done.
-    tickets: BTreeMap<u64, Option<(i32, Key)>>,
+    /// Tickets that were not answered yet: what was asked, of whom, and which answers there may be.
+    tickets: BTreeMap<u64, (i32, Change, Vec<TicketOutcome>)>,
+    /// How many events those had who are gone.
+    delivered: u64,
+    /// Turns were made until nothing was pending, and nothing has happened since.
+    is_at_rest: bool,
+    /// Time has passed between two turns that belong together, as where the process stands still: who was
+    /// not served for so long may be given up.
+    was_stopped: bool,
+    reached: Reached,
 }
 
 impl Play {
-    /// A world with a log of this size, that begins with so much of the past.
-    pub(super) fn new(log: usize, past: usize) -> Self {
+    /// A world that begins as the first bytes of a script say.
+    pub(super) fn new(script: &mut Script<'_>) -> Self {
+        let (log, past, group) = (script.argument(), script.argument(), script.argument());
         let now = Now {
             monotonic_ms: 1_000,
             micros: 0,
@@ -113,29 +111,47 @@ impl Play {
         };
         let lineage = Lineage::new(0xe, Vec::new(), 1);
         let mut play = Self {
-            engine: Engine::new(config, now),
-            kernel: Kernel::default(),
+            kernel: Kernel {
+                group: GROUPS[group % GROUPS.len()],
+                now_ms: now.monotonic_ms,
+                ..Kernel::default()
+            },
             keys: Keys::new([7; 16]),
             now,
+            heartbeat_ms: config.heartbeat_ms,
+            idle_close_ms: config.idle_close_ms,
+            past: Past::new(config.log_bytes_max, lineage.clone()),
+            engine: Engine::new(config, now),
             lineage,
             left: Vec::new(),
             lsn: 0x100,
+            flushed: 0,
             index: 0,
-            committed: Vec::new(),
+            commit_ms: 0,
+            last_commit_ms: 0,
             next_descriptor: 3,
             clients: BTreeMap::new(),
             pages: BTreeMap::new(),
             last_ids: Vec::new(),
             grants: BTreeMap::new(),
+            late: Vec::new(),
             opened: BTreeSet::new(),
             ticket: 0,
             tickets: BTreeMap::new(),
+            delivered: 0,
+            is_at_rest: false,
+            was_stopped: false,
+            reached: Reached::default(),
         };
+        play.engine.set_group(play.kernel.group);
         play.start(past % 8);
         play
     }
 
     pub(super) fn carry_out(&mut self, operation: Operation) {
+        if self.engine.is_sweeping() {
+            self.mark_while_sweeping(operation);
+        }
         match operation {
             Operation::Accept => drop(self.accept()),
             Operation::Batch {
@@ -150,10 +166,7 @@ impl Play {
                 reason,
             } => self.close(connection, how, reason),
             Operation::CloseAll { seconds } => self.close_all(seconds as u64 % 10),
-            Operation::Flushed { ahead } => {
-                let lsn = Lsn(self.lsn + 16 * (ahead as u64 % 8));
-                self.command(Command::Flushed(lsn));
-            }
+            Operation::Flushed { ahead } => self.flush(ahead as u64 % 8),
             Operation::Break { connection } => {
                 if let Some(socket) = self.any_socket(connection) {
                     socket.is_broken = true;
@@ -171,12 +184,7 @@ impl Play {
                 seconds,
             } => self.renew(connection, user, seconds),
             Operation::Open(terms) => self.open(terms),
-            Operation::Page {
-                who,
-                since,
-                filter,
-                wait,
-            } => self.ask_for_page(who, since, filter, wait),
+            Operation::Page(terms) => self.ask_for_page(terms),
             Operation::Restart { ahead } => self.start(ahead % 8),
             Operation::Revoke {
                 scope,
@@ -189,108 +197,78 @@ impl Play {
                 channel,
             } => self.subscribe(connection, how, channel),
             Operation::Time { which } => {
-                self.pass(TIMES[which % TIMES.len()]);
+                let ms = TIMES[which % TIMES.len()];
+                self.was_stopped |= ms > limits::STANDSTILL_MS && !self.is_at_rest;
+                self.pass(ms);
                 self.turn();
             }
             Operation::Turn => drop(self.turn()),
             Operation::Verdict { connection, how } => self.judge(connection, how),
-            Operation::Wall { which } => {
-                let step = 3_600_000 * (1 + which as u64 / 2 % 24);
-                self.now.wall_ms = match which.is_multiple_of(2) {
-                    true => self.now.wall_ms.saturating_add(step),
-                    false => self.now.wall_ms.saturating_sub(step),
-                };
-            }
+            Operation::Wall { which } => self.set_wall(which as u64),
             Operation::Bytes { connection, piece } => self.say(connection, piece),
             Operation::Settle => self.settle(),
             Operation::Overload => self.kernel.is_overloaded ^= true,
         }
+        self.is_at_rest &= matches!(
+            operation,
+            Operation::Settle | Operation::Turn | Operation::Time { .. }
+        );
     }
 
     /// Whether everything is as it has to be after each operation.
     pub(super) fn check(&mut self) {
         self.hear_notices();
-        structure::check(&self.engine, &self.kernel);
+        structure::check(&self.engine, &self.kernel, &self.past);
+        let now_ms = self.now.monotonic_ms;
         for (descriptor, client) in &mut self.clients {
-            let received = &self.kernel.sockets[descriptor].received;
-            client.read_on(received, &self.committed);
+            let socket = self.kernel.sockets.get_mut(descriptor);
+            let socket = socket.expect("a client has a socket");
+            client.read_on(&socket.received, &self.past, now_ms);
+            client.is_in_step &= !std::mem::take(&mut socket.was_short);
+            if socket.short_ms.is_some() && client.is_told_half(&socket.received) {
+                self.reached.mark("half a control event");
+            }
+            let heard = client.heard.drain(..);
+            heard.for_each(|what| self.reached.mark(what));
+            let is_silent = !socket.is_finished || client.has_ended();
+            assert!(is_silent, "a stream ends with its last words");
         }
         for (descriptor, page) in &mut self.pages {
             let received = &self.kernel.sockets[descriptor].received;
-            page.read(received, &self.committed);
+            if let Some(what) = page.read(received, &self.past, now_ms) {
+                self.reached.mark(what);
+            }
         }
+        if self.is_at_rest {
+            self.check_rest();
+        }
+        self.check_closed();
         self.forget_closed();
     }
 
-    /// From here on everybody reads, the server answers, and the past ends.
-    pub(super) fn become_peaceful(&mut self) {
-        self.kernel.is_overloaded = false;
-        let open: Vec<i32> = self.open_descriptors();
-        for descriptor in open {
-            let socket = self.kernel.sockets.get_mut(&descriptor);
-            let socket = socket.expect("it is open");
-            if std::mem::take(&mut socket.is_broken) {
-                // That it was broken is found now.
-                socket.is_broken = true;
-                self.report_hang_up(descriptor);
-                continue;
-            }
-            self.give_room(descriptor, None);
-        }
-        self.settle();
-        // Beyond every place that anybody named, and every one at which the past ends.
-        self.progress(32);
-        self.command(Command::Flushed(Lsn(self.lsn)));
-        self.settle();
-        // Long enough for the resets of a gap.
-        for _ in 0..5 {
-            self.pass(4_000);
-            self.settle();
-        }
-        self.check();
+    /// What the script came to.
+    pub(super) fn reached(self) -> Reached {
+        self.reached
     }
 
-    /// Whoever is still there has everything.
-    pub(super) fn check_nothing_is_missing(&mut self) {
-        for (descriptor, client) in &self.clients {
-            let socket = &self.kernel.sockets[descriptor];
-            if !socket.is_finished && socket.is_open() && !client.has_ended() {
-                client.check_is_complete(&self.committed);
-            }
-        }
+    fn mark_while_sweeping(&mut self, operation: Operation) {
+        self.reached.mark(match operation {
+            Operation::Subscribe { .. } => "a subscription during a sweep",
+            Operation::Open(_) => "a stream during a sweep",
+            Operation::HangUp { .. } => "a hang-up during a sweep",
+            Operation::Gap { .. } => "a gap during a sweep",
+            Operation::Revoke { .. } => "a revocation during a sweep",
+            Operation::Batch { .. } => "a commit during a sweep",
+            _ => return,
+        });
     }
 
-    /// Everybody leaves, one way or another.
-    pub(super) fn leave(&mut self) {
-        self.close_all(1);
-        for _ in 0..10 {
-            self.pass(6_000);
-            self.settle();
-        }
-        self.check();
-        for descriptor in self.open_descriptors() {
-            self.report_hang_up(descriptor);
-        }
-        self.settle();
-        self.turn();
-        self.check();
+    fn set_wall(&mut self, which: u64) {
+        let step = 3_600_000 * (1 + which / 2 % 24);
+        self.now.wall_ms = match which.is_multiple_of(2) {
+            true => self.now.wall_ms.saturating_add(step),
+            false => self.now.wall_ms.saturating_sub(step),
+        };
+        self.past.is_wall_true = false;
     }
-
-    /// Every table is empty, and every debt is paid.
-    pub(super) fn check_nothing_is_left(&mut self) {
-        let counters = self.engine.counters();
-        let held = (counters.connections, counters.streams, counters.behind);
-        assert_eq!(held, (0, 0, 0), "nothing is left");
-        assert!(self.engine.classes.is_empty() && self.engine.held.is_empty());
-        assert!(self.tickets.is_empty(), "a ticket was not answered");
-        for (connection, (handed_over, given_back)) in &self.grants {
-            assert_eq!(handed_over, given_back, "the grants of {connection}");
-        }
-        assert!(self.opened.is_empty(), "what was opened was closed");
-    }
-}
-
-/// A name that is one.
-fn name(text: &str) -> Name {
-    Name::new(text).expect("a plain word")
 }

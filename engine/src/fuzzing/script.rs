@@ -3,8 +3,8 @@
 //!
 //! An operation is a letter and its arguments, a byte each, of which `0` to `9` are the numbers 0 to 9;
 //! what is missing is 0. Upper and lower case are the same, and so are all bytes with the same five
-//! last bits; line ends and spaces are no operation. The first two bytes are the size of the log and
-//! how much of the past is read at the start.
+//! last bits; line ends and spaces are no operation. The first three bytes are the size of the log, how
+//! much of the past is read at the start, and how many sends make a group: a space is as many as ever.
 
 /// One thing that happens. Numbers are taken modulo whatever there is to choose from.
 #[derive(Clone, Copy, Debug)]
@@ -51,12 +51,7 @@ pub(super) enum Operation {
     /// `o` who from filter session: somebody connects, asks and is granted.
     Open(Terms),
     /// `p` who since filter wait: somebody asks for a page of history.
-    Page {
-        who: usize,
-        since: usize,
-        filter: usize,
-        wait: usize,
-    },
+    Page(PageTerms),
     /// `q` ahead: the stream of changes starts again.
     Restart { ahead: usize },
     /// `r` scope user organisation: a right ends.
@@ -94,6 +89,15 @@ pub(super) struct Terms {
     pub(super) from: usize,
     pub(super) filter: usize,
     pub(super) session: usize,
+}
+
+/// Who asks for a page, and for which.
+#[derive(Clone, Copy, Debug, Default)]
+pub(super) struct PageTerms {
+    pub(super) who: usize,
+    pub(super) since: usize,
+    pub(super) filter: usize,
+    pub(super) wait: usize,
 }
 
 /// The rest of a script.
@@ -180,12 +184,12 @@ impl Iterator for Script<'_> {
                     seconds: self.argument(),
                 },
                 b'o' => Operation::Open(self.terms()),
-                b'p' => Operation::Page {
+                b'p' => Operation::Page(PageTerms {
                     who: self.argument(),
                     since: self.argument(),
                     filter: self.argument(),
                     wait: self.argument(),
-                },
+                }),
                 b'q' => Operation::Restart {
                     ahead: self.argument(),
                 },

@@ -5,12 +5,13 @@ use std::collections::BTreeSet;
 use wire::Key;
 
 use super::kernel::Kernel;
+use super::past::Past;
 use crate::Engine;
 use crate::record::{Bits, NONE, State};
 use crate::time::Tick;
 
 /// Holds every table against every other.
-pub(super) fn check(engine: &Engine, kernel: &Kernel) {
+pub(super) fn check(engine: &Engine, kernel: &Kernel, past: &Past) {
     let slots: Vec<u32> = (0..engine.table.end())
         .filter(|slot| engine.table[*slot].state != State::Free)
         .collect();
@@ -22,7 +23,18 @@ pub(super) fn check(engine: &Engine, kernel: &Kernel) {
     check_sides(engine, &slots);
     check_classes(engine, &slots);
     check_users(engine, &slots);
-    check_log(engine);
+    check_log(engine, past);
+}
+
+/// Holds what is left when everybody has gone against nothing.
+pub(super) fn check_empty(engine: &mut Engine) {
+    let counters = engine.counters();
+    let held = (counters.connections, counters.streams, counters.behind);
+    assert_eq!(held, (0, 0, 0), "nothing is left");
+    assert!(engine.classes.is_empty() && engine.held.is_empty() && engine.held_for.is_empty());
+    assert!(engine.users.is_empty() && engine.filters.is_empty());
+    assert!(engine.unrooted.is_empty() && engine.ready.is_empty() && engine.queues.is_empty());
+    assert!(engine.pace.is_none() && engine.notices.is_empty());
 }
 
 /// What one record says, by itself and about its place elsewhere.
@@ -124,6 +136,13 @@ fn check_classes(engine: &Engine, slots: &[u32]) {
         if let Some(sweep) = &class.sweep {
             assert!(class.position <= sweep.to && sweep.to <= engine.log.head());
             assert!(sweep.next as usize <= class.members.len());
+            assert!(class.is_dirty && class.is_queued, "a sweep that goes on");
+            let members = class.members.iter().filter(|slot| **slot != NONE);
+            assert!(members.is_sorted(), "members in the order of their slots");
+            let ends = sweep.slice.ends().iter().map(|(sequence, _)| *sequence);
+            assert!(ends.clone().is_sorted_by(|one, next| one < next));
+            let is_inside = |sequence| sequence > class.position && sequence <= sweep.to;
+            assert!(ends.into_iter().all(is_inside), "a frame beyond its slice");
         }
     }
 }
@@ -139,8 +158,11 @@ fn check_users(engine: &Engine, slots: &[u32]) {
     }
 }
 
-fn check_log(engine: &Engine) {
+fn check_log(engine: &Engine, past: &Past) {
     let log = &engine.log;
+    let gone = (log.len() as u64, log.evicted());
+    let there = past.frames.len() as u64 - past.evicted;
+    assert_eq!(gone, (there, past.evicted), "what made room");
     assert!(
         log.bytes() <= engine.config.log_bytes_max || log.len() <= 1,
         "{} bytes in {} frames",

@@ -1,11 +1,25 @@
 //! What the replication thread hands over: frames, positions, gaps, and the ends of rights.
 
+use std::sync::Arc;
+
 use wire::{
     Audience, Batch, CloseReason, Commit, EventId, Frame, FrameWriter, Gap, GapReason, Key,
-    Lineage, Lsn, Revocation, RevocationScope, Source, Start, Topic,
+    Lineage, Lsn, Name, Revocation, RevocationScope, Source, Start, Topic,
 };
 
-use super::{CHANNELS, ORGANISATIONS, Play, Reader, SIZES, USERS, name};
+use super::{ORGANISATIONS, Play, USERS};
+use crate::fuzzing::reader::name;
+
+const CHANNELS: [&str; 3] = ["property", "notes", "alerts"];
+/// How many bytes of data an event has.
+const SIZES: [usize; 8] = [0, 10, 100, 300, 1_000, 4_000, 20_000, 70_000];
+/// Who may see an event: all, or these roles.
+const ROLES: [Option<&[&str]>; 4] = [
+    None,
+    Some(&["owner"]),
+    Some(&["clerk"]),
+    Some(&["clerk", "owner"]),
+];
 
 impl Play {
     /// The stream of changes starts, or starts again, with so much of the past to be read.
@@ -28,16 +42,19 @@ impl Play {
     pub(super) fn commit(&mut self, count: usize, audience: usize, channel: usize, size: usize) {
         if self.index == 0 {
             self.lsn += 16;
+            // The time is taken before the place, so that two may be the other way round.
+            let ago_ms = 3_000 * (count as i64 / 6 % 4);
+            self.commit_ms = 1_699_999_999_000 + self.now.monotonic_ms as i64 - ago_ms;
         }
-        let frames: Vec<Frame> = (0..1 + count % 6)
-            .map(|at| {
-                self.index += 1;
-                let id = self.lineage.position(Lsn(self.lsn), self.index);
-                let bytes = SIZES[size % SIZES.len()];
-                self.frame(id, self.audience(audience + at), channel, bytes)
-            })
-            .collect();
-        self.committed.extend(frames.iter().cloned());
+        let mut frames = Vec::new();
+        for number in (audience..).take(1 + count % 6) {
+            self.index += 1;
+            let id = self.lineage.position(Lsn(self.lsn), self.index);
+            let bytes = SIZES[size % SIZES.len()];
+            for audience in self.audiences(number, id.index) {
+                frames.push(self.frame(id, audience, channel, bytes));
+            }
+        }
         let last = frames.last().expect("there is at least one").id();
         let is_over = audience % 64 < 48;
         let commit = match is_over {
@@ -58,23 +75,46 @@ impl Play {
         self.hand_over(Batch::Commit(commit.into()));
     }
 
-    fn audience(&self, number: usize) -> Audience {
+    /// For whom a change is: for two where a row moves, from one organisation to another, or of one user
+    /// within them.
+    fn audiences(&self, number: usize, index: u32) -> Vec<Audience> {
         let organisation = |at: usize| self.keys.organisation(ORGANISATIONS[at % 3]);
-        let user = |at: usize| self.keys.user(USERS[at % 4]);
+        let user = |at: usize| Topic::User(self.keys.user(USERS[at % 4]));
+        let roles = ROLES[number / 12 % 4].map(|roles| {
+            let roles: Vec<Name> = roles.iter().map(|role| name(role)).collect();
+            Arc::from(roles)
+        });
+        let of = |topic: Topic, within: Option<Key>| Audience {
+            topic,
+            within,
+            roles: roles.clone(),
+        };
         match number % 12 {
-            10 => Audience::of(Topic::Global),
-            at @ 6..10 => Audience {
-                topic: Topic::User(user(at)),
-                within: at.is_multiple_of(2).then(|| organisation(at / 2)),
-                roles: None,
-            },
-            at => Audience::of(Topic::Organisation(organisation(at))),
+            11 if index.is_multiple_of(2) => {
+                [0, 1].map(|at| of(user(0), Some(organisation(at)))).into()
+            }
+            11 => [0, 1]
+                .map(|at| of(Topic::Organisation(organisation(at)), None))
+                .into(),
+            10 => vec![of(Topic::Global, None)],
+            at @ 6..10 => {
+                let within = at.is_multiple_of(2).then(|| organisation(at / 2));
+                vec![of(user(at), within)]
+            }
+            at => vec![of(Topic::Organisation(organisation(at)), None)],
         }
     }
 
-    fn frame(&self, id: EventId, audience: Audience, channel: usize, bytes: usize) -> Frame {
-        let channel = name(CHANNELS[channel % CHANNELS.len()]);
-        let mut writer = FrameWriter::new(id, &channel, &channel, 1_000, Source::Postgres);
+    fn frame(&self, id: EventId, audience: Audience, number: usize, bytes: usize) -> Frame {
+        let channel = CHANNELS[number % 3];
+        let (channel, event_type) = match number / 3 % 4 {
+            0 => (name(channel), name(channel)),
+            1 => (name(channel), name(&format!("{channel}.insert"))),
+            2 => (name(channel), name(&format!("{channel}.update.batch"))),
+            _ => (name("user:7"), name(&format!("{channel}.update"))),
+        };
+        let time_ms = self.commit_ms;
+        let mut writer = FrameWriter::new(id, &event_type, &channel, time_ms, Source::Postgres);
         let start = writer.json().len();
         // Its id all over, so that no byte of it can be another frame's.
         let text = id.to_string();
@@ -97,7 +137,8 @@ impl Play {
     /// Changes were missed; the cluster may go on on another timeline.
     pub(super) fn miss_changes(&mut self, reason: usize) {
         self.index = 0;
-        self.lsn += 16;
+        // Nothing that the server has flushed lies behind the place from which it goes on.
+        self.lsn = self.lsn.max(self.flushed) + 16;
         let reason = match reason % 3 {
             0 => GapReason::SlotLost,
             1 => GapReason::PublicationChanged,
@@ -118,52 +159,34 @@ impl Play {
             }
             .into(),
         ));
-        for client in self.clients.values_mut() {
-            client.floor = Some(floor);
-        }
     }
 
     /// A right ends: nobody who had it is shown anything that is committed from now on.
     pub(super) fn revoke(&mut self, scope: usize, user: usize, organisation: usize) {
         let user_key = self.keys.user(USERS[user % 4]);
         let organisation_key = self.keys.organisation(ORGANISATIONS[organisation % 3]);
-        let session = self.session(user, organisation);
-        let scope = match scope % 5 {
-            0 => RevocationScope::Member {
-                user: user_key,
-                organisation: organisation_key,
-            },
-            1 => RevocationScope::Session(session),
-            2 => RevocationScope::User(user_key),
-            3 => RevocationScope::Organisation(organisation_key),
-            _ => RevocationScope::Everybody,
-        };
-        // Whatever a renewal before it did is known.
-        self.settle();
-        self.hear_notices();
-        let is_meant = |reader: &Reader, of_session: Option<Key>| match scope {
-            RevocationScope::Member { user, organisation } => {
-                reader.user == Some(user) && reader.organisation == Some(organisation)
+        let (scope, reason) = match scope % 6 {
+            0 | 5 => (
+                RevocationScope::Member {
+                    user: user_key,
+                    organisation: organisation_key,
+                },
+                [CloseReason::MembershipRevoked, CloseReason::RoleChanged][scope % 2],
+            ),
+            1 => {
+                let session = self.session(user, organisation);
+                (
+                    RevocationScope::Session(session),
+                    CloseReason::SessionRevoked,
+                )
             }
-            RevocationScope::Session(session) => of_session == Some(session),
-            RevocationScope::User(user) => reader.user == Some(user),
-            RevocationScope::Organisation(organisation) => {
-                reader.organisation == Some(organisation)
-            }
-            RevocationScope::Everybody => reader.user.is_some(),
+            2 => (RevocationScope::User(user_key), CloseReason::SessionRevoked),
+            3 => (
+                RevocationScope::Organisation(organisation_key),
+                CloseReason::OrganizationDeleted,
+            ),
+            _ => (RevocationScope::Everybody, CloseReason::Reauthorize),
         };
-        let reason = CloseReason::MembershipRevoked;
         self.hand_over(Batch::Revoke(Revocation { scope, reason }));
-        let end = self.committed.len();
-        for client in self.clients.values_mut() {
-            if is_meant(&client.came.reader, client.came.session) {
-                client.came.reader.revoked_at.get_or_insert(end);
-            }
-        }
-        for page in self.pages.values_mut() {
-            if is_meant(&page.reader, page.session) {
-                page.reader.revoked_at.get_or_insert(end);
-            }
-        }
     }
 }

@@ -1,15 +1,21 @@
-//! Driving the engine by its contract: batches, commands, turns, events of sockets, notices.
+//! Driving the engine by its contract: batches, commands, turns, events of sockets. Whatever the engine is
+//! told is known beside it before.
 
-use wire::{Batch, ConnectionId};
+use wire::{Batch, ConnectionId, Revocation, RevocationScope, Scope};
 
-use super::{Play, Socket, TURNS_MAX};
-use crate::{Command, Next, Notice, TicketOutcome};
+use super::{Play, TURNS_MAX};
+use crate::fuzzing::kernel::Socket;
+use crate::fuzzing::reader::Reader;
+use crate::{Command, Next};
 
 impl Play {
     /// Hands a batch over, after as many turns as the intake asks for.
     pub(super) fn hand_over(&mut self, batch: Batch) {
         self.open_intake();
+        self.read_all();
+        self.know(&batch);
         self.engine.handle_batch(self.now, batch, &mut self.kernel);
+        self.hear_notices();
     }
 
     pub(super) fn open_intake(&mut self) {
@@ -17,14 +23,96 @@ impl Play {
             if self.engine.wants_batch() {
                 return;
             }
+            if !self.engine.is_intake_open() {
+                self.reached.mark("the intake closed");
+            }
             self.turn();
         }
         panic!("the intake does not open");
     }
 
+    /// Everybody reads what was sent before anything else is known.
+    pub(super) fn read_all(&mut self) {
+        for (descriptor, client) in &mut self.clients {
+            let received = &self.kernel.sockets[descriptor].received;
+            client.read_on(received, &self.past, self.now.monotonic_ms);
+        }
+    }
+
+    /// What a batch means for everybody.
+    fn know(&mut self, batch: &Batch) {
+        let now_ms = self.now.monotonic_ms;
+        let mut is_disturbed = false;
+        match batch {
+            Batch::Start(start) => {
+                let is_first = self.engine.source.is_none();
+                self.past.start(start, is_first, self.now.wall_ms);
+            }
+            Batch::Commit(commit) => {
+                is_disturbed = self.past.commit(&commit.frames, commit.through);
+                self.last_commit_ms = now_ms;
+                for client in self.clients.values_mut() {
+                    let has_own = commit.frames.iter().any(|frame| client.is_own(frame));
+                    client.is_in_step &= !has_own;
+                }
+            }
+            Batch::Progress(position) => self.past.progress(*position),
+            Batch::Gap(gap) => {
+                self.past.gap(gap, self.now.wall_ms);
+                let reason = gap.reason.into();
+                for client in self.clients.values_mut() {
+                    client.standing.on_gap(&self.past, reason, now_ms);
+                    client.floor = Some(gap.floor);
+                }
+                self.pages.values_mut().for_each(|page| page.on_gap());
+                is_disturbed = true;
+            }
+            Batch::Revoke(revocation) => self.know_revocation(revocation),
+            _ => {}
+        }
+        for client in self.clients.values_mut() {
+            let (reader, was_held) = (&client.came.reader, client.standing.is_held());
+            client.standing.on_applied(&self.past, reader, now_ms);
+            if was_held && !client.standing.is_held() {
+                self.reached.mark("held and reached");
+            }
+            client.is_in_step &= !is_disturbed;
+        }
+    }
+
+    fn know_revocation(&mut self, revocation: &Revocation) {
+        let is_meant = |reader: &Reader, session: Option<wire::Key>| match revocation.scope {
+            RevocationScope::Member { user, organisation } => {
+                reader.user == Some(user) && reader.scope == Scope::Organisation(organisation)
+            }
+            RevocationScope::Session(revoked) => session == Some(revoked),
+            RevocationScope::User(user) => reader.user == Some(user),
+            RevocationScope::Organisation(organisation) => {
+                reader.scope == Scope::Organisation(organisation)
+            }
+            RevocationScope::Everybody => reader.user.is_some(),
+        };
+        let (end, now_ms) = (self.past.frames.len(), self.now.monotonic_ms);
+        for client in self.clients.values_mut() {
+            if is_meant(&client.came.reader, client.came.session) {
+                client.came.reader.revoked_at.get_or_insert(end);
+                let standing = &mut client.standing;
+                standing.on_end(revocation.reason, now_ms, Some(now_ms));
+                self.reached.mark("revoked");
+            }
+        }
+        for page in self.pages.values_mut() {
+            if is_meant(&page.reader, page.session) {
+                page.reader.revoked_at.get_or_insert(end);
+                page.on_end(revocation.reason);
+            }
+        }
+    }
+
     pub(super) fn command(&mut self, command: Command) {
         self.engine
             .handle_command(self.now, command, &mut self.kernel);
+        self.hear_notices();
     }
 
     /// One turn; what was closed before it is released.
@@ -38,6 +126,8 @@ impl Play {
         }
         let next = self.engine.turn(self.now, &mut self.kernel);
         self.engine.handle_sent(self.now);
+        self.hear_notices();
+        self.is_at_rest = next != Next::Now;
         next
     }
 
@@ -54,6 +144,7 @@ impl Play {
     pub(super) fn pass(&mut self, ms: u64) {
         self.now.monotonic_ms += ms;
         self.now.wall_ms = self.now.wall_ms.saturating_add(ms);
+        self.kernel.now_ms = self.now.monotonic_ms;
     }
 
     /// The peer is gone, which is reported where it is watched for.
@@ -80,57 +171,6 @@ impl Play {
             let handle = socket.handle.expect("it is watched");
             self.engine
                 .handle_writable(self.now, handle, &mut self.kernel);
-        }
-    }
-
-    /// Keeps account of what control is told.
-    pub(super) fn hear_notices(&mut self) {
-        for notice in std::mem::take(&mut self.kernel.notices) {
-            match notice {
-                Notice::Held => {}
-                Notice::Opened { connection, .. } => {
-                    assert!(self.opened.insert(connection.to_string()), "opened twice");
-                }
-                Notice::Closed {
-                    connection, opened, ..
-                } => {
-                    let name = connection.to_string();
-                    let grants = self.grants.get_mut(&name);
-                    let grants = grants.expect("what was never granted is not given back");
-                    grants.1 += 1;
-                    assert!(grants.1 <= grants.0, "given back twice");
-                    assert!(
-                        !opened || self.opened.remove(&name),
-                        "closed, and never opened"
-                    );
-                }
-                Notice::Answered { ticket, outcome } => {
-                    let renewal = self.tickets.remove(&ticket);
-                    let renewal = renewal.expect("a ticket is answered once");
-                    if let (Some((descriptor, session)), TicketOutcome::Done) = (renewal, outcome)
-                        && let Some(client) = self.clients.get_mut(&descriptor)
-                    {
-                        client.came.session = Some(session);
-                    }
-                }
-            }
-        }
-    }
-
-    /// Whoever was closed has been looked at for the last time.
-    pub(super) fn forget_closed(&mut self) {
-        let sockets = &self.kernel.sockets;
-        let is_open = |descriptor: &i32| sockets[descriptor].is_open();
-        let last_ids = self.clients.iter().filter(|(it, _)| !is_open(it));
-        let last_ids =
-            last_ids.filter_map(|(_, client)| client.last_id.map(|id| (client.came.who, id)));
-        self.last_ids.extend(last_ids);
-        self.clients.retain(|descriptor, _| is_open(descriptor));
-        self.pages.retain(|descriptor, _| is_open(descriptor));
-        for socket in self.kernel.sockets.values_mut() {
-            if socket.is_released {
-                socket.received = Vec::new();
-            }
         }
     }
 
