@@ -1,4 +1,4 @@
-//! What a simulation of nodes sets, and what it asks to know that a rare state was reached. No product
+//! What a simulation of nodes and a fuzzer set, and what they ask to know that a rare state was reached. No product
 //! calls any of it.
 
 use wire::{ConnectionId, Key};
@@ -18,6 +18,11 @@ impl Engine {
         );
         self.group = sends;
         self.queues.set_small_max(sends);
+    }
+
+    /// Whether a sweep has begun and is not over.
+    pub fn is_sweeping(&self) -> bool {
+        self.classes.iter().any(|(_, class)| class.sweep.is_some())
     }
 
     /// Whether a stream is in step with a class that is being swept: it was offered the slice, or will be.
