@@ -10,6 +10,10 @@ pub(crate) const CONFIRM_BEFORE_HAND_OVER: bool = cfg!(planted = "confirm_before
 /// them.
 pub(crate) const REVOKE_AFTER_SEND: bool = cfg!(planted = "revoke_after_send");
 
+/// Rows that let nobody in any more are not remembered as such: with the simulation's bug of this name, by which what
+/// was applied is noted too late, nothing else would catch who read such a row before.
+pub(crate) const JUDGED_AFTER_READ: bool = cfg!(planted = "judged_after_read");
+
 /// What is gathered of a transaction is handed over group by group where there are batch events, and not in the
 /// order of the ids.
 pub(crate) const BATCH_BY_GROUP: bool = cfg!(planted = "batch_by_group");

@@ -6,13 +6,16 @@ use wire::RevocationScope;
 use super::changes::Origin;
 use super::concerns::{Concerns, old_text, text};
 use super::rights::Rights;
-use crate::Action;
 use crate::router::Row;
 use crate::time::unix_ms_of_text;
+use crate::{Action, planted};
 
 impl Rights {
     /// Notes what a row says, after what it revokes has been remembered.
     pub(super) fn note_standing(&mut self, concerns: &Concerns, row: Row<'_>, origin: Origin) {
+        if planted::JUDGED_AFTER_READ {
+            return;
+        }
         let Row { action, new, old } = row;
         let is_deleted = action == Action::Delete;
         let id = |column| match (new, old) {
