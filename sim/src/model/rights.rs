@@ -58,6 +58,9 @@ struct Kept {
     until_ms: u64,
 }
 
+/// That somebody is there, and not banned, or is not, from a place on.
+type Word = (Position, bool);
+
 /// What somebody is, from each place on; `None` is nobody.
 type Standing = Vec<(Position, Option<Roles>)>;
 
@@ -74,8 +77,8 @@ pub(super) struct Rights {
     /// What somebody is in an organisation, from each place on.
     members: BTreeMap<(Name, Name), Standing>,
     /// Whether an organisation, and whether a user, is there and not banned.
-    organisations: BTreeMap<Name, Vec<(Position, bool)>>,
-    users: BTreeMap<Name, Vec<(Position, bool)>>,
+    organisations: BTreeMap<Name, Vec<Word>>,
+    users: BTreeMap<Name, Vec<Word>>,
     /// Where sessions were deleted.
     deleted: BTreeMap<Arc<str>, Position>,
     /// When each session ends, from each place on, in milliseconds since 1970.
@@ -222,7 +225,7 @@ impl Rights {
     }
 
     /// What was said of a user up to a place, and behind it.
-    fn standing(&self, user: Name, at: Position) -> (&[(Position, bool)], &[(Position, bool)]) {
+    fn standing(&self, user: Name, at: Position) -> (&[Word], &[Word]) {
         let states = self.users.get(&user).map_or(&[][..], Vec::as_slice);
         states.split_at(states.partition_point(|it| !at.is_before(it.0)))
     }
