@@ -232,6 +232,7 @@ impl World {
     /// A line is given up by a node from which nothing arrives: the server finds out in its own time.
     pub(super) fn sever(&mut self, line: LineId) {
         let at = self.now + Time::from_ms(1 + self.random.below(SEVERED_MS));
+        self.severed.insert(line);
         self.queue.push(at, Event::Severed { line: line.0 });
     }
 

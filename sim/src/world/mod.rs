@@ -11,7 +11,7 @@ mod phases;
 mod tests;
 mod verdicts;
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 
 use crate::application::Application;
@@ -106,6 +106,8 @@ pub struct World {
     is_database_touched: bool,
     /// When slots were lost, or another server was promoted.
     losses: Vec<Loss>,
+    /// Lines that a node has given up, and the server has not found out yet.
+    severed: BTreeSet<LineId>,
     /// How many revocations were written to put somebody out.
     oustings: u64,
     sometimes: Sometimes,
@@ -149,6 +151,7 @@ impl World {
             epoch: None,
             is_database_touched: true,
             losses: Vec::new(),
+            severed: BTreeSet::new(),
             oustings: 0,
             sometimes: Sometimes::default(),
             trace,
@@ -184,7 +187,10 @@ impl World {
             Event::NodeFault { node, which } => self.on_node_fault(node, which),
             Event::Farewell { node, .. } => self.say_farewell(node),
             Event::Stopped { node, .. } => self.kill(node),
-            Event::Severed { line } => self.database.hang_up(self.now, LineId(line)),
+            Event::Severed { line } => {
+                self.severed.remove(&LineId(line));
+                self.database.hang_up(self.now, LineId(line));
+            }
             Event::Oust { client } => self.oust(client),
             Event::Boot { node } => self.on_boot(node),
             Event::Client { client } => self.on_client(client)?,

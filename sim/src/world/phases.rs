@@ -316,7 +316,8 @@ impl World {
         self.sometimes.add(self.network.sometimes);
         let nodes = self.nodes.iter().filter_map(|node| node.alive.as_deref());
         let lines = nodes.flat_map(|alive| alive.lines.iter().flatten());
-        let lines = lines.map(|wire| wire.id).collect();
+        let lines = lines.map(|wire| wire.id);
+        let lines = lines.chain(self.severed.iter().copied()).collect();
         match self.database.left_over(&lines) {
             (0, 0) => Ok(()),
             (backends, slots) => Err(format!(
