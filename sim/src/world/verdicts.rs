@@ -30,6 +30,10 @@ impl World {
                     let stream = client.stream.as_ref();
                     let stream = stream.filter(|it| it.connection == *number);
                     let applied = engine.shelf.applied().map(position);
+                    // Of what was missed nobody can tell whose right it ended, if the next word gave it back.
+                    let mut missed = engine.shelf.missed.iter();
+                    let has_missed = missed.any(|missed| missed.at >= admitted.at);
+                    let stream = stream.filter(|_| !has_missed);
                     stream.and_then(|stream| self.lost_right(stream, admitted, applied))
                 }
             };

@@ -146,7 +146,8 @@ impl Oracle {
             "feed_stale" => around.has_missed(|_| true) || around.has_closed_users,
             "session_expired" => {
                 let ends = model.session_ends(&viewer.session);
-                ends.is_some_and(|(earliest_ms, _)| earliest_ms <= around.unix_ms)
+                // It is counted on another clock, in whole milliseconds as well.
+                ends.is_some_and(|(earliest_ms, _)| earliest_ms <= around.unix_ms + 1)
             }
             "lagging" => around.now.since(admitted.at).ms() >= around.resume_wait_ms,
             "draining" => around.is_draining,
