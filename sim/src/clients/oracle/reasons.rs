@@ -20,8 +20,11 @@ impl Oracle {
         let admitted = around.admitted.ok_or("nobody let it in")?;
         let (then, now) = (admitted.applied, around.shelf.applied());
         // A server that takes over with a slot of its own may be read from before the place where a stream was
-        // that is reset, so that what follows the reset is partly what it had; nothing else goes back.
-        let has_changed = around.has_missed(|reason| reason == GapReason::HistoryChanged);
+        // that is reset, so that what follows the reset is partly what it had. And who waits with an id of another
+        // node for its place, and was told nothing yet, is reset to where this one is. Nothing else goes back.
+        let is_waiting = self.events == 0 && self.sent.is_some();
+        let has_changed =
+            around.has_missed(|reason| reason == GapReason::HistoryChanged || is_waiting);
         let last = self.stream.last_id().filter(|last| place < *last);
         if let Some(last) = last.filter(|_| !has_changed) {
             return Err(format!("has {last}, and is reset to {place}"));
