@@ -213,7 +213,9 @@ impl World {
 
     /// A stream is never silent for much longer than a heartbeat.
     fn check_heard(&self) -> Result<(), String> {
-        let most = Time::from_ms(self.swarm.node.heartbeat_ms) + HEARTBEAT_SLACK;
+        // Who waits for a place that the node has not reached hears nothing meanwhile, and begins to count there.
+        let node = &self.swarm.node;
+        let most = Time::from_ms(node.heartbeat_ms + node.resume_wait_ms) + HEARTBEAT_SLACK;
         for client in &self.clients {
             let stream = client.stream.as_ref().expect("nothing is missing");
             let silent = self.now.since(stream.oracle.heard);
