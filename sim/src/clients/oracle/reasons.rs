@@ -9,6 +9,9 @@ use crate::node::{Admitted, Shelf};
 use crate::parser::Event;
 use crate::sometimes::{Sometimes, State};
 
+/// An engine counts deadlines in steps of this.
+const TICK_MS: u64 = 100;
+
 impl Oracle {
     /// Whoever begins now, or anew, begins at the newest place that its engine has: not before what that had
     /// applied when it let the stream in, and not behind what it has applied by now.
@@ -152,7 +155,7 @@ impl Oracle {
                 // It is counted on another clock, in whole milliseconds as well.
                 ends.is_some_and(|(earliest_ms, _)| earliest_ms <= around.unix_ms + 1)
             }
-            "lagging" => around.now.since(admitted.at).ms() >= around.resume_wait_ms,
+            "lagging" => around.now.since(admitted.at).ms() + TICK_MS >= around.resume_wait_ms,
             "draining" => around.is_draining,
             _ => false,
         };
