@@ -94,6 +94,9 @@ impl Feed {
     /// A new connection begins to stream at [`Self::resume`], of a cluster whose history may have
     /// grown.
     pub(crate) fn on_reconnect(&mut self, lineage: Lineage) {
+        if lineage != self.lineage {
+            self.router.seen.keep(|event| lineage.admits(event));
+        }
         self.lineage = lineage;
         self.relations = Relations::default();
         self.said = Lsn(0);

@@ -62,6 +62,11 @@ impl Seen {
         self.order.clear();
     }
 
+    /// Another server goes on, which may lack what was read last and not handed over: the ids of that are none.
+    pub(crate) fn keep(&mut self, is_there: impl Fn(EventId) -> bool) {
+        self.firsts.retain(|_, first| is_there(first.event));
+    }
+
     /// Forgets what is too old, and the oldest where there are too many.
     fn forget(&mut self, now_ms: i64) {
         while let Some((id, event)) = self.order.front() {
@@ -118,6 +123,18 @@ mod tests {
         // A repetition does not make the window longer.
         assert!(seen.is_first(key("b"), event(5), 1_999));
         assert!(!seen.is_first(key("a"), event(6), 1_999));
+    }
+
+    #[test]
+    fn what_a_server_lacks_that_has_taken_over_may_be_said_again() {
+        let mut seen = seen(1_000);
+        assert!(seen.is_first(key("a"), event(1), 0));
+        assert!(seen.is_first(key("b"), event(5), 0));
+        seen.keep(|event| event.lsn < Lsn(5));
+        assert!(!seen.is_first(key("a"), event(6), 10));
+        assert!(seen.is_first(key("b"), event(6), 10));
+        assert!(!seen.is_first(key("b"), event(7), 10));
+        assert_eq!(seen.event(key("b"), 10), Some(event(6)));
     }
 
     #[test]
