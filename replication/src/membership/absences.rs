@@ -198,11 +198,9 @@ impl Rights {
             return;
         };
         let target = Target::Session(self.keys.session(id));
-        match text(new, session.expires).and_then(unix_ms_of_text) {
-            Some(expires_ms) if expires_ms <= origin.commit_ms => {
-                self.absences.out(target, origin.at);
-            }
-            _ => self.absences.back(target, origin.at),
+        match session.is_over(new, origin.commit_ms) {
+            true => self.absences.out(target, origin.at),
+            false => self.absences.back(target, origin.at),
         }
     }
 

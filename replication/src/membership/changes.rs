@@ -273,7 +273,7 @@ impl Rights {
         origin: Origin,
         effects: &mut Vec<Effect>,
     ) {
-        let Session { id, user, expires } = *session;
+        let Session { id, user, .. } = *session;
         let key = |id: &str| self.keys.session(id);
         let ended = |id: &str| {
             revoke(
@@ -301,7 +301,7 @@ impl Rights {
                 if old.is_some_and(is_another) {
                     return effects.push(ended(is));
                 }
-                let Some(expires_ms) = text(new, expires).and_then(unix_ms_of_text) else {
+                let Some(expires_ms) = session.ends_ms(new) else {
                     return;
                 };
                 effects.push(if expires_ms <= origin.commit_ms {

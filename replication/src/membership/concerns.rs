@@ -232,6 +232,18 @@ impl RowIdentity {
     }
 }
 
+impl Session {
+    /// When a row says that its session ends, in milliseconds since 1970; `None` where that cannot be read.
+    pub(crate) fn ends_ms(&self, new: Tuple<'_>) -> Option<i64> {
+        text(new, self.expires).and_then(unix_ms_of_text)
+    }
+
+    /// Whether a row says that its session had ended at this time, in milliseconds since 1970.
+    pub(crate) fn is_over(&self, new: Tuple<'_>, now_ms: i64) -> bool {
+        self.ends_ms(new).is_some_and(|ends_ms| ends_ms <= now_ms)
+    }
+}
+
 impl User {
     /// Whether a row says that its user was banned at this time, in milliseconds since 1970. A ban without an
     /// end, or with one that cannot be read, has none.

@@ -7,7 +7,6 @@ use super::changes::Origin;
 use super::concerns::{Concerns, old_text, text};
 use super::rights::Rights;
 use crate::router::Row;
-use crate::time::unix_ms_of_text;
 use crate::{Action, planted};
 
 impl Rights {
@@ -31,10 +30,7 @@ impl Rights {
                 self.ring.set_gone(scope, true);
             }
             // Its end may be moved to where it has passed, and back.
-            let ends_ms = new
-                .and_then(|new| text(new, session.expires))
-                .and_then(unix_ms_of_text);
-            let is_over = ends_ms.is_some_and(|ends_ms| ends_ms <= origin.commit_ms);
+            let is_over = new.is_some_and(|new| session.is_over(new, origin.commit_ms));
             if let Some(is) = is {
                 let scope = RevocationScope::Session(self.keys.session(is));
                 self.ring.set_gone(scope, is_deleted || is_over);
