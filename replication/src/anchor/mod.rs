@@ -357,10 +357,9 @@ impl Anchor {
                 Ok(self.advance_question(circumstances))
             }
             Step::Advance(lsn) => {
-                let is_moved =
-                    matches!(rows.as_slice(), [row] if matches!(row.as_slice(), [Some(_)]));
-                self.findings
-                    .extend(is_moved.then_some(Finding::Advanced(lsn)));
+                if rows.iter().flatten().any(Option::is_some) {
+                    self.findings.push_back(Finding::Advanced(lsn));
+                }
                 Ok(None)
             }
             Step::Drop => {
