@@ -52,9 +52,10 @@ pub struct Circumstances<'a> {
 impl Circumstances<'_> {
     /// Whether all streams were told after this one had come that changes were missed.
     fn has_missed(&self, is_it: impl Fn(GapReason) -> bool) -> bool {
-        let admitted = self.admitted.map(|admitted| admitted.at);
-        let mut missed = self.shelf.missed.iter();
-        missed.any(|missed| admitted.is_some_and(|at| missed.at >= at) && is_it(missed.reason))
+        self.admitted.is_some_and(|admitted| {
+            let mut missed = self.shelf.missed_since(admitted.at);
+            missed.any(|missed| is_it(missed.reason))
+        })
     }
 }
 

@@ -117,7 +117,7 @@ impl Model {
     /// its own transaction, must not reach a stream that was there; what stands before it may.
     pub fn revoked_after(&self, viewer: &Viewer, since: Position) -> Option<Position> {
         let (user, organisation) = self.names_of(viewer)?;
-        let line = self.line_of(since).unwrap_or_else(|| self.current());
+        let line = self.line_at(since);
         let session = &viewer.session;
         let cut = line.rights.cut_after(user, organisation, session, since);
         cut.map(|cut| cut.at)
@@ -127,7 +127,7 @@ impl Model {
     /// looked whether it had ended: one that begins later may be known by then.
     pub fn roles_at(&self, viewer: &Viewer, at: Position) -> Option<Roles> {
         let (user, organisation) = self.names_of(viewer)?;
-        let rights = &self.line_of(at).unwrap_or_else(|| self.current()).rights;
+        let rights = &self.line_at(at).rights;
         let roles = rights.roles(user, organisation, at);
         roles.filter(|_| !self.has_ended(rights, &viewer.session, at))
     }
@@ -155,14 +155,14 @@ impl Model {
         to: Position,
     ) -> Option<Position> {
         let names = self.names_of(viewer)?;
-        let rights = &self.line_of(to).unwrap_or_else(|| self.current()).rights;
+        let rights = &self.line_at(to).rights;
         rights.changed_within(names, &viewer.session, from, to)
     }
 
     /// Whether a user is let in again later who is out at a place, and was so already at a place before it: by a
     /// change, or by another server that has taken over and has no word of it.
     pub fn is_back(&self, viewer: &Viewer, at: Position, before: Position) -> bool {
-        let line = self.line_of(at).unwrap_or_else(|| self.current());
+        let line = self.line_at(at);
         let current = self.current();
         self.names_of(viewer).is_some_and(|(user, _)| {
             let is_other = current.timeline != line.timeline;
@@ -175,7 +175,7 @@ impl Model {
     /// What somebody is at a position, whether the user is banned or not.
     fn roles_of_member(&self, viewer: &Viewer, at: Position) -> Option<Roles> {
         let (user, organisation) = self.names_of(viewer)?;
-        let rights = &self.line_of(at).unwrap_or_else(|| self.current()).rights;
+        let rights = &self.line_at(at).rights;
         rights.roles_of_member(user, organisation, at)
     }
 
@@ -219,7 +219,7 @@ impl Model {
 
     /// Whether a change is one of anybody's membership or revocation.
     pub fn is_of_anybody(&self, at: Position) -> bool {
-        let line = self.line_of(at).unwrap_or_else(|| self.current());
+        let line = self.line_at(at);
         line.rights.is_of_anybody(at)
     }
 
@@ -244,7 +244,7 @@ impl Model {
         let Some((user, organisation)) = self.names_of(viewer) else {
             return String::from("everything");
         };
-        let rights = &self.line_of(at).unwrap_or_else(|| self.current()).rights;
+        let rights = &self.line_at(at).rights;
         rights.lacks(user, organisation, &viewer.session, at)
     }
 
@@ -270,6 +270,11 @@ impl Model {
     /// The newest line of history that has a position.
     fn line_of(&self, position: Position) -> Option<&Line> {
         self.lines.iter().rev().find(|line| line.contains(position))
+    }
+
+    /// The same; the one in force where none has it.
+    fn line_at(&self, position: Position) -> &Line {
+        self.line_of(position).unwrap_or_else(|| self.current())
     }
 
     /// Whether anything was ever committed about somebody.

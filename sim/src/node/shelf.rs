@@ -122,6 +122,11 @@ impl Shelf {
         self.applied
     }
 
+    /// The changes that were missed at a time or later.
+    pub fn missed_since(&self, at: Time) -> impl Iterator<Item = &Missed> {
+        self.missed.iter().filter(move |missed| missed.at >= at)
+    }
+
     /// How many frames must have been evicted.
     pub fn evicted(&self) -> u64 {
         self.evicted

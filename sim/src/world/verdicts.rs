@@ -31,9 +31,8 @@ impl World {
                     let stream = stream.filter(|it| it.connection == *number);
                     let applied = engine.shelf.applied().map(position);
                     // Of what was missed nobody can tell whose right it ended, if the next word gave it back.
-                    let mut missed = engine.shelf.missed.iter();
-                    let has_missed = missed.any(|missed| missed.at >= admitted.at);
-                    let stream = stream.filter(|_| !has_missed);
+                    let missed = engine.shelf.missed_since(admitted.at).next();
+                    let stream = stream.filter(|_| missed.is_none());
                     stream.and_then(|stream| self.lost_right(stream, admitted, applied))
                 }
             };

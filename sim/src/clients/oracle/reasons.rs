@@ -8,6 +8,7 @@ use crate::model::Position;
 use crate::node::{Admitted, Shelf};
 use crate::parser::Event;
 use crate::sometimes::{Sometimes, State};
+use crate::time::Time;
 
 /// An engine counts deadlines in steps of this.
 const TICK_MS: u64 = 100;
@@ -189,8 +190,8 @@ impl Oracle {
     pub fn check_cut_off(&self, admitted: Option<Admitted>, shelf: &Shelf) -> Result<(), String> {
         let newest = admitted.and_then(|admitted| shelf.newest_evicted(admitted.topics));
         // With a gap everything leaves it, also what a stream is in the middle of.
-        let at = admitted.map(|admitted| admitted.at);
-        if shelf.missed.iter().any(|missed| Some(missed.at) >= at) {
+        let at = admitted.map_or(Time(0), |admitted| admitted.at);
+        if shelf.missed_since(at).next().is_some() {
             return Ok(());
         }
         let last = self.stream.last_id();
