@@ -246,6 +246,8 @@ fn host(text: String) -> Result<Host, ConnectInfoError> {
     match text.as_bytes() {
         [b'/', ..] => Ok(Host::Unix(PathBuf::from(text))),
         bytes if bytes.contains(&b',') => Err(ConnectInfoError::Host),
+        // No name has one: it is what a password's raw `?host=` made of the rest, and a host is shown.
+        bytes if bytes.contains(&b'@') => Err(ConnectInfoError::Reserved),
         _ => Ok(Host::Tcp(text)),
     }
 }
@@ -287,7 +289,7 @@ mod tests {
 
     #[test]
     fn a_raw_slash_or_question_mark_shows_nothing_of_the_password() {
-        for password in ["12/hunter2", "?hunter2", "12?a&hunter2"] {
+        for password in ["12/hunter2", "?hunter2", "12?a&hunter2", "?host=hunter2"] {
             let url = format!("postgres://app:{password}@db/shop");
             let read = url.parse::<ConnectInfo>();
             assert_eq!(read, Err(ConnectInfoError::Reserved), "{password}");
