@@ -67,7 +67,7 @@ mod tests {
     }
 
     /// What a seed has to come to, so that its name is true.
-    const REACHES: [(&str, &[&str]); 44] = [
+    const REACHES: [(&str, &[&str]); 45] = [
         ("a-frame-larger-than-a-slice", &["live"]),
         (
             "a-gap-and-a-revocation-during-a-sweep",
@@ -131,6 +131,7 @@ mod tests {
             &["evicted half-sent", "the intake closed", "history"],
         ),
         ("grants-that-come-too-late", &["a late grant"]),
+        ("half-of-a-row-that-moved-is-gone", &["a page with a reset"]),
         ("held-and-reached", &["held", "held and reached", "resumed"]),
         (
             "held-and-reached-by-what-it-has",

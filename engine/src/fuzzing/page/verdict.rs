@@ -101,7 +101,15 @@ impl Page {
         let is_due =
             |at: &usize| self.admits(&past.frames[*at]) && !(is_reset && past.is_gone(*at));
         let due: Vec<usize> = range.filter(is_due).collect();
-        let missing = due.iter().find(|at| !said.shown.contains(at));
+        // Two of one id look the same: where the first is gone, it may be the second that is shown.
+        let is_there = |at: &usize| {
+            let is_it = |shown: &usize| {
+                let looks_the_same = past.frames[*shown].id() == past.frames[*at].id();
+                shown == at || is_reset && past.is_gone(*shown) && looks_the_same
+            };
+            said.shown.iter().any(is_it)
+        };
+        let missing = due.iter().find(|at| !is_there(at));
         // Of two of one id, the second may be for the next page.
         let is_next = |at: &usize| said.may_be_cut && past.frames[*at].id() == said.position;
         assert!(
