@@ -67,7 +67,7 @@ mod tests {
     }
 
     /// What a seed has to come to, so that its name is true.
-    const REACHES: [(&str, &[&str]); 45] = [
+    const REACHES: [(&str, &[&str]); 46] = [
         ("a-frame-larger-than-a-slice", &["live"]),
         (
             "a-gap-and-a-revocation-during-a-sweep",
@@ -124,6 +124,7 @@ mod tests {
         ),
         ("control-has-no-room", &["a late grant"]),
         ("drained", &["draining", "a page refused"]),
+        ("drained-twice", &["draining"]),
         ("drained-while-behind", &["draining"]),
         ("evicted-between-two-frames", &["evicted"]),
         (

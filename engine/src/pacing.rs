@@ -35,6 +35,12 @@ impl Pace {
         let due = self.start_ms + (u64::from(self.next_slot) + 1) * self.spread_ms / slots;
         due.max(now.monotonic_ms + 1)
     }
+
+    /// How many milliseconds are left of it.
+    fn left_ms(&self, now: Now) -> u64 {
+        let end_ms = self.start_ms.saturating_add(self.spread_ms);
+        end_ms.saturating_sub(now.monotonic_ms)
+    }
 }
 
 impl Engine {
@@ -49,12 +55,15 @@ impl Engine {
         }
     }
 
-    /// Begins to close every stream with `bye`.
+    /// Begins to close every stream with `bye`. Where that has begun before, nobody is given more time by it.
     pub(crate) fn close_all(&mut self, now: Now, reason: CloseReason, spread_ms: u64) {
-        let resets_after = self.pace.as_ref().and_then(|pace| match pace.what {
-            What::Reset => Some(pace.spread_ms),
-            What::Close(_) => pace.resets_after,
-        });
+        let (spread_ms, resets_after) = match &self.pace {
+            None => (spread_ms, None),
+            Some(pace) => match pace.what {
+                What::Reset => (spread_ms, Some(pace.spread_ms)),
+                What::Close(_) => (spread_ms.min(pace.left_ms(now)), pace.resets_after),
+            },
+        };
         self.begin_pace(now, What::Close(reason), spread_ms, resets_after);
     }
 

@@ -113,6 +113,38 @@ fn a_drain_says_bye_to_everybody_over_its_time() {
 }
 
 #[test]
+fn a_second_drain_gives_nobody_more_time() {
+    check(
+        "
+        stream a acme alice
+        close-all draining 10s
+        tick 4s
+        stream b acme bob
+        close-all draining 60s
+        tick 7s
+        ",
+        expect![[r#"
+            stream a acme alice
+            < a HTTP/1.1 200 OK
+            < a connected live e.1.0.0
+            close-all draining 10s
+            tick 4s
+            stream b acme bob
+            < b HTTP/1.1 200 OK
+            < b connected live e.1.0.0
+            close-all draining 60s
+            tick 7s
+            < a bye draining
+              a is closed
+            < b bye draining
+              b is finished
+              closed: draining, 0 events, 7000 ms
+              closed: draining, 0 events, 6000 ms
+        "#]],
+    );
+}
+
+#[test]
 fn a_stream_that_comes_while_others_are_closed_is_reset_after_them() {
     check(
         "
