@@ -115,6 +115,7 @@ impl Rights {
     /// Another server goes on, which has everything before `passed`. It may lack transactions behind that which
     /// the snapshot has seen, and give their numbers to others: what was read then is read again.
     pub(crate) fn on_fork(&mut self, passed: Lsn) {
+        self.ring.on_fork(passed);
         let is_behind = |visibility: &Visibility| visibility.end() > passed;
         if self.visibility.as_ref().is_some_and(is_behind) {
             self.wants_load = true;

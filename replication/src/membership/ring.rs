@@ -5,7 +5,7 @@
 
 use std::collections::{BTreeMap, VecDeque};
 
-use wire::{EventId, Key, RevocationScope};
+use wire::{EventId, Key, Lsn, RevocationScope};
 
 use crate::limits::{REVOCATIONS_REMEMBERED_MAX, VISIBILITY_MS};
 
@@ -88,6 +88,14 @@ impl Ring {
         self.begin = Some(position);
     }
 
+    /// Another server goes on, which has everything before `passed`, and nothing else: a row that a later
+    /// transaction took away is there.
+    pub(crate) fn on_fork(&mut self, passed: Lsn) {
+        let lost = |last: &&mut Last| last.mark.position.lsn >= passed;
+        let lost = self.last.values_mut().filter(lost);
+        lost.for_each(|last| last.is_gone = false);
+    }
+
     /// Whether a credential that was judged at this mark has to be judged again.
     pub(crate) fn is_stale(&self, judged: Mark, user: Key, session: Key) -> bool {
         let scopes = [Scope::Session(session), Scope::User(user), Scope::Everybody];
@@ -124,7 +132,7 @@ impl Mark {
 
 #[cfg(test)]
 mod tests {
-    use wire::{Keys, Lsn};
+    use wire::Keys;
 
     use super::*;
 
@@ -198,6 +206,19 @@ mod tests {
         ring.begin(mark(70, 0).position, false);
         let is_stale = |lsn| ring.is_stale(mark(lsn, LATER_MS), key("ada"), key("-"));
         assert!(is_stale(69) && !is_stale(70));
+    }
+
+    #[test]
+    fn who_was_out_by_a_transaction_that_was_lost_is_not_out_for_ever() {
+        let mut ring = Ring::default();
+        for (user, lsn) in [("ada", 50), ("bob", 60)] {
+            let scope = RevocationScope::User(key(user));
+            ring.push(scope, mark(lsn, 0));
+            ring.set_gone(scope, true);
+        }
+        ring.on_fork(Lsn(60));
+        let is_stale = |user| ring.is_stale(mark(99, LATER_MS), key(user), key("-"));
+        assert!(is_stale("ada") && !is_stale("bob"));
     }
 
     #[test]
