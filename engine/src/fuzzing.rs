@@ -67,7 +67,7 @@ mod tests {
     }
 
     /// What a seed has to come to, so that its name is true.
-    const REACHES: [(&str, &[&str]); 46] = [
+    const REACHES: [(&str, &[&str]); 47] = [
         ("a-frame-larger-than-a-slice", &["live"]),
         (
             "a-gap-and-a-revocation-during-a-sweep",
@@ -91,6 +91,10 @@ mod tests {
             &["a page", "an empty page", "a page with a reset"],
         ),
         ("a-page-of-what-is-gone", &["a page with a reset"]),
+        (
+            "a-page-is-held-for-too-long-and-beyond",
+            &["a page refused"],
+        ),
         (
             "a-page-that-waits",
             &["a page that waited", "a page refused", "an empty page"],

@@ -115,10 +115,13 @@ impl Page {
     pub(super) fn on_flushed(&mut self, flushed: wire::Lsn, past: &Past, now_ms: u64) {
         let is_beyond = matches!(self.asked.since, PageSince::After(id) if id.lsn > flushed);
         if is_beyond && self.is_held(past) {
-            self.is_vague |= self.has_waited(now_ms);
             self.asked.since = PageSince::Unknown;
             self.is_known = false;
-            self.ahead = Some(past.caught_up).filter(|_| past.is_read_anew());
+            // Its time may have been over before.
+            match self.has_waited(now_ms) {
+                true => self.is_vague = true,
+                false => self.ahead = Some(past.caught_up).filter(|_| past.is_read_anew()),
+            }
         }
     }
 

@@ -80,8 +80,10 @@ pub(super) struct Play {
     delivered: u64,
     /// Turns were made until nothing was pending, and nothing has happened since.
     is_at_rest: bool,
-    /// Time has passed between two turns that belong together, as where the process stands still: who was
-    /// not served for so long may be given up.
+    /// How much time has passed between turns that belong together since the last that left nothing to do, in
+    /// milliseconds; and whether it ever was so much that who was not served meanwhile may be given up, as
+    /// where the process stands still.
+    restless_ms: u64,
     was_stopped: bool,
     reached: Reached,
 }
@@ -140,6 +142,7 @@ impl Play {
             tickets: BTreeMap::new(),
             delivered: 0,
             is_at_rest: false,
+            restless_ms: 0,
             was_stopped: false,
             reached: Reached::default(),
         };
@@ -198,7 +201,10 @@ impl Play {
             } => self.subscribe(connection, how, channel),
             Operation::Time { which } => {
                 let ms = TIMES[which % TIMES.len()];
-                self.was_stopped |= ms > limits::STANDSTILL_MS && !self.is_at_rest;
+                if !self.is_at_rest {
+                    self.restless_ms += ms;
+                    self.was_stopped |= self.restless_ms >= limits::LAST_WORDS_MS;
+                }
                 self.pass(ms);
                 self.turn();
             }

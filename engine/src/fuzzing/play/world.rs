@@ -128,6 +128,9 @@ impl Play {
         self.engine.handle_sent(self.now);
         self.hear_notices();
         self.is_at_rest = next != Next::Now;
+        if self.is_at_rest {
+            self.restless_ms = 0;
+        }
         next
     }
 
