@@ -2,7 +2,7 @@
 
 use std::net::TcpStream;
 use std::thread;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use crate::support::process::Signal;
 use crate::support::{
@@ -18,6 +18,9 @@ on_both_drivers!(
 
 const LIMIT: Duration = Duration::from_secs(20);
 
+/// The notice and the spread of the first test, and what a node waits for who does not leave.
+const ALL: Duration = Duration::from_millis(2_500 + 10_000);
+
 fn a_drain_is_announced_and_orderly(driver: Driver) {
     let mut world = World::with(driver, |config| {
         config
@@ -26,6 +29,7 @@ fn a_drain_is_announced_and_orderly(driver: Driver) {
     });
     let mut streams: Vec<_> = (0..20).map(|_| world.node.open("acme", "alice")).collect();
     world.node.process().signal(Signal::TERM);
+    let signalled = Instant::now();
     let address = world.node.address();
     // During the notice: not ready any more, alive, and new streams are refused softly.
     wait_until("/readyz says so", LIMIT, || {
@@ -66,6 +70,7 @@ fn a_drain_is_announced_and_orderly(driver: Driver) {
     }
     let status = world.node.process().wait(LIMIT);
     assert!(status.success(), "{status}: {}", world.node.log());
+    assert!(signalled.elapsed() < ALL, "{}", world.node.log());
     assert!(
         Request::get("/livez").try_send(address).is_err(),
         "nobody listens any more"
@@ -85,7 +90,8 @@ fn a_node_that_has_just_begun_to_listen_drains(driver: Driver) {
         assert!(node.process().is_running(), "{}", node.log());
         thread::sleep(Duration::from_micros(100));
     }
-    node.process().signal(Signal::TERM);
+    // From the terminal: as SIGTERM.
+    node.process().signal(Signal::INT);
     let status = node.process().wait(LIMIT);
     assert!(status.success(), "{status}: {}", node.log());
     assert!(node.log().contains("draining"), "{}", node.log());

@@ -3,10 +3,11 @@
 
 use serde_json::{Value, json};
 
+use crate::revoke::prepared;
 use crate::support::config::SERVICE_KEY;
 use crate::support::directory::Directory;
 use crate::support::process::Program;
-use crate::support::{Driver, Request, World};
+use crate::support::{Config, Driver, Node, Request, World};
 
 const FOLDER: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/packages");
 
@@ -113,6 +114,30 @@ fn its_calls_publish_over_either_way() {
         let events: Vec<_> = events.iter().map(shown).collect();
         assert_eq!(events, expected);
     }
+}
+
+#[test]
+fn what_the_page_asks_over_http_is_answered_as_it_says() {
+    let page = include_str!("../docs/publishing.md");
+    let database = prepared();
+    let node = Node::start(&Config::new(&database, Driver::Epoll));
+    let mut alice = node.open("acme", "alice");
+    let here = format!("http://{}/", node.address());
+    let mut answers = page.split("```sh\n").skip(1).map(|block| {
+        let command = block.split("```").next().expect("it ends");
+        let command = command.trim_end().replace("http://127.0.0.1:4000/", &here);
+        let command = format!("{command} --silent --show-error --write-out ' %{{http_code}}'");
+        Program::new("sh")
+            .args(["-c", &command])
+            .env("KEY", SERVICE_KEY)
+            .run()
+    });
+    let published = answers.next().expect("the page publishes");
+    assert!(published.ends_with(" 202"), "{published}");
+    assert_eq!(alice.event()["payload"]["data"], json!({"id": 7}));
+    let revoked = answers.next().expect("and throws somebody out");
+    assert!(revoked.ends_with(" 202"), "{revoked}");
+    assert_eq!(answers.next(), None);
 }
 
 #[test]

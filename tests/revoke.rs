@@ -18,7 +18,7 @@ const PATH: &str = "/api/realtime/revoke";
 const LIMIT: Duration = Duration::from_secs(30);
 
 /// A database in which `init` has made what is missing.
-fn prepared() -> Database {
+pub(crate) fn prepared() -> Database {
     let database = Database::new();
     let url = database.owner_url();
     let said = tailrace(["init", "--database-url", &url, "--role", "tailrace"]);

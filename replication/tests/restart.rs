@@ -216,7 +216,7 @@ fn a_full_engine_keeps_the_rest_in_the_server_and_the_connection_alive() {
     let mut drive = Drive::streaming(&cluster, Rules::default());
     drive.set_full(true);
     cluster.sql(&insert(1, 50_000));
-    // Longer than the server's patience of 15 s, and than ours with its silence.
+    // Longer than the server's patience of 12 s, and than ours with its silence.
     drive.pass(Duration::from_secs(25));
     assert_eq!((drive.frames.len(), drive.status().reconnects), (0, 0));
     let unconfirmed = "SELECT confirmed_flush_lsn < pg_current_wal_flush_lsn() - 1000000 \
