@@ -8,6 +8,15 @@ has_postgresql() {
     command -v initdb >/dev/null || compgen -G '/usr/lib/postgresql/*/bin/initdb' >/dev/null
 }
 
+# Whether a browser is there. Ubuntu's own is a snap; any of these will do.
+has_browser() {
+    local browser
+    for browser in chromium chromium-browser google-chrome; do
+        command -v "$browser" >/dev/null && return
+    done
+    return 1
+}
+
 # install PACKAGE…: by apt, as root or by sudo; where neither is there, says what to install.
 install() {
     local sudo=()
