@@ -263,6 +263,11 @@ fn who_was_removed_and_is_back_begins_anew() {
     resumed
         .connected(&scene.model(), &id(told[0].0), Verdict::Resumed)
         .unwrap();
+    let granted = |stream: &Stream| stream.granted(&scene.model(), back);
+    assert_fault(granted(&resumed), "lost its right in between");
+    // A node that misses changes may go back to before the grant, where who is connected does not go on.
+    let put_back = scene.live(&viewer, told[0].0);
+    assert_eq!(granted(&put_back), Ok(()));
     assert_fault(scene.tell(&mut resumed, &told[1..]), "lost its right");
     let mut reset = Stream::new(viewer.clone(), Asked::After(told[0].0));
     reset
