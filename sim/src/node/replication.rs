@@ -27,6 +27,8 @@ const SOCKET_BYTES: usize = 64 * 1024;
 pub struct Beginning {
     /// Where.
     pub floor: u64,
+    /// On which timeline.
+    pub timeline: u32,
     /// Why anew.
     pub gap: Option<GapReason>,
     /// What every engine had been handed before.
@@ -99,6 +101,7 @@ impl Alive {
                     self.floor = Some(start.floor);
                     done.beginnings.push(Beginning {
                         floor: start.floor.lsn.0,
+                        timeline: start.lineage.timeline(),
                         gap: None,
                         handed_over: 0,
                     });
@@ -108,6 +111,7 @@ impl Alive {
                     self.half = None;
                     done.beginnings.push(Beginning {
                         floor: gap.floor.lsn.0,
+                        timeline: gap.lineage.timeline(),
                         gap: Some(gap.reason),
                         handed_over: self.handed_over,
                     });

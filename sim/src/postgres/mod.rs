@@ -351,6 +351,11 @@ impl Postgres {
         &self.wal.history
     }
 
+    /// The timeline that the server writes.
+    pub fn timeline(&self) -> u32 {
+        self.wal.timeline
+    }
+
     /// How the anchor was moved since somebody asked.
     pub fn take_advances(&mut self) -> Vec<Advance> {
         std::mem::take(&mut self.advances)

@@ -103,13 +103,17 @@ impl World {
     pub(super) fn check_beginnings(&mut self, node: u32, done: &Done) -> Result<(), String> {
         for Beginning {
             floor,
+            timeline,
             gap,
             handed_over,
         } in &done.beginnings
         {
             let alive = self.nodes[node as usize].alive.as_deref_mut();
             let alive = alive.expect("it had its turn");
-            if let Some(anchor) = self.database.anchor().filter(|anchor| floor > anchor) {
+            // What it heard of the server before the one that is there now says nothing of this one's anchor.
+            let is_of_this = *timeline == self.database.timeline();
+            let anchor = self.database.anchor().filter(|_| is_of_this);
+            if let Some(anchor) = anchor.filter(|anchor| floor > anchor) {
                 return Err(format!(
                     "node {node} begins at {floor:x}, and the anchor stands at {anchor:x}"
                 ));
