@@ -50,6 +50,10 @@ impl World {
     ) -> Option<String> {
         let (applied, viewer) = (applied?, stream.oracle.viewer());
         let since = position(admitted.applied);
+        // The node may have known of a change that it had not handed over, and have let in by that.
+        let known = admitted.since.map(position);
+        let known = known.and_then(|known| self.model.changed_within(viewer, since, known));
+        let since = known.unwrap_or(since);
         // What was missed, or is no more, nobody has to have applied.
         let model = &self.model;
         if model.is_abandoned(since) || model.is_abandoned(applied) {
