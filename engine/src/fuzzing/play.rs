@@ -201,11 +201,13 @@ impl Play {
             } => self.subscribe(connection, how, channel),
             Operation::Time { which } => {
                 let ms = TIMES[which % TIMES.len()];
+                self.pass(ms);
                 if !self.is_at_rest {
                     self.restless_ms += ms;
                     self.was_stopped |= self.restless_ms >= limits::LAST_WORDS_MS;
+                    // What was committed is only sent now.
+                    self.last_commit_ms = self.now.monotonic_ms;
                 }
-                self.pass(ms);
                 self.turn();
             }
             Operation::Turn => drop(self.turn()),
