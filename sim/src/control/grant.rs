@@ -1,4 +1,4 @@
-//! The grant for somebody who is let in, as the control thread of the product makes it.
+//! How a verdict becomes a grant, whose types are the product's own. Who is let in is decided next door.
 
 use bytes::Bytes;
 use replication::Place;

@@ -49,11 +49,11 @@ impl World {
         applied: Option<Position>,
     ) -> Option<String> {
         let (applied, viewer) = (applied?, stream.oracle.viewer());
-        let since = position(admitted.applied);
+        let applied_then = position(admitted.applied);
         // The node may have known of a change that it had not handed over, and have let in by that.
-        let known = admitted.since.map(position);
-        let known = known.and_then(|known| self.model.changed_within(viewer, since, known));
-        let since = known.unwrap_or(since);
+        let changed = |known| self.model.changed_within(viewer, applied_then, known);
+        let known = admitted.since.map(position).and_then(changed);
+        let since = known.unwrap_or(applied_then);
         // What was missed, or is no more, nobody has to have applied.
         let model = &self.model;
         if model.is_abandoned(since) || model.is_abandoned(applied) {
