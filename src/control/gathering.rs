@@ -2,27 +2,34 @@
 //! wait are asked for in one statement. One is under way at a time. Pure: time is an argument.
 //!
 //! A question that comes alone is asked at once. In a storm the next statement waits until it is full,
-//! or for as long as those who gather are worth: so ten thousand who come back together cost
-//! a statement for each [`QUESTIONS_MAX`], and one more.
+//! or for as long as those who gather are worth; and behind a full one for longer, since those who come
+//! late in a storm come thinly: so ten thousand who come back together cost at most 21 statements.
 
 use std::collections::{HashMap, VecDeque};
 
-/// The most questions of one statement.
-pub(super) const QUESTIONS_MAX: usize = 500;
+/// The most questions of one statement. With 500 a storm of 10,000 could afford no second thin one.
+pub(super) const QUESTIONS_MAX: usize = 640;
 
 /// How long after the last statement the next one waits at least, in milliseconds, unless it is full:
 /// so long a storm may falter.
 const PAUSE_MS: u64 = 100;
 
 /// How much longer for each question that has gathered: at more than 250 questions a second a statement
-/// is full before it is due, and nobody waits for much longer than two seconds.
+/// is full before it is due.
 const PAUSE_MS_EACH: u64 = 4;
+
+/// How long after a full statement it is a storm still, in milliseconds.
+const STORM_MS: u64 = 10_000;
+
+/// How long after the last statement the next one waits in a storm, in milliseconds, unless it is full.
+const STORM_PAUSE_MS: u64 = 2_000;
 
 /// The questions that wait, and those that are under way, with those who ask them.
 pub(super) struct Gathering<T> {
     waiting: VecDeque<(String, T)>,
     asked: HashMap<String, Vec<T>>,
     asked_at_ms: Option<u64>,
+    full_at_ms: Option<u64>,
 }
 
 impl<T> Default for Gathering<T> {
@@ -31,6 +38,7 @@ impl<T> Default for Gathering<T> {
             waiting: VecDeque::new(),
             asked: HashMap::new(),
             asked_at_ms: None,
+            full_at_ms: None,
         }
     }
 }
@@ -52,7 +60,11 @@ impl<T> Gathering<T> {
         else {
             return Some(0);
         };
-        Some(asked_at_ms + PAUSE_MS + PAUSE_MS_EACH * self.waiting.len() as u64)
+        let is_storm = |full_at_ms| asked_at_ms < full_at_ms + STORM_MS;
+        Some(match self.full_at_ms.is_some_and(is_storm) {
+            true => asked_at_ms + STORM_PAUSE_MS,
+            false => asked_at_ms + PAUSE_MS + PAUSE_MS_EACH * self.waiting.len() as u64,
+        })
     }
 
     /// The questions of the next statement, where it is due.
@@ -62,7 +74,12 @@ impl<T> Gathering<T> {
         while self.asked.len() < QUESTIONS_MAX
             && let Some((question, who)) = self.waiting.pop_front()
         {
-            self.asked.entry(question).or_default().push(who);
+            // Nearly always one asks: there is no room for more until there are more.
+            let asking = self.asked.entry(question);
+            asking.or_insert_with(|| Vec::with_capacity(1)).push(who);
+        }
+        if self.asked.len() == QUESTIONS_MAX {
+            self.full_at_ms = Some(now_ms);
         }
         if self.waiting.is_empty() {
             // A storm's table is not kept for calmer days.
@@ -110,32 +127,69 @@ mod tests {
         }
     }
 
-    /// The statements of a storm: so many questions a millisecond, each statement done at once.
-    fn statements(questions: usize, per_second: u64) -> usize {
+    /// The statements of a storm in which so many have come at each millisecond, each statement done at
+    /// once; and how long somebody waited for one at most.
+    fn storm(questions: usize, come: impl Fn(u64) -> usize) -> (usize, u64) {
         let mut gathering = Gathering::default();
-        let (mut asked, mut statements, mut now_ms) = (0, 0, 0);
+        let (mut asked, mut statements, mut longest_ms) = (0, 0, 0);
+        let mut now_ms = 0;
         while asked < questions || gathering.due_ms().is_some() {
-            let come = questions.min((now_ms * per_second / 1_000) as usize + 1);
-            (asked..come).for_each(|n| gathering.push(n.to_string(), ()));
+            let come = questions.min(come(now_ms) + 1);
+            (asked..come).for_each(|n| gathering.push(n.to_string(), now_ms));
             asked = come;
             if let Some(batch) = gathering.next_batch(now_ms) {
                 assert!(batch.len() <= QUESTIONS_MAX);
-                gathering.finish();
+                let waited = gathering.finish().into_values().flatten();
+                longest_ms = waited
+                    .map(|since| now_ms - since)
+                    .fold(longest_ms, u64::max);
                 statements += 1;
             }
             now_ms += 1;
         }
-        statements
+        (statements, longest_ms)
     }
 
     #[test]
     fn a_storm_costs_a_statement_for_each_five_hundred_and_one_more() {
         for per_second in [300, 1_000, 3_000, 50_000] {
-            let statements = statements(10_000, per_second);
+            let (statements, longest_ms) =
+                storm(10_000, |now_ms| (now_ms * per_second / 1_000) as usize);
+            assert!(statements <= 21, "{statements} at {per_second}/s");
+            assert!(longest_ms <= 2_700, "{longest_ms} ms at {per_second}/s");
+        }
+    }
+
+    #[test]
+    fn so_does_one_whose_last_come_late() {
+        // The others come within half a second.
+        for (late, late_ms) in [(50, 500), (200, 3_600), (500, 2_000), (500, 8_000)] {
+            let (statements, longest_ms) = storm(10_000, |now_ms| {
+                let soon = (10_000 - late) * now_ms.min(500) as usize / 500;
+                let late =
+                    late * now_ms.saturating_sub(500).min(late_ms) as usize / late_ms as usize;
+                soon + late
+            });
             assert!(
-                statements <= 1 + 10_000 / QUESTIONS_MAX,
-                "{statements} at {per_second}/s"
+                statements <= 21,
+                "{statements} where {late} come in {late_ms} ms"
             );
+            assert!(longest_ms <= 2_000, "{longest_ms} ms");
+        }
+    }
+
+    #[test]
+    fn a_storm_is_over_at_some_time() {
+        let mut gathering = Gathering::default();
+        (0..QUESTIONS_MAX).for_each(|n| gathering.push(n.to_string(), ()));
+        assert!(gathering.next_batch(0).is_some());
+        gathering.finish();
+        for (now_ms, waits_ms) in [(1, 1_999), (10_500, 0), (10_501, 103)] {
+            gathering.push(now_ms.to_string(), ());
+            let due_ms = gathering.due_ms().unwrap();
+            assert_eq!(due_ms.saturating_sub(now_ms), waits_ms, "at {now_ms}");
+            assert!(gathering.next_batch(due_ms.max(now_ms)).is_some());
+            gathering.finish();
         }
     }
 }
