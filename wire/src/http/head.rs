@@ -143,18 +143,19 @@ impl Head {
     /// Values hold no control character but tabs. One that is not UTF-8 has a question mark for
     /// each of its bytes that is not ASCII.
     pub fn field(&self, name: &str) -> Option<&str> {
-        let is_named = |field: &&Field| self.text(field.name).eq_ignore_ascii_case(name);
-        self.fields
-            .iter()
-            .find(is_named)
-            .map(|field| self.text(field.value))
+        self.fields(name).next()
     }
 
     /// All values of a field, by its lower-case name, in the order in which they were sent.
-    pub fn fields<'a>(&'a self, name: &'a str) -> impl Iterator<Item = &'a str> {
-        self.all_fields()
-            .filter(move |(sent, _)| sent.eq_ignore_ascii_case(name))
-            .map(|(_, value)| value)
+    pub fn fields<'a>(&'a self, name: &str) -> impl Iterator<Item = &'a str> {
+        // Bytes are compared: what is only looked for is not worth being read as text.
+        let is_named = move |field: &&Field| {
+            self.bytes[field.name.range()].eq_ignore_ascii_case(name.as_bytes())
+        };
+        self.fields
+            .iter()
+            .filter(is_named)
+            .map(|field| self.text(field.value))
     }
 
     /// Every field, its name as it was sent and its value.
