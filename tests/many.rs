@@ -36,6 +36,7 @@ fn ten_thousand_streams_and_no_descriptors_left(driver: Driver) {
         config.text("http.heartbeat", "10m")
     });
     let sql = world.database.connect();
+    let mut alice = world.node.open("acme", "alice");
     sql.run(&format!(
         r#"INSERT INTO "User" SELECT 'user-' || i, 'U', 'x' FROM generate_series(0, {USERS} - 1) i;
            INSERT INTO "OrganizationMember" ("organizationId", "userId")
@@ -45,6 +46,10 @@ fn ten_thousand_streams_and_no_descriptors_left(driver: Driver) {
         sql.run(r#"INSERT INTO "Property" ("organizationId", name) VALUES ('acme', 'P')"#);
     };
     let address = world.node.address();
+    // What the node shows it has read, and the memberships before it.
+    commit();
+    alice.event();
+    drop(alice);
 
     let mut first = Readers::start(address, 2);
     for opened in (STEP..=STREAMS).step_by(STEP) {
