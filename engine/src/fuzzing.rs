@@ -67,7 +67,7 @@ mod tests {
     }
 
     /// What a seed has to come to, so that its name is true.
-    const REACHES: [(&str, &[&str]); 47] = [
+    const REACHES: [(&str, &[&str]); 48] = [
         ("a-frame-larger-than-a-slice", &["live"]),
         (
             "a-gap-and-a-revocation-during-a-sweep",
@@ -110,6 +110,10 @@ mod tests {
         ),
         ("a-session-is-revoked", &["session_revoked"]),
         ("a-subscription-of-too-many", &["too many", "subscribed"]),
+        (
+            "an-event-and-then-a-subscription-within-a-sweep",
+            &["a subscription during a sweep"],
+        ),
         ("another-ones-import", &["resumed"]),
         (
             "another-timeline",

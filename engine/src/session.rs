@@ -191,9 +191,17 @@ impl Engine {
 
     /// A stream leaves its class: what that was sent since it joined is its own now.
     pub(crate) fn quiet_pull(&mut self, slot: u32) {
-        if self.config.idle_close_ms > 0 && !self.table[slot].bits.has(Bits::PAGE) {
-            let class = &self.classes[self.table[slot].class as usize];
-            self.quiet.0[slot as usize].own = self.quiet.last(slot, class.swept_ms);
+        let record = &self.table[slot];
+        if self.config.idle_close_ms > 0 && !record.bits.has(Bits::PAGE) {
+            let class = &self.classes[record.class as usize];
+            // What a running sweep has sent it, its class knows only when that is over.
+            let is_ahead = class.events_of(record.side) != class.events;
+            let sent_ms = if is_ahead {
+                self.scan.turned_ms
+            } else {
+                class.swept_ms
+            };
+            self.quiet.0[slot as usize].own = self.quiet.last(slot, sent_ms);
         }
     }
 
@@ -205,6 +213,10 @@ impl Engine {
             return Some(u64::MAX);
         }
         let class = &self.classes[self.table[slot].class as usize];
+        if class.is_dirty || class.sweep.is_some() {
+            // It is being sent something, or will be at once, of which the class does not know yet.
+            return Some(idle_close_ms);
+        }
         let last_ms = self.quiet.last(slot, class.swept_ms).start_ms();
         let left_ms = (last_ms + idle_close_ms).saturating_sub(now.monotonic_ms);
         (left_ms > 0).then_some(left_ms)
