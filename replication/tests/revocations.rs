@@ -149,7 +149,7 @@ fn a_session_that_ends_is_revoked_and_one_that_goes_on_is_extended() {
         (two, Some(drive.keys.user("bob")))
     );
     assert_eq!(extended.expires_ms, 4_102_531_201_500);
-    // Who read the row before gets the end that it has now; whoever reads it from now on has it already.
+    // Whoever reads the row gets the end that it has now, however long others see the end before.
     let ends_ms = |drive: &Drive, judged| {
         let asked = question(drive, "bob", two, judged);
         match drive.reader.admit(&asked, drive.now_ms() + 60_000, UNIX_MS) {
@@ -158,8 +158,18 @@ fn a_session_that_ends_is_revoked_and_one_that_goes_on_is_extended() {
         }
     };
     assert_eq!(ends_ms(&drive, judged), Some(4_102_531_201_500));
-    assert_eq!(ends_ms(&drive, drive.status().applied.unwrap()), None);
+    let judged_now = drive.status().applied.unwrap();
+    assert_eq!(ends_ms(&drive, judged_now), Some(4_102_531_201_500));
     assert_eq!(revoked(&mut drive), []);
+    // An end that was near when it was said, and has passed: whoever sees a later one is judged again.
+    let soon = r#"UPDATE "Session" SET expires = '2027-02-01' WHERE id = 's2'"#;
+    assert_eq!(after(&mut drive, &cluster, soon), []);
+    let later = |drive: &Drive, unix_ms| {
+        let asked = question(drive, "bob", two, drive.status().applied.unwrap());
+        drive.reader.admit(&asked, drive.now_ms() + 60_000, unix_ms)
+    };
+    assert!(is_admitted(&later(&drive, UNIX_MS)));
+    assert_eq!(later(&drive, 1_810_000_000_000), Admission::JudgeAgain);
     let past = r#"UPDATE "Session" SET expires = '2020-01-01' WHERE id = 's2'"#;
     assert_eq!(after(&mut drive, &cluster, past), gone(two));
     // However long others see that it has not ended.

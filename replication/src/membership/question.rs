@@ -78,7 +78,7 @@ pub struct Place {
     /// The position of the last change of the membership that this node saw, or of what kept the user out:
     /// nothing before it is for the user's eyes.
     pub since: Option<EventId>,
-    /// When the session ends, in milliseconds since 1970, where that was said since the credential was judged.
+    /// When the session ends, in milliseconds since 1970, as was last said, where anything was.
     pub session_ends_ms: Option<u64>,
 }
 

@@ -67,13 +67,16 @@ impl Rights {
     /// Whether something was revoked since the credential was judged that may concern it.
     fn is_stale(&self, asked: &Asked<'_>) -> bool {
         let (judged, session) = (asked.judged(), asked.question.session);
-        self.ring.is_stale(judged, asked.user_key, session) || self.ends.has_forgotten(judged)
+        // Whoever sees another end than one that has passed is ahead of the stream, or of a commit behind it.
+        let is_over = |ends_ms: u64| ends_ms <= asked.moment.now_unix_ms;
+        self.ring.is_stale(judged, asked.user_key, session)
+            || self.ends.has_forgotten(judged)
+            || self.session_ends_ms(asked).is_some_and(is_over)
     }
 
-    /// When the session ends, where that was said since the credential was judged.
+    /// When the session ends, as the stream has last said it.
     fn session_ends_ms(&self, asked: &Asked<'_>) -> Option<u64> {
-        self.ends
-            .after(asked.judged(), asked.question.session, asked.user_key)
+        self.ends.of(asked.question.session, asked.user_key)
     }
 
     fn keeps_out(&self, asked: &Asked<'_>, target: Target) -> bool {
