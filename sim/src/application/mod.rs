@@ -116,6 +116,10 @@ impl Application {
         if self.last_words >= ORGANISATIONS {
             return None;
         }
+        // What nobody sees yet may take the last member away.
+        if !postgres.is_seen() {
+            return Some(now + Time::from_ms(10));
+        }
         if !self.crowd.is_anybody_left(postgres) {
             if let Ok(xid) = postgres.begin() {
                 // Where it fails, what it has written must not stand in the way of the next time.

@@ -214,6 +214,11 @@ impl Postgres {
         Ok(())
     }
 
+    /// Whether others see everything that was committed.
+    pub fn is_seen(&self) -> bool {
+        self.hidden.is_empty()
+    }
+
     /// Commits. Others see it when some time has passed: with `hidden` it waits so long for a synchronous
     /// standby.
     ///
