@@ -104,6 +104,11 @@ impl Class {
         self.sweep.as_ref().expect("it is being swept")
     }
 
+    /// Whether its members in step were sent everything: nothing is pending, nor being sent.
+    pub(crate) fn is_complete(&self) -> bool {
+        !self.is_dirty && self.sweep.is_none()
+    }
+
     /// Members in step.
     pub(crate) fn live(&self) -> usize {
         self.members.len() - self.vacant as usize

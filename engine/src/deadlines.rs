@@ -95,8 +95,7 @@ impl Engine {
         let class = &self.classes[record.class as usize];
         let heartbeat_ms = self.config.heartbeat_ms;
         let silent_ms = now.monotonic_ms - class.swept_ms.min(now.monotonic_ms);
-        let is_complete = !class.is_dirty && class.sweep.is_none();
-        let delay_ms = if !is_complete && !HEARTBEAT_AHEAD {
+        let delay_ms = if !class.is_complete() && !HEARTBEAT_AHEAD {
             // What it is about to be sent is sign enough, and it is not complete up to a position.
             SCAN_MS
         } else if class.swept_ms != 0 && silent_ms < heartbeat_ms {

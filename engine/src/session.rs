@@ -213,7 +213,7 @@ impl Engine {
             return Some(u64::MAX);
         }
         let class = &self.classes[self.table[slot].class as usize];
-        if class.is_dirty || class.sweep.is_some() {
+        if !class.is_complete() {
             // It is being sent something, or will be at once, of which the class does not know yet.
             return Some(idle_close_ms);
         }

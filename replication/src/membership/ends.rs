@@ -105,6 +105,10 @@ mod tests {
         let of = |ends: &Ends, number| ends.of(key(number), user("ada"));
         assert_eq!((of(&ends, 1), of(&ends, 2)), (Some(900), None));
         assert_eq!(ends.of(key(1), user("bob")), None);
+        // What says the same again is nothing new.
+        ends.push(end(1, 900), mark(9));
+        assert_eq!((of(&ends, 1), ends.order.len()), (Some(900), 2));
+        assert!(ends.last[&key(1)].0 == mark(7));
         ends.clear();
         assert_eq!(of(&ends, 1), None);
     }

@@ -64,7 +64,8 @@ impl Rights {
         }
     }
 
-    /// Whether something was revoked since the credential was judged that may concern it.
+    /// Whether something was revoked since the credential was judged that may concern it, or its session's end as
+    /// the stream has last said it has passed.
     fn is_stale(&self, asked: &Asked<'_>) -> bool {
         let (judged, session) = (asked.judged(), asked.question.session);
         // Whoever sees another end than one that has passed is ahead of the stream, or of a commit behind it.

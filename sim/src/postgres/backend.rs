@@ -147,7 +147,7 @@ impl Postgres {
             // Nor while a commit that was written meanwhile waits for a standby. A real server may, for the
             // length of that wait: then nobody tells a node of it, neither the log nor what it reads.
             let is_open = |xid: &u64| self.open.contains_key(xid);
-            let may_begin = self.hidden.is_empty() && !creating.waits_for.iter().any(is_open);
+            let may_begin = self.is_seen() && !creating.waits_for.iter().any(is_open);
             let answer = if may_begin {
                 self.create(line, &creating.name, creating.is_temporary)
             } else if creating.until.is_some_and(|until| now >= until) {
