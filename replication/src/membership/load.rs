@@ -7,11 +7,12 @@
 
 use wire::Keys;
 
+use super::catalog::{self, Catalog};
 use super::concerns::RowIdentity;
 use super::kept::Kept;
 use super::map::{Map, Row as MemberRow};
 use super::rights::{Loaded, Rights};
-use super::rows::{self, Catalog};
+use super::rows;
 use super::spelling::Spelling;
 use super::visibility::Visibility;
 use crate::limits::{LOAD_AGAIN_MAX, LOAD_AGAIN_MS, LOAD_MS_MAX, LOAD_PAUSE_MS};
@@ -247,7 +248,7 @@ impl Visit {
             Step::Begin => (Step::Snapshot, rows::SNAPSHOT.to_owned()),
             Step::Snapshot => {
                 self.visibility = rows::visibility(&rows)?;
-                let sql = rows::catalog_question(identity, &config.publication);
+                let sql = catalog::question(identity, &config.publication);
                 (Step::Catalog, sql)
             }
             Step::Catalog => {

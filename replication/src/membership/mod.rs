@@ -4,12 +4,13 @@
 //! The memberships are read once, in one snapshot of the database (`load`), and kept by the stream
 //! (`rights`): a change counts where the snapshot did not see its transaction (`visibility`). What takes a
 //! right away becomes a revocation before any later frame. A credential was judged at some moment, by
-//! what could be read then: what was revoked since is found in the `ring`, and when its session ends by now in `ends`. Whoever was kept out and is back
-//! sees nothing of before (`absences`).
+//! what could be read then: what was revoked since is found in the `ring`, and when its session ends by now in
+//! `ends`. Whoever was kept out and is back sees nothing of before (`absences`).
 //!
 //! Nothing here knows a connection or reads a cookie.
 
 mod absences;
+mod catalog;
 mod changes;
 mod concerns;
 mod ends;
