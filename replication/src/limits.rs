@@ -158,6 +158,10 @@ pub const VISIBILITY_MS: u64 = 1_000;
 /// the last of those that were left out is over.
 pub const REVOCATIONS_KEPT_MAX: usize = 65_536;
 
+/// How many users are read who are banned. Where there are more, nobody can tell who of them is back when a row
+/// changes that does not say so.
+pub const BANS_READ_MAX: usize = REVOCATIONS_REMEMBERED_MAX / 2;
+
 /// After memberships were read again, how many may have been lost that are told one by one: beyond it every
 /// stream closes, and comes back.
 pub const REVOCATIONS_OF_A_LOAD_MAX: usize = 10_000;

@@ -257,6 +257,77 @@ fn a_user_who_is_deleted_or_banned_loses_every_stream() {
     assert_eq!(drive.admit("bob", Wanted::Only), Admission::JudgeAgain);
 }
 
+/// Where ada is let in from, who was judged a moment ago.
+fn since(drive: &Drive) -> Option<EventId> {
+    let judged = drive.status().applied.unwrap();
+    let asked = question(drive, "ada", drive.keys.session("s9"), judged);
+    match drive.reader.admit(&asked, drive.now_ms() + 60_000, UNIX_MS) {
+        Admission::Admitted(place) => place.since,
+        other => panic!("{other:?}"),
+    }
+}
+
+const BAN: &str = r#"UPDATE "User" SET banned = true WHERE id = 'ada'"#;
+const LIFT: &str = r#"UPDATE "User" SET banned = false WHERE id = 'ada'"#;
+
+#[test]
+fn who_was_banned_before_the_node_began_is_back_where_the_ban_is_lifted() {
+    let cluster = Cluster::start(SCHEMA);
+    cluster.sql(BAN);
+    let mut drive = Drive::streaming(&cluster, rules());
+    // Who sees that the ban was lifted is ahead of the log.
+    let judged = drive.status().applied.unwrap();
+    let asked = question(&drive, "ada", drive.keys.session("s9"), judged);
+    let verdict = drive.reader.admit(&asked, drive.now_ms() + 60_000, UNIX_MS);
+    assert_eq!(verdict, Admission::JudgeAgain);
+    after(&mut drive, &cluster, "INSERT INTO horse DEFAULT VALUES");
+    let banned = drive.status().applied;
+    after(&mut drive, &cluster, LIFT);
+    let back = since(&drive);
+    assert!(back > banned, "{back:?}, and banned still at {banned:?}");
+    // What changes of the row later takes nothing away.
+    after(&mut drive, &cluster, r#"UPDATE "User" SET name = 'x'"#);
+    assert_eq!(since(&drive), back);
+}
+
+#[test]
+fn a_ban_that_was_lifted_before_a_node_began_is_found_in_what_it_still_reads() {
+    let cluster = Cluster::start(SCHEMA);
+    cluster.sql(BAN);
+    let mut first = Drive::streaming(&cluster, rules());
+    after(&mut first, &cluster, LIFT);
+    let back = since(&first);
+    drop(first);
+    let mut again = Drive::streaming(&cluster, rules());
+    again.catch_up(&cluster);
+    assert_eq!(since(&again), back);
+    // By now it knows who is banned, and a row that says nothing of it counts for nothing.
+    after(&mut again, &cluster, r#"UPDATE "User" SET name = 'x'"#);
+    assert_eq!(since(&again), back);
+    let bob = again.admit("bob", Wanted::Named("acme".to_owned()));
+    assert!(matches!(bob, Admission::Admitted(place) if place.since.is_none()));
+}
+
+#[test]
+fn who_is_banned_is_read_only_where_the_role_may_read_it() {
+    let cluster = Cluster::start(SCHEMA);
+    cluster.sql(
+        r#"CREATE ROLE node LOGIN REPLICATION; GRANT SELECT ON "Member", "Organization" TO node;
+           GRANT USAGE ON SCHEMA tailrace TO node; GRANT SELECT ON tailrace.revocation TO node;
+           GRANT SELECT (id, banned) ON "User" TO node"#,
+    );
+    let mut drive = Drive::with(&cluster, |config| {
+        config.rules = rules();
+        config.connect.user = "node".to_owned();
+    });
+    drive.until("ready", |drive| drive.status().ready);
+    drive.catch_up(&cluster);
+    // Nobody can tell whether she was banned until some time.
+    assert_eq!(since(&drive), None);
+    after(&mut drive, &cluster, r#"UPDATE "User" SET name = 'x'"#);
+    assert!(since(&drive).is_some());
+}
+
 #[test]
 fn an_organisation_that_is_deleted_has_no_streams_and_no_members() {
     let cluster = Cluster::start(SCHEMA);

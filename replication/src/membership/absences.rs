@@ -2,8 +2,10 @@
 //! and rows of `tailrace.revocation`. What was committed before somebody was let in again is not for their eyes,
 //! wherever they ask to go on from. Memberships that were removed are no part of it: of them the map knows.
 //!
-//! Only what the stream says is known. A ban from before its beginning that was lifted behind it leaves no trace
-//! unless the server sends old rows whole, nor does a revocation whose time was over when the rows were read.
+//! What the stream says is known, and who was banned when the rows were read. That a ban was lifted before that
+//! the stream does not say unless the server sends old rows whole: until it has passed what was read, a row that
+//! lets a user in counts as if it had been lifted there. Of a revocation whose time was over by then nothing is
+//! left.
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
@@ -12,7 +14,8 @@ use wire::EventId;
 use super::changes::Origin;
 use super::concerns::{Column, Concerns, RevocationColumns, Session, User, old_text, text};
 use super::kept::{KeptRow, Target};
-use super::rights::Rights;
+use super::rights::{Ban, Rights};
+use crate::Action;
 use crate::limits::REVOCATIONS_REMEMBERED_MAX;
 use crate::router::Row;
 use crate::time::unix_ms_of_text;
@@ -52,6 +55,15 @@ impl Absences {
     pub(super) fn out_until(&mut self, target: Target, at: EventId, until_ms: u64) {
         let until_ms = Some(until_ms).filter(|until_ms| *until_ms < u64::MAX);
         self.put(target, at, self.is_out(target), until_ms);
+    }
+
+    /// A user is banned here, until a time as the server prints it.
+    fn ban(&mut self, user: Target, at: EventId, until: Option<&str>) {
+        self.out(user, at);
+        let until_ms = until.and_then(unix_ms_of_text);
+        if let Some(until_ms) = until_ms.and_then(|ms| u64::try_from(ms).ok()) {
+            self.out_until(user, at, until_ms);
+        }
     }
 
     /// One of the things is over that kept somebody out.
@@ -165,28 +177,45 @@ impl Rights {
 
     fn note_user(&mut self, user: &User, row: Row<'_>, origin: Origin) {
         let Row { new, old, .. } = row;
-        let of = |id: &str| Target::User(self.keys.user(id));
+        let of = |id: &str| self.keys.user(id);
         let was = old.and_then(|old| old_text(old, user.id)).map(of);
         let is = new.and_then(|new| text(new, user.id)).map(of);
-        if let Some(was) = was.filter(|was| is != Some(*was)) {
-            self.absences.out(was, origin.at);
+        let gone = was.filter(|was| is != Some(*was));
+        if let Some(gone) = gone {
+            self.absences.out(Target::User(gone), origin.at);
         }
         let (Some(is), Some(new)) = (is, new) else {
             return;
         };
         let is_banned = |tuple| user.is_banned(tuple, origin.commit_ms);
         if is_banned(new) {
-            self.absences.out(is, origin.at);
-            let until_ms = text(new, user.banned_until).and_then(unix_ms_of_text);
-            if let Some(until_ms) = until_ms.and_then(|ms| u64::try_from(ms).ok()) {
-                self.absences.out_until(is, origin.at, until_ms);
+            let until = text(new, user.banned_until);
+            return self.absences.ban(Target::User(is), origin.at, until);
+        }
+        let is_new = row.action == Action::Insert || gone.is_some();
+        let may_have_been_out = match old {
+            // Whoever belonged nowhere while they were not there has no past anyway.
+            _ if is_new => {
+                self.identity.members().is_none() || self.map.organisations(is).next().is_some()
             }
-            return;
+            Some(old) if old.whole => is_banned(old.tuple),
+            _ => user.banned.is_some() && (!self.knows_bans || self.has_seen(origin)),
+        };
+        if may_have_been_out {
+            self.absences.out(Target::User(is), origin.at);
         }
-        if old.is_some_and(|old| old.whole && is_banned(old.tuple)) {
-            self.absences.out(is, origin.at);
+        self.absences.back(Target::User(is), origin.at);
+    }
+
+    /// Takes who was banned when the rows were read, where everything was handed over up to here.
+    pub(super) fn adopt_bans(&mut self, bans: Option<Vec<Ban>>, at: EventId) {
+        self.knows_bans = bans.is_some();
+        let bans = bans.unwrap_or_default();
+        for Ban { user, until } in &bans {
+            self.absences.ban(Target::User(*user), at, until.as_deref());
         }
-        self.absences.back(is, origin.at);
+        let for_ever = bans.iter().filter(|ban| ban.until.is_none());
+        self.ring.set_banned(for_ever.map(|ban| ban.user).collect());
     }
 
     /// One that is deleted never comes back; what ends it and what makes it last again are changes of its row.

@@ -4,8 +4,8 @@
 use super::concerns::whole_identity;
 use super::identity::REVOCATION_TABLE;
 use super::rows::unexpected;
-use super::{Identity, MembershipTable};
-use crate::limits::NAME_BYTES_MAX;
+use super::{Identity, MembershipTable, UserTable};
+use crate::limits::{BANS_READ_MAX, NAME_BYTES_MAX};
 use crate::protocol::backend::Row;
 use crate::sql::{identifier, literal};
 
@@ -35,15 +35,17 @@ struct DescribedColumn {
 
 /// What has to be known of a table.
 const MEMBERS: &str = "members";
+const USER: &str = "user";
 const ORGANISATION: &str = "organisation";
 const REVOCATION: &str = "revocation";
 
 /// Asks for the tables that are read, and whether the publication says everything of them.
 pub(super) fn question(identity: &Identity, publication: &str) -> String {
     let members = identity.members().map(|it| (MEMBERS, it.table.as_str()));
+    let user = identity.bans().map(|it| (USER, it.table.as_str()));
     let organisation = identity.organisation.as_ref();
     let organisation = organisation.map(|it| (ORGANISATION, it.table.as_str()));
-    let named = members.into_iter().chain(organisation);
+    let named = members.into_iter().chain(user).chain(organisation);
     let mut wanted: Vec<String> = named
         .map(|(what, table)| match table.split_once('.') {
             Some((schema, name)) => {
@@ -91,6 +93,7 @@ pub(super) fn question(identity: &Identity, publication: &str) -> String {
 #[derive(Debug, Default)]
 pub(super) struct Catalog {
     members: Vec<Described>,
+    user: Vec<Described>,
     organisation: Vec<Described>,
     revocation: Vec<Described>,
 }
@@ -120,6 +123,7 @@ impl Catalog {
             };
             let tables = match *what {
                 MEMBERS => &mut catalog.members,
+                USER => &mut catalog.user,
                 ORGANISATION => &mut catalog.organisation,
                 REVOCATION => &mut catalog.revocation,
                 _ => return Err(unexpected()),
@@ -170,6 +174,11 @@ impl Catalog {
         };
         let organisation = organisation.filter(may_be_read);
         described.plan(table, organisation)
+    }
+
+    /// The cursor over the users who are banned: who, and until when. `None` where the role may not read it.
+    pub(super) fn bans(&self, table: &UserTable) -> Result<Option<String>, String> {
+        one(&self.user, &table.table)?.bans(table)
     }
 }
 
@@ -228,6 +237,41 @@ impl Described {
         let named = [&table.user, &table.organisation].into_iter();
         let mut named = named.chain(&table.role).chain(&table.active);
         named.try_for_each(|column| self.column(column).map(drop))
+    }
+
+    fn bans(&self, table: &UserTable) -> Result<Option<String>, String> {
+        let optional = |name: &Option<String>| {
+            let column = name.as_ref().map(|name| self.column(name));
+            column.transpose()
+        };
+        let id = self.column(&table.id)?;
+        let (banned, until) = (optional(&table.banned)?, optional(&table.banned_until)?);
+        let columns = [Some(id), banned, until].into_iter().flatten();
+        let mut columns = columns.map(|column| column.may_be_read);
+        let (Some(banned), true) = (banned, columns.all(|may_be_read| may_be_read)) else {
+            return Ok(None);
+        };
+        let of = |column: &DescribedColumn| format!("u.{}", identifier(&column.name));
+        let (id, until) = (of(id), until.map(of));
+        let mut conditions = vec![
+            match banned.type_oid.as_str() {
+                BOOLEAN => of(banned),
+                _ => format!("{} IS NOT NULL", of(banned)),
+            },
+            format!("pg_catalog.octet_length({id}::text) BETWEEN 1 AND {NAME_BYTES_MAX}"),
+        ];
+        conditions.extend(
+            until.as_ref().map(|until| {
+                format!("({until} IS NULL OR {until} > pg_catalog.clock_timestamp())")
+            }),
+        );
+        Ok(Some(format!(
+            "DECLARE rights NO SCROLL CURSOR FOR SELECT {id}, {} FROM {} u WHERE {} LIMIT {}",
+            until.as_deref().unwrap_or("NULL"),
+            self.name,
+            conditions.join(" AND "),
+            BANS_READ_MAX + 1,
+        )))
     }
 
     fn plan(

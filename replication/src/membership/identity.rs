@@ -112,6 +112,11 @@ impl Identity {
         }
     }
 
+    /// The table of users, where it says who is banned.
+    pub(crate) fn bans(&self) -> Option<&UserTable> {
+        self.user.as_ref().filter(|it| it.banned.is_some())
+    }
+
     /// The tables that are named.
     pub(crate) fn tables(&self) -> impl Iterator<Item = &str> {
         let members = self.members().map(|it| it.table.as_str());

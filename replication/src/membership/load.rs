@@ -1,21 +1,23 @@
-//! Reading the memberships, and the revocations in force, in one snapshot: a short-lived connection of its
-//! own. The stream waits meanwhile, so that what it says next is judged by what was read.
+//! Reading the memberships, who is banned, and the revocations in force, in one snapshot: a short-lived
+//! connection of its own. The stream waits meanwhile, so that what it says next is judged by what was read.
 //!
 //! ```text
-//! Resting ─► Opening ─► Begin ─► Snapshot ─► Catalog ─► [Members ─► Fetch…] ─► [Revocations ─► Fetch…] ─► End ─► Resting
+//! Resting ─► Opening ─► Begin ─► Snapshot ─► Catalog ─► [Members ─► Fetch…] ─► [Bans ─► Fetch…]
+//!         ─► [Revocations ─► Fetch…] ─► End ─► Resting
 //! ```
 
 use wire::Keys;
 
+use super::Identity;
 use super::catalog::{self, Catalog};
 use super::concerns::RowIdentity;
 use super::kept::Kept;
 use super::map::{Map, Row as MemberRow};
-use super::rights::{Loaded, Rights};
+use super::rights::{Ban, Loaded, Rights};
 use super::rows;
 use super::spelling::Spelling;
 use super::visibility::Visibility;
-use crate::limits::{LOAD_AGAIN_MAX, LOAD_AGAIN_MS, LOAD_MS_MAX, LOAD_PAUSE_MS};
+use crate::limits::{BANS_READ_MAX, LOAD_AGAIN_MAX, LOAD_AGAIN_MS, LOAD_MS_MAX, LOAD_PAUSE_MS};
 use crate::protocol::backend::{Row, ServerError};
 use crate::session::{Event, Session};
 use crate::{Config, Protection};
@@ -55,6 +57,8 @@ struct Visit {
     identity_columns: Vec<String>,
     spelling: Spelling,
     map: Map,
+    /// Who is banned; `None` where nobody can tell.
+    bans: Option<Vec<Ban>>,
     kept: Kept,
 }
 
@@ -68,6 +72,9 @@ enum Step {
     Members,
     FetchMembers,
     CloseMembers,
+    Bans,
+    FetchBans,
+    CloseBans,
     Revocations,
     FetchRevocations,
     End,
@@ -128,6 +135,7 @@ impl Load {
             identity_columns: Vec::new(),
             spelling: Spelling::default(),
             map: Map::new(max),
+            bans: None,
             kept: Kept::default(),
         }));
     }
@@ -254,7 +262,7 @@ impl Visit {
             Step::Catalog => {
                 self.catalog = Catalog::parse(&rows)?;
                 let Some(table) = identity.members() else {
-                    return Ok(Some(self.revocations()));
+                    return self.ask_for_bans(identity).map(Some);
                 };
                 let plan = self.catalog.members(table, identity, &config.publication)?;
                 self.identity_columns = plan.identity_columns;
@@ -273,7 +281,17 @@ impl Visit {
                     false => (Step::CloseMembers, rows::CLOSE.to_owned()),
                 }
             }
-            Step::CloseMembers => self.revocations(),
+            Step::CloseMembers => self.ask_for_bans(identity)?,
+            Step::Bans => (Step::FetchBans, rows::fetch()),
+            Step::FetchBans => {
+                let keys = rights.keys();
+                rows.iter().try_for_each(|row| self.ban(row, keys))?;
+                match rows::may_have_more(&rows) {
+                    true => (Step::FetchBans, rows::fetch()),
+                    false => (Step::CloseBans, rows::CLOSE.to_owned()),
+                }
+            }
+            Step::CloseBans => self.ask_for_revocations(),
             Step::Revocations => (Step::FetchRevocations, rows::fetch()),
             Step::FetchRevocations => {
                 rows.iter()
@@ -288,7 +306,20 @@ impl Visit {
         Ok(Some(next))
     }
 
-    fn revocations(&self) -> (Step, String) {
+    fn ask_for_bans(&mut self, identity: &Identity) -> Result<(Step, String), String> {
+        let cursor = match identity.bans() {
+            Some(table) => self.catalog.bans(table)?,
+            None => None,
+        };
+        let nobody_is = identity.bans().is_none();
+        self.bans = (nobody_is || cursor.is_some()).then(Vec::new);
+        Ok(match cursor {
+            Some(declare) => (Step::Bans, declare),
+            None => self.ask_for_revocations(),
+        })
+    }
+
+    fn ask_for_revocations(&self) -> (Step, String) {
         match self.catalog.has_revocations() {
             true => (Step::Revocations, rows::declare_revocations()),
             false => (Step::End, rows::END.to_owned()),
@@ -322,6 +353,21 @@ impl Visit {
         Ok(())
     }
 
+    fn ban(&mut self, row: &Row, keys: &Keys) -> Result<(), String> {
+        let [Some(user), until] = row.as_slice() else {
+            return Err(rows::unexpected());
+        };
+        // Of too many it is not known who they are.
+        self.bans = self.bans.take().filter(|bans| bans.len() < BANS_READ_MAX);
+        if let Some(bans) = &mut self.bans {
+            bans.push(Ban {
+                user: keys.user(user),
+                until: until.clone(),
+            });
+        }
+        Ok(())
+    }
+
     fn revocation(&mut self, row: &Row, rights: &Rights) -> Result<(), String> {
         let [Some(id), fields @ ..] = row.as_slice() else {
             return Err(rows::unexpected());
@@ -340,6 +386,7 @@ impl Visit {
             identity_columns: self.identity_columns,
             spelling: self.spelling,
             map: self.map,
+            bans: self.bans,
             kept: self.kept,
         }
     }

@@ -152,6 +152,7 @@ impl World {
             identity_columns: vec!["id".to_owned()],
             spelling: Spelling::default(),
             map,
+            bans: Some(Vec::new()),
             kept: Kept::default(),
         }
     }

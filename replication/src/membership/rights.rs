@@ -3,7 +3,7 @@
 
 use std::collections::VecDeque;
 
-use wire::{CloseReason, EventId, Keys, Lsn, Revocation, RevocationScope};
+use wire::{CloseReason, EventId, Key, Keys, Lsn, Revocation, RevocationScope};
 
 use super::absences::Absences;
 use super::changes::{Effect, Origin, everybody, lost, revoke};
@@ -25,6 +25,8 @@ pub(crate) struct Rights {
     pub(super) map: Map,
     pub(super) kept: Kept,
     pub(super) absences: Absences,
+    /// Whether it is known of every user who is not out that they were not banned before.
+    pub(super) knows_bans: bool,
     pub(super) spelling: Spelling,
     /// The columns of the replica identity by which the rows are known, in the order of their names.
     pub(super) identity_columns: Vec<String>,
@@ -53,7 +55,17 @@ pub(crate) struct Loaded {
     pub(crate) identity_columns: Vec<String>,
     pub(crate) spelling: Spelling,
     pub(crate) map: Map,
+    /// Who is banned; `None` where nobody can tell.
+    pub(crate) bans: Option<Vec<Ban>>,
     pub(crate) kept: Kept,
+}
+
+/// A user who is banned.
+#[derive(Debug)]
+pub(crate) struct Ban {
+    pub(crate) user: Key,
+    /// When that ends, as the server prints it.
+    pub(crate) until: Option<String>,
 }
 
 /// A transaction that the stream has shown is not in the snapshot: it is to be taken again.
@@ -72,6 +84,7 @@ impl Rights {
             map: Map::new(max),
             kept: Kept::default(),
             absences: Absences::default(),
+            knows_bans: false,
             spelling: Spelling::default(),
             identity_columns: Vec::new(),
             visibility: None,
@@ -95,6 +108,7 @@ impl Rights {
     pub(crate) fn on_gap(&mut self, position: EventId, is_foreign: bool) -> Vec<Effect> {
         self.ring.begin(position, is_foreign);
         self.ends.clear();
+        self.knows_bans = false;
         if is_foreign {
             self.absences = Absences::default();
             self.shown.clear();
@@ -118,6 +132,7 @@ impl Rights {
         self.ring.on_fork(passed);
         let is_behind = |visibility: &Visibility| visibility.end() > passed;
         if self.visibility.as_ref().is_some_and(is_behind) {
+            self.knows_bans = false;
             self.wants_load = true;
             self.is_owed = true;
         }
@@ -179,6 +194,7 @@ impl Rights {
         {
             self.absences.out_until(target, position, until_ms);
         }
+        self.adopt_bans(loaded.bans, position);
         self.spelling = loaded.spelling;
         self.identity_columns = loaded.identity_columns;
         self.visibility = Some(loaded.visibility);
@@ -269,7 +285,8 @@ impl Rights {
 
     /// Whether anything is read before somebody is let in.
     fn is_read(&self) -> bool {
-        self.identity.members().is_some() || self.identity.revocation
+        let identity = &self.identity;
+        identity.members().is_some() || identity.bans().is_some() || identity.revocation
     }
 
     /// Who has lost something between what was known and what was read.

@@ -215,12 +215,6 @@ impl Oracle {
                 if let Some(gave) = gave {
                     self.stream.begins(gave);
                 }
-                // Of who was out when the node began to read, nothing was said to it: it finds the row of who is
-                // back, and hears later from where on.
-                let floor = position(admitted.floor);
-                if around.model.is_back(self.viewer(), applied, floor) {
-                    self.stream.passes_user();
-                }
                 let verdict = match event.member("resume") {
                     Some("resumed") => Verdict::Resumed,
                     Some("reset") => Verdict::Reset,

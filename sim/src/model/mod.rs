@@ -159,26 +159,6 @@ impl Model {
         rights.changed_within(names, &viewer.session, from, to)
     }
 
-    /// Whether a user is let in again later who is out at a place, and was so already at a place before it: by a
-    /// change, or by another server that has taken over and has no word of it.
-    pub fn is_back(&self, viewer: &Viewer, at: Position, before: Position) -> bool {
-        let line = self.line_at(at);
-        let current = self.current();
-        self.names_of(viewer).is_some_and(|(user, _)| {
-            let is_other = current.timeline != line.timeline;
-            line.rights.was_out(user, at, before)
-                && (line.rights.is_let_in_after(user, at)
-                    || is_other && current.rights.is_let_in(user))
-        })
-    }
-
-    /// What somebody is at a position, whether the user is banned or not.
-    fn roles_of_member(&self, viewer: &Viewer, at: Position) -> Option<Roles> {
-        let (user, organisation) = self.names_of(viewer)?;
-        let rights = &self.line_at(at).rights;
-        rights.roles_of_member(user, organisation, at)
-    }
-
     /// Whether there was ever a row that keeps somebody out for a while: its end is in no log.
     pub fn was_kept_out(&self, viewer: &Viewer) -> bool {
         let names = self.names_of(viewer);

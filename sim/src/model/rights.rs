@@ -187,47 +187,9 @@ impl Rights {
     /// What somebody is in an organisation at a place; `None` where they may not see anything.
     pub(super) fn roles(&self, user: Name, organisation: Name, at: Position) -> Option<Roles> {
         let has_user = last(self.users.get(&user), at).unwrap_or(false);
-        let roles = self.roles_of_member(user, organisation, at);
-        roles.filter(|_| has_user)
-    }
-
-    /// The same, whether the user is banned or not.
-    pub(super) fn roles_of_member(
-        &self,
-        user: Name,
-        organisation: Name,
-        at: Position,
-    ) -> Option<Roles> {
         let has_organisation = last(self.organisations.get(&organisation), at).unwrap_or(false);
         let member = last(self.members.get(&(user, organisation)), at).flatten();
-        member.filter(|_| has_organisation)
-    }
-
-    /// Whether a user is out at a place, and was so already at a place before it.
-    pub(super) fn was_out(&self, user: Name, at: Position, before: Position) -> bool {
-        let (passed, _) = self.standing(user, at);
-        let is_out = |(from, is_in): &(Position, bool)| !is_in && !before.is_before(*from);
-        passed.last().is_some_and(is_out)
-    }
-
-    /// Whether a change behind a place lets a user in.
-    pub(super) fn is_let_in_after(&self, user: Name, at: Position) -> bool {
-        let (_, coming) = self.standing(user, at);
-        coming.iter().any(|(_, is_in)| *is_in)
-    }
-
-    /// Whether the last word about a user lets it in.
-    pub(super) fn is_let_in(&self, user: Name) -> bool {
-        let states = self.users.get(&user);
-        states
-            .and_then(|states| states.last())
-            .is_some_and(|(_, is_in)| *is_in)
-    }
-
-    /// What was said of a user up to a place, and behind it.
-    fn standing(&self, user: Name, at: Position) -> (&[Word], &[Word]) {
-        let states = self.users.get(&user).map_or(&[][..], Vec::as_slice);
-        states.split_at(states.partition_point(|it| !at.is_before(it.0)))
+        member.filter(|_| has_user && has_organisation)
     }
 
     /// What somebody lacks at a place, in words.

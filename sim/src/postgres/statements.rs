@@ -2,7 +2,7 @@
 //! is no statement of the reader's, and ends the world.
 
 use super::backend::Creating;
-use super::schema::{AUDIT, Identity, MEMBER, ORGANIZATION, REVOCATION, TABLES, Table};
+use super::schema::{AUDIT, Identity, MEMBER, ORGANIZATION, REVOCATION, TABLES, Table, USER};
 use super::walsender::Sender;
 use super::{Advance, DATABASE_OID, LineId, PUBLICATION, Postgres};
 use crate::time::Time;
@@ -133,6 +133,10 @@ impl Postgres {
             Answer::Rows(described(sql))
         } else if begins("DECLARE rights NO SCROLL CURSOR FOR SELECT m.") {
             let rows = self.members(&snapshot, sql);
+            self.backends.get_mut(&line).expect("it has asked").cursor = rows.into();
+            Answer::Done("DECLARE CURSOR")
+        } else if begins("DECLARE rights NO SCROLL CURSOR FOR SELECT u.") {
+            let rows = self.bans(&snapshot, sql);
             self.backends.get_mut(&line).expect("it has asked").cursor = rows.into();
             Answer::Done("DECLARE CURSOR")
         } else if begins("DECLARE rights NO SCROLL CURSOR FOR SELECT id, ") {
@@ -389,6 +393,17 @@ impl Postgres {
             values.collect()
         };
         rows.map(fields).collect()
+    }
+
+    /// The users who are banned: bans have no end here.
+    fn bans(&self, snapshot: &super::rows::Snapshot, sql: &str) -> Vec<Fields> {
+        let is_known =
+            sql.contains(" u.\"id\", NULL FROM \"public\".\"User\" u WHERE u.\"banned\" AND ");
+        assert!(is_known, "what else is asked for: {sql}");
+        let rows = self.rows.all_seen(USER, snapshot);
+        let banned = rows.filter(|row| row[1].as_deref() == Some("t"));
+        let id = |row: &super::schema::Row| row[0].as_deref().map(str::to_owned);
+        banned.map(|row| vec![id(row), None]).collect()
     }
 }
 

@@ -76,6 +76,11 @@ struct Scene {
 
 impl Scene {
     fn new() -> Self {
+        Self::loaded(Some(Vec::new()), Visibility::default())
+    }
+
+    /// One that begins with these users banned, by a snapshot that has seen so much.
+    fn loaded(bans: Option<Vec<Ban>>, visibility: Visibility) -> Self {
         let keys = Keys::new([3; 16]);
         let identity = Identity {
             membership: MembershipSource::Claim,
@@ -102,10 +107,11 @@ impl Scene {
             feed.handle_message(&relation(table)).expect("it is one");
         }
         let loaded = Loaded {
-            visibility: Visibility::default(),
+            visibility,
             identity_columns: Vec::new(),
             spelling: Spelling::default(),
             map: Map::new(0),
+            bans,
             kept: Kept::default(),
         };
         let position = feed.emitted();
@@ -211,6 +217,50 @@ fn who_was_banned_or_deleted_sees_nothing_of_before_being_back() {
     assert_eq!(scene.since(LATER_MS), Some(Some(known)));
     scene.says(b'D', ORGANIZATION, &["acme"]);
     let back = scene.says(b'I', ORGANIZATION, &["acme"]);
+    assert_eq!(scene.since(COMMIT_MS), Some(Some(back)));
+}
+
+fn ada_until(until: Option<&str>) -> Option<Vec<Ban>> {
+    let user = Keys::new([3; 16]).user("ada");
+    let until = until.map(str::to_owned);
+    Some(vec![Ban { user, until }])
+}
+
+#[test]
+fn who_was_banned_when_the_rows_were_read_sees_nothing_of_before_being_back() {
+    let mut scene = Scene::loaded(ada_until(None), Visibility::default());
+    // Whoever judges her may see that the ban was lifted before it is said here.
+    assert_eq!(scene.since(COMMIT_MS), None);
+    let back = scene.says(b'U', USER, &["ada", "f", ""]);
+    assert_eq!(scene.since(COMMIT_MS), Some(Some(back)));
+    // Where it has an end, she is back at that.
+    let mut scene = Scene::loaded(ada_until(Some(LATER)), Visibility::default());
+    scene.says(b'I', USER, &["bob", "f", ""]);
+    let known = scene.feed.emitted();
+    assert_eq!(scene.since(LATER_MS), Some(Some(known)));
+    let back = scene.says(b'U', USER, &["ada", "f", ""]);
+    assert_eq!(scene.since(COMMIT_MS), Some(Some(back)));
+}
+
+#[test]
+fn where_nobody_can_tell_who_was_banned_a_row_that_lets_in_counts_as_a_return() {
+    let mut scene = Scene::loaded(None, Visibility::default());
+    assert_eq!(scene.since(COMMIT_MS), Some(None));
+    let back = scene.says(b'U', USER, &["ada", "f", ""]);
+    assert_eq!(scene.since(COMMIT_MS), Some(Some(back)));
+}
+
+#[test]
+fn what_the_snapshot_has_seen_may_have_lifted_a_ban() {
+    let visibility = Visibility::parse("9:10:", Lsn(1_100), Lsn(1_000)).expect("it is one");
+    let mut scene = Scene::loaded(Some(Vec::new()), visibility);
+    let back = scene.says(b'U', USER, &["ada", "f", ""]);
+    assert_eq!(scene.since(COMMIT_MS), Some(Some(back)));
+    // What came behind it has not.
+    scene.says(b'U', USER, &["ada", "f", ""]);
+    assert_eq!(scene.since(COMMIT_MS), Some(Some(back)));
+    // A user who is made anew was not there before.
+    let back = scene.says(b'I', USER, &["ada", "f", ""]);
     assert_eq!(scene.since(COMMIT_MS), Some(Some(back)));
 }
 

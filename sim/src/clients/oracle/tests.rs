@@ -367,7 +367,7 @@ fn who_is_kept_out_and_let_in_is_found() {
 }
 
 #[test]
-fn who_was_out_before_the_node_began_and_is_back_is_told_nothing_of_before() {
+fn who_is_let_in_before_the_node_has_read_that_a_ban_was_lifted_is_found() {
     let mut scene = Scene::new();
     let ban = |scene: &mut Scene, is_banned| {
         scene.write(|postgres, xid| {
@@ -376,25 +376,19 @@ fn who_was_out_before_the_node_began_and_is_back_is_told_nothing_of_before() {
         });
     };
     ban(&mut scene, "t");
+    // Whether the ban is from before the node began to read or not.
     let mut node = Node::of(scene);
     node.rows(1);
     let applied = node.scene.end();
     let said = connected("live", &id(applied));
+    ban(&mut node.scene, "f");
     let mut early = node.admit(reader(), None);
     assert_wrong(node.tell(&mut early, &said), "no right: the user");
-    // It finds the row of who is back, and hears of it later.
-    ban(&mut node.scene, "f");
-    let mut listener = node.admit(reader(), None);
+    let back = node.scene.end();
+    node.take(Batch::Progress(event_id(back)));
+    let mut listener = node.admit_since(reader(), None, Some(back));
+    let said = connected("live", &id(back));
     assert_eq!(node.tell(&mut listener, &said), Ok(()));
-    // Who was put out while the node read is known to be out.
-    let mut node = Node::new();
-    ban(&mut node.scene, "t");
-    let applied = node.scene.end();
-    node.take(Batch::Progress(event_id(applied)));
-    ban(&mut node.scene, "f");
-    let mut listener = node.admit(reader(), None);
-    let said = connected("live", &id(applied));
-    assert_wrong(node.tell(&mut listener, &said), "no right: the user");
 }
 
 #[test]

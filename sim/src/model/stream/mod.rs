@@ -63,8 +63,6 @@ pub struct Stream {
     /// What it is told, from `connected` on.
     told: Option<Told>,
     has_ended: bool,
-    /// Whether it is not looked whether its user is banned.
-    passes_user: bool,
 }
 
 /// What a stream has been told.
@@ -106,7 +104,6 @@ impl Stream {
             begins: None,
             told: None,
             has_ended: false,
-            passes_user: false,
         }
     }
 
@@ -137,18 +134,6 @@ impl Stream {
         self.begins = Some(at);
     }
 
-    /// It is not looked whether the user is banned: the node cannot know it.
-    pub fn passes_user(&mut self) {
-        self.passes_user = true;
-    }
-
-    fn roles_at(&self, model: &Model, at: Position) -> Option<Roles> {
-        match self.passes_user {
-            true => model.roles_of_member(&self.viewer, at),
-            false => model.roles_at(&self.viewer, at),
-        }
-    }
-
     /// `connected` came, with this id and this verdict.
     ///
     /// # Errors
@@ -175,7 +160,7 @@ impl Stream {
         let line = self.line_of(model, at, None)?;
         let names = model.names_of(&self.viewer);
         let begin = self.begin(line, at);
-        let roles = self.roles_at(model, begin);
+        let roles = model.roles_at(&self.viewer, begin);
         // Who goes on from a place that the node has not reached was let in before it: the right may have
         // ended in between, of which the stream hears when the node gets there. And whoever waits where changes
         // are missed is told so before anybody has read who is a member behind them.
@@ -214,7 +199,7 @@ impl Stream {
     pub fn granted(&self, model: &Model, at: Position) -> Result<(), Fault> {
         let line = self.line_of(model, at, None)?;
         let at = self.begin(line, at);
-        if self.roles_at(model, at).is_none() {
+        if model.roles_at(&self.viewer, at).is_none() {
             let lacks = model.lacks(&self.viewer, at);
             return Err(self.fault(&format!(
                 "is granted a stream at {at}, where it has no right: {lacks}"
@@ -246,7 +231,7 @@ impl Stream {
         let timeline = line.timeline;
         let cut = self.cut(line);
         let begin = self.begin(line, at);
-        let roles = self.roles_at(model, begin);
+        let roles = model.roles_at(&self.viewer, begin);
         let told = self.told.as_mut().expect("it is connected");
         // Who has lost its right may yet be told so much, and nothing more: its right is not begun anew.
         if let Some(roles) = roles
