@@ -1,5 +1,6 @@
 //! What ends sessions, users and organisations, and our own table of revocations.
 
+use replication::limits::BANS_READ_MAX;
 use replication::{
     Admission, Identity, MembershipSource, MembershipTable, OrganisationTable, Question, Rules,
     SessionTable, UserTable, Wanted,
@@ -326,6 +327,28 @@ fn who_is_banned_is_read_only_where_the_role_may_read_it() {
     assert_eq!(since(&drive), None);
     after(&mut drive, &cluster, r#"UPDATE "User" SET name = 'x'"#);
     assert!(since(&drive).is_some());
+}
+
+#[test]
+fn of_more_banned_users_than_are_read_nobody_can_tell() {
+    let cluster = Cluster::start(SCHEMA);
+    let ban = |from: usize, to: usize| {
+        format!(
+            r#"INSERT INTO "User" SELECT 'u' || n, 'x', true FROM generate_series({from}, {to}) AS n"#
+        )
+    };
+    let change = r#"UPDATE "User" SET name = 'x' WHERE id = 'ada'"#;
+    cluster.sql(&ban(1, BANS_READ_MAX));
+    let mut drive = Drive::streaming(&cluster, rules());
+    after(&mut drive, &cluster, change);
+    assert_eq!(since(&drive), None);
+    drop(drive);
+    cluster.sql(&ban(BANS_READ_MAX + 1, BANS_READ_MAX + 1));
+    let mut again = Drive::streaming(&cluster, rules());
+    again.catch_up(&cluster);
+    let seen = since(&again);
+    after(&mut again, &cluster, change);
+    assert!(since(&again) > seen, "each change counts");
 }
 
 #[test]
