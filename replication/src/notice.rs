@@ -106,6 +106,8 @@ pub enum Notice {
         count: usize,
         /// Whether there are more than may be kept.
         is_full: bool,
+        /// How many users are banned; `None` where that could not be read.
+        bans: Option<usize>,
     },
     /// The memberships could not be read; nobody who comes with a session is let in until they are.
     MembershipsUnread {
@@ -127,7 +129,7 @@ impl Notice {
         match self {
             Self::Streaming { .. } | Self::AnchorCreated { .. } | Self::Withheld { .. } => false,
             Self::TablesBack { .. } => false,
-            Self::MembershipsRead { is_full, .. } => *is_full,
+            Self::MembershipsRead { is_full, bans, .. } => *is_full || bans.is_none(),
             Self::Waiting { .. }
             | Self::Gap { .. }
             | Self::AnchorLost { .. }
@@ -212,8 +214,20 @@ impl fmt::Display for Notice {
                 "unroutable table={table:?} mend=\"give it an organisation column, and a replica \
                  identity that contains it for deletes\""
             ),
-            Self::MembershipsRead { count, is_full } => {
+            Self::MembershipsRead {
+                count,
+                is_full,
+                bans,
+            } => {
                 write!(f, "memberships=read count={count}")?;
+                match bans {
+                    Some(0) => {}
+                    Some(bans) => write!(f, " bans={bans}")?,
+                    None => f.write_str(
+                        " bans=unknown: each change of a user's row counts as the end of a ban; `tailrace check` \
+                         says what the role and the publication lack",
+                    )?,
+                }
                 match is_full {
                     true => f.write_str(
                         ": there are more than may be kept, and nobody is let in who is not among \

@@ -1,6 +1,8 @@
 //! What ends sessions, users and organisations, and our own table of revocations.
 
-use replication::limits::BANS_READ_MAX;
+use std::time::Duration;
+
+use replication::limits::BANS_MAX;
 use replication::{
     Admission, Identity, MembershipSource, MembershipTable, OrganisationTable, Question, Rules,
     SessionTable, UserTable, Wanted,
@@ -338,17 +340,43 @@ fn of_more_banned_users_than_are_read_nobody_can_tell() {
         )
     };
     let change = r#"UPDATE "User" SET name = 'x' WHERE id = 'ada'"#;
-    cluster.sql(&ban(1, BANS_READ_MAX));
+    cluster.sql(&ban(1, BANS_MAX));
     let mut drive = Drive::streaming(&cluster, rules());
     after(&mut drive, &cluster, change);
     assert_eq!(since(&drive), None);
     drop(drive);
-    cluster.sql(&ban(BANS_READ_MAX + 1, BANS_READ_MAX + 1));
+    cluster.sql(&ban(BANS_MAX + 1, BANS_MAX + 1));
     let mut again = Drive::streaming(&cluster, rules());
     again.catch_up(&cluster);
     let seen = since(&again);
     after(&mut again, &cluster, change);
     assert!(since(&again) > seen, "each change counts");
+}
+
+#[test]
+fn memberships_that_were_read_do_not_wait_for_who_is_banned() {
+    let cluster = Cluster::start(SCHEMA);
+    // Its anchor could not be made while another transaction is open.
+    drop(Drive::streaming(&cluster, rules()));
+    let mut holder =
+        cluster.sql_in_background(r#"BEGIN; LOCK TABLE "User"; SELECT pg_sleep(60); COMMIT"#);
+    let asked = r#"SELECT pid FROM pg_locks WHERE relation = '"User"'::regclass AND granted
+                   AND mode = 'AccessExclusiveLock'"#;
+    let pid = loop {
+        match cluster.sql(asked).trim() {
+            "" => std::thread::sleep(Duration::from_millis(20)),
+            pid => break pid.to_owned(),
+        }
+    };
+    let mut drive = Drive::new(&cluster, rules());
+    drive.until("ready", |drive| drive.status().ready);
+    cluster.sql(&format!("SELECT pg_terminate_backend({pid})"));
+    holder.wait().expect("psql ends with its session");
+    assert_eq!(drive.status().memberships.bans, None);
+    assert!(drive.has_said("bans=unknown"));
+    assert!(is_admitted(
+        &drive.admit("bob", Wanted::Named("acme".to_owned()))
+    ));
 }
 
 #[test]

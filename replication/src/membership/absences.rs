@@ -2,23 +2,22 @@
 //! and rows of `tailrace.revocation`. What was committed before somebody was let in again is not for their eyes,
 //! wherever they ask to go on from. Memberships that were removed are no part of it: of them the map knows.
 //!
-//! What the stream says is known, and who was banned when the rows were read. That a ban was lifted before that
-//! the stream does not say unless the server sends old rows whole: until it has passed what was read, a row that
-//! lets a user in counts as if it had been lifted there. Of a revocation whose time was over by then nothing is
-//! left.
+//! What the stream says is known, and who was banned when the rows were read (`bans`). That a ban was lifted before
+//! that the stream does not say unless the server sends old rows whole: until it has passed what was read, a row
+//! that lets a user in counts as if it had. Of a revocation whose time was over by then nothing is left.
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
 use wire::EventId;
 
+use super::bans::Ban;
 use super::changes::Origin;
 use super::concerns::{Column, Concerns, RevocationColumns, Session, User, old_text, text};
 use super::kept::{KeptRow, Target};
-use super::rights::{Ban, Rights};
+use super::rights::Rights;
 use crate::Action;
 use crate::limits::REVOCATIONS_REMEMBERED_MAX;
 use crate::router::Row;
-use crate::time::unix_ms_of_text;
 
 /// The last words about those who were kept out, bounded in number.
 #[derive(Debug, Default)]
@@ -28,6 +27,8 @@ pub(crate) struct Absences {
     order: VecDeque<(EventId, Target)>,
     /// Who is back at which time, in milliseconds since 1970, without another word.
     ends: BTreeSet<(u64, Target)>,
+    /// The time up to which everything has come, in milliseconds since 1970.
+    passed_ms: u64,
     /// The last word that was forgotten, or that concerned everybody.
     everybody: Option<EventId>,
     /// Until when somebody may be out who was forgotten, in milliseconds since 1970.
@@ -57,15 +58,6 @@ impl Absences {
         self.put(target, at, self.is_out(target), until_ms);
     }
 
-    /// A user is banned here, until a time as the server prints it.
-    fn ban(&mut self, user: Target, at: EventId, until: Option<&str>) {
-        self.out(user, at);
-        let until_ms = until.and_then(unix_ms_of_text);
-        if let Some(until_ms) = until_ms.and_then(|ms| u64::try_from(ms).ok()) {
-            self.out_until(user, at, until_ms);
-        }
-    }
-
     /// One of the things is over that kept somebody out.
     fn over(&mut self, target: Target, at: EventId) {
         self.put(target, at, self.is_out(target), None);
@@ -74,8 +66,13 @@ impl Absences {
     /// A row lets somebody in. If none kept them out, that says nothing.
     fn back(&mut self, target: Target, at: EventId) {
         if self.is_out(target) {
-            self.put(target, at, false, None);
+            self.back_from(target, at);
         }
+    }
+
+    /// A row lets somebody in who was kept out.
+    fn back_from(&mut self, target: Target, at: EventId) {
+        self.put(target, at, false, None);
     }
 
     /// Something was said that may have concerned anybody.
@@ -87,6 +84,7 @@ impl Absences {
     /// position was before.
     pub(super) fn pass(&mut self, commit_ms: i64, at: EventId) {
         let now_ms = u64::try_from(commit_ms).unwrap_or(0);
+        self.passed_ms = self.passed_ms.max(now_ms);
         while let Some((until_ms, target)) = self.ends.first().copied()
             && until_ms <= now_ms
         {
@@ -180,42 +178,49 @@ impl Rights {
         let of = |id: &str| self.keys.user(id);
         let was = old.and_then(|old| old_text(old, user.id)).map(of);
         let is = new.and_then(|new| text(new, user.id)).map(of);
+        let now_ms = u64::try_from(origin.commit_ms).unwrap_or(0);
         let gone = was.filter(|was| is != Some(*was));
         if let Some(gone) = gone {
-            self.absences.out(Target::User(gone), origin.at);
+            self.bans.lift(gone, now_ms);
         }
         let (Some(is), Some(new)) = (is, new) else {
             return;
         };
         let is_banned = |tuple| user.is_banned(tuple, origin.commit_ms);
+        let target = Target::User(is);
         if is_banned(new) {
-            let until = text(new, user.banned_until);
-            return self.absences.ban(Target::User(is), origin.at, until);
-        }
-        let is_new = row.action == Action::Insert || gone.is_some();
-        let may_have_been_out = match old {
-            // Whoever belonged nowhere while they were not there has no past anyway.
-            _ if is_new => {
-                self.identity.members().is_none() || self.map.organisations(is).next().is_some()
+            let until_ms = user.banned_until_ms(new);
+            let ban = Ban { user: is, until_ms };
+            self.bans.ban(ban, origin.at.lsn, now_ms);
+            if let Some(until_ms) = until_ms {
+                self.absences.out_until(target, origin.at, until_ms);
             }
-            Some(old) if old.whole => is_banned(old.tuple),
-            _ => user.banned.is_some() && (!self.knows_bans || self.has_seen(origin)),
-        };
-        if may_have_been_out {
-            self.absences.out(Target::User(is), origin.at);
+            return;
         }
-        self.absences.back(Target::User(is), origin.at);
+        let was_banned = self.bans.lift(is, now_ms);
+        let may_have_been_out = if row.action == Action::Insert || gone.is_some() {
+            // Whoever belonged nowhere while they were not there has no past anyway.
+            self.identity.members().is_none() || self.map.organisations(is).next().is_some()
+        } else {
+            match old {
+                Some(old) if old.whole => is_banned(old.tuple),
+                _ => user.banned.is_some() && (!self.bans.is_whole() || self.has_seen(origin)),
+            }
+        };
+        if was_banned || may_have_been_out {
+            self.absences.back_from(target, origin.at);
+        }
     }
 
     /// Takes who was banned when the rows were read, where everything was handed over up to here.
     pub(super) fn adopt_bans(&mut self, bans: Option<Vec<Ban>>, at: EventId) {
-        self.knows_bans = bans.is_some();
-        let bans = bans.unwrap_or_default();
-        for Ban { user, until } in &bans {
-            self.absences.ban(Target::User(*user), at, until.as_deref());
+        for Ban { user, until_ms } in bans.iter().flatten() {
+            let coming_ms = until_ms.filter(|until_ms| *until_ms > self.absences.passed_ms);
+            if let Some(until_ms) = coming_ms {
+                self.absences.out_until(Target::User(*user), at, until_ms);
+            }
         }
-        let for_ever = bans.iter().filter(|ban| ban.until.is_none());
-        self.ring.set_banned(for_ever.map(|ban| ban.user).collect());
+        self.bans.adopt(bans);
     }
 
     /// One that is deleted never comes back; what ends it and what makes it last again are changes of its row.

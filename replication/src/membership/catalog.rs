@@ -5,7 +5,7 @@ use super::concerns::whole_identity;
 use super::identity::REVOCATION_TABLE;
 use super::rows::unexpected;
 use super::{Identity, MembershipTable, UserTable};
-use crate::limits::{BANS_READ_MAX, NAME_BYTES_MAX};
+use crate::limits::{BANS_MAX, BANS_OVER_MS, NAME_BYTES_MAX};
 use crate::protocol::backend::Row;
 use crate::sql::{identifier, literal};
 
@@ -176,9 +176,12 @@ impl Catalog {
         described.plan(table, organisation)
     }
 
-    /// The cursor over the users who are banned: who, and until when. `None` where the role may not read it.
-    pub(super) fn bans(&self, table: &UserTable) -> Result<Option<String>, String> {
-        one(&self.user, &table.table)?.bans(table)
+    /// The cursor over the users who are banned: who, and until when. `None` where the stream does not say who is
+    /// let in again, or the role may not read it.
+    pub(super) fn bans(&self, table: &UserTable) -> Option<String> {
+        let described = one(&self.user, &table.table).ok()?;
+        let is_followed = described.is_published && !described.is_partial;
+        described.bans(table).filter(|_| is_followed)
     }
 }
 
@@ -239,20 +242,14 @@ impl Described {
         named.try_for_each(|column| self.column(column).map(drop))
     }
 
-    fn bans(&self, table: &UserTable) -> Result<Option<String>, String> {
-        let optional = |name: &Option<String>| {
-            let column = name.as_ref().map(|name| self.column(name));
-            column.transpose()
-        };
-        let id = self.column(&table.id)?;
-        let (banned, until) = (optional(&table.banned)?, optional(&table.banned_until)?);
-        let columns = [Some(id), banned, until].into_iter().flatten();
-        let mut columns = columns.map(|column| column.may_be_read);
-        let (Some(banned), true) = (banned, columns.all(|may_be_read| may_be_read)) else {
-            return Ok(None);
+    fn bans(&self, table: &UserTable) -> Option<String> {
+        let readable = |name: &str| {
+            let column = self.column(name).ok();
+            column.filter(|column| column.may_be_read)
         };
         let of = |column: &DescribedColumn| format!("u.{}", identifier(&column.name));
-        let (id, until) = (of(id), until.map(of));
+        let id = of(readable(&table.id)?);
+        let banned = readable(table.banned.as_ref()?)?;
         let mut conditions = vec![
             match banned.type_oid.as_str() {
                 BOOLEAN => of(banned),
@@ -260,18 +257,19 @@ impl Described {
             },
             format!("pg_catalog.octet_length({id}::text) BETWEEN 1 AND {NAME_BYTES_MAX}"),
         ];
-        conditions.extend(
-            until.as_ref().map(|until| {
-                format!("({until} IS NULL OR {until} > pg_catalog.clock_timestamp())")
-            }),
-        );
-        Ok(Some(format!(
-            "DECLARE rights NO SCROLL CURSOR FOR SELECT {id}, {} FROM {} u WHERE {} LIMIT {}",
-            until.as_deref().unwrap_or("NULL"),
+        let mut until = "NULL".to_owned();
+        if let Some(name) = &table.banned_until {
+            until = of(readable(name)?);
+            conditions.push(format!(
+                "({until} IS NULL OR {until} > pg_catalog.clock_timestamp() - INTERVAL '{BANS_OVER_MS} ms')"
+            ));
+        }
+        Some(format!(
+            "DECLARE rights NO SCROLL CURSOR FOR SELECT {id}, {until} FROM {} u WHERE {} LIMIT {}",
             self.name,
             conditions.join(" AND "),
-            BANS_READ_MAX + 1,
-        )))
+            BANS_MAX + 1,
+        ))
     }
 
     fn plan(

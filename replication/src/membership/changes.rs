@@ -2,7 +2,7 @@
 //! becomes a revocation.
 //!
 //! A change whose transaction the snapshot has seen is known already: of the memberships it only moves
-//! `since`. Who ends sessions, users and organisations is no part of the snapshot, so that their changes
+//! `since`. Of sessions, users and organisations the snapshot says at most who is banned, so that their changes
 //! always count; where nobody has a stream yet, they close none.
 
 use wire::{CloseReason, EventId, Extension, Key, Revocation, RevocationScope};
@@ -52,7 +52,7 @@ impl Rights {
         row: Row<'_>,
         origin: Origin,
     ) -> Vec<Effect> {
-        self.on_shown(origin.xid);
+        self.on_shown(origin);
         self.note_absences(concerns, row, origin);
         let mut effects = Vec::new();
         if let Some(members) = &concerns.members {
@@ -77,7 +77,7 @@ impl Rights {
 
     /// A table was emptied.
     pub(crate) fn handle_truncate(&mut self, concerns: &Concerns, origin: Origin) -> Vec<Effect> {
-        self.on_shown(origin.xid);
+        self.on_shown(origin);
         let mut effects = Vec::new();
         let has_seen = self.has_seen(origin);
         if concerns.members.is_some() {

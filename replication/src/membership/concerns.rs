@@ -253,9 +253,10 @@ impl User {
         self.banned.is_some_and(is_set) && until_ms.is_none_or(|until_ms| until_ms > now_ms)
     }
 
-    /// Whether a row says that its user is banned until another row says otherwise.
-    pub(crate) fn is_banned_for_ever(&self, new: Tuple<'_>) -> bool {
-        self.is_banned(new, i64::MAX - 1) && text(new, self.banned_until).is_none()
+    /// When the ban of a row is over, in milliseconds since 1970; `None` where it has no end, or one that cannot
+    /// be read.
+    pub(crate) fn banned_until_ms(&self, new: Tuple<'_>) -> Option<u64> {
+        text(new, self.banned_until).and_then(end_of_ban_ms)
     }
 }
 
@@ -278,6 +279,11 @@ impl Flag {
             Value::Oversized => true,
         }
     }
+}
+
+/// When a ban is over whose end the server prints so, in milliseconds since 1970.
+pub(crate) fn end_of_ban_ms(until: &str) -> Option<u64> {
+    unix_ms_of_text(until).map(|ms| u64::try_from(ms).unwrap_or(0))
 }
 
 /// The text of a column; `None` where it is NULL, or was not sent.

@@ -2,22 +2,25 @@
 //! connection of its own. The stream waits meanwhile, so that what it says next is judged by what was read.
 //!
 //! ```text
-//! Resting ─► Opening ─► Begin ─► Snapshot ─► Catalog ─► [Members ─► Fetch…] ─► [Bans ─► Fetch…]
-//!         ─► [Revocations ─► Fetch…] ─► End ─► Resting
+//! Resting ─► Opening ─► Begin ─► Snapshot ─► Catalog ─► [Members ─► Fetch…] ─► [Revocations ─► Fetch…]
+//!         ─► [Bans ─► Fetch…] ─► End ─► Resting
 //! ```
 
 use wire::Keys;
 
 use super::Identity;
+use super::bans::Ban;
 use super::catalog::{self, Catalog};
-use super::concerns::RowIdentity;
+use super::concerns::{RowIdentity, end_of_ban_ms};
 use super::kept::Kept;
 use super::map::{Map, Row as MemberRow};
-use super::rights::{Ban, Loaded, Rights};
+use super::rights::{Loaded, Rights};
 use super::rows;
 use super::spelling::Spelling;
 use super::visibility::Visibility;
-use crate::limits::{BANS_READ_MAX, LOAD_AGAIN_MAX, LOAD_AGAIN_MS, LOAD_MS_MAX, LOAD_PAUSE_MS};
+use crate::limits::{
+    BANS_MAX, BANS_MS_MAX, LOAD_AGAIN_MAX, LOAD_AGAIN_MS, LOAD_MS_MAX, LOAD_PAUSE_MS,
+};
 use crate::protocol::backend::{Row, ServerError};
 use crate::session::{Event, Session};
 use crate::{Config, Protection};
@@ -72,11 +75,11 @@ enum Step {
     Members,
     FetchMembers,
     CloseMembers,
-    Bans,
-    FetchBans,
-    CloseBans,
     Revocations,
     FetchRevocations,
+    CloseRevocations,
+    Bans,
+    FetchBans,
     End,
 }
 
@@ -165,18 +168,33 @@ impl Load {
             };
             match visit.on_answer(answer, config, rights) {
                 Ok(Some((step, sql))) => {
+                    if step == Step::Bans {
+                        visit.until_ms = now_ms + BANS_MS_MAX;
+                    }
                     visit.step = step;
                     visit.session.ask(&sql);
                 }
-                Ok(None) => {
-                    let State::Asking(visit) = std::mem::take(&mut self.state) else {
-                        unreachable!("the answer came of a visit");
-                    };
-                    return Outcome::Loaded(Box::new(visit.loaded()));
-                }
+                Ok(None) => return self.end(),
+                Err(_) if visit.is_good_without() => return self.end(),
                 Err(why) => return self.handle_failed(&why, now_ms),
             }
         }
+    }
+
+    /// It takes too long. The connection is to be closed.
+    pub(crate) fn handle_overdue(&mut self, now_ms: u64) -> Outcome {
+        match &mut self.state {
+            State::Asking(visit) if visit.is_good_without() => self.end(),
+            _ => self.handle_failed("the server takes too long", now_ms),
+        }
+    }
+
+    /// What was read is enough.
+    fn end(&mut self) -> Outcome {
+        let State::Asking(visit) = std::mem::take(&mut self.state) else {
+            unreachable!("only a visit has read something");
+        };
+        Outcome::Loaded(Box::new(visit.loaded()))
     }
 
     /// What was read is good.
@@ -197,7 +215,7 @@ impl Load {
         Some(why.to_owned())
     }
 
-    /// The connection could not be made, or broke, or takes too long.
+    /// The connection could not be made, or broke.
     pub(crate) fn handle_failed(&mut self, why: &str, now_ms: u64) -> Outcome {
         self.fail(now_ms);
         Outcome::Failed(why.to_owned())
@@ -236,6 +254,11 @@ impl Load {
 }
 
 impl Visit {
+    /// Whether all is read but who is banned, which is not known then: that is no reason to let nobody in.
+    fn is_good_without(&self) -> bool {
+        matches!(self.step, Step::Bans | Step::FetchBans)
+    }
+
     /// Takes the answer to the last question, and returns the next one; `None` after the last.
     fn on_answer(
         &mut self,
@@ -262,7 +285,7 @@ impl Visit {
             Step::Catalog => {
                 self.catalog = Catalog::parse(&rows)?;
                 let Some(table) = identity.members() else {
-                    return self.ask_for_bans(identity).map(Some);
+                    return Ok(Some(self.ask_for_revocations(identity)));
                 };
                 let plan = self.catalog.members(table, identity, &config.publication)?;
                 self.identity_columns = plan.identity_columns;
@@ -281,23 +304,23 @@ impl Visit {
                     false => (Step::CloseMembers, rows::CLOSE.to_owned()),
                 }
             }
-            Step::CloseMembers => self.ask_for_bans(identity)?,
-            Step::Bans => (Step::FetchBans, rows::fetch()),
-            Step::FetchBans => {
-                let keys = rights.keys();
-                rows.iter().try_for_each(|row| self.ban(row, keys))?;
-                match rows::may_have_more(&rows) {
-                    true => (Step::FetchBans, rows::fetch()),
-                    false => (Step::CloseBans, rows::CLOSE.to_owned()),
-                }
-            }
-            Step::CloseBans => self.ask_for_revocations(),
+            Step::CloseMembers => self.ask_for_revocations(identity),
             Step::Revocations => (Step::FetchRevocations, rows::fetch()),
             Step::FetchRevocations => {
                 rows.iter()
                     .try_for_each(|row| self.revocation(row, rights))?;
                 match rows::may_have_more(&rows) {
                     true => (Step::FetchRevocations, rows::fetch()),
+                    false => (Step::CloseRevocations, rows::CLOSE.to_owned()),
+                }
+            }
+            Step::CloseRevocations => self.ask_for_bans(identity),
+            Step::Bans => (Step::FetchBans, rows::fetch()),
+            Step::FetchBans => {
+                let keys = rights.keys();
+                rows.iter().try_for_each(|row| self.ban(row, keys))?;
+                match rows::may_have_more(&rows) {
+                    true => (Step::FetchBans, rows::fetch()),
                     false => (Step::End, rows::END.to_owned()),
                 }
             }
@@ -306,24 +329,26 @@ impl Visit {
         Ok(Some(next))
     }
 
-    fn ask_for_bans(&mut self, identity: &Identity) -> Result<(Step, String), String> {
-        let cursor = match identity.bans() {
-            Some(table) => self.catalog.bans(table)?,
-            None => None,
-        };
-        let nobody_is = identity.bans().is_none();
-        self.bans = (nobody_is || cursor.is_some()).then(Vec::new);
-        Ok(match cursor {
-            Some(declare) => (Step::Bans, declare),
-            None => self.ask_for_revocations(),
-        })
-    }
-
-    fn ask_for_revocations(&self) -> (Step, String) {
+    fn ask_for_revocations(&mut self, identity: &Identity) -> (Step, String) {
         match self.catalog.has_revocations() {
             true => (Step::Revocations, rows::declare_revocations()),
-            false => (Step::End, rows::END.to_owned()),
+            false => self.ask_for_bans(identity),
         }
+    }
+
+    fn ask_for_bans(&mut self, identity: &Identity) -> (Step, String) {
+        let declare = match identity.bans() {
+            Some(table) => self.catalog.bans(table),
+            None => {
+                self.bans = Some(Vec::new());
+                None
+            }
+        };
+        let Some(declare) = declare else {
+            return (Step::End, rows::END.to_owned());
+        };
+        self.bans = Some(Vec::new());
+        (Step::Bans, declare)
     }
 
     fn member(&mut self, row: &Row, keys: &Keys) -> Result<(), String> {
@@ -358,11 +383,11 @@ impl Visit {
             return Err(rows::unexpected());
         };
         // Of too many it is not known who they are.
-        self.bans = self.bans.take().filter(|bans| bans.len() < BANS_READ_MAX);
+        self.bans = self.bans.take().filter(|bans| bans.len() < BANS_MAX);
         if let Some(bans) = &mut self.bans {
             bans.push(Ban {
                 user: keys.user(user),
-                until: until.clone(),
+                until_ms: until.as_deref().and_then(end_of_ban_ms),
             });
         }
         Ok(())
@@ -381,12 +406,13 @@ impl Visit {
     }
 
     fn loaded(self) -> Loaded {
+        let has_all = !self.is_good_without();
         Loaded {
             visibility: self.visibility,
             identity_columns: self.identity_columns,
             spelling: self.spelling,
             map: self.map,
-            bans: self.bans,
+            bans: self.bans.filter(|_| has_all),
             kept: self.kept,
         }
     }

@@ -5,11 +5,12 @@
 //! (`rights`): a change counts where the snapshot did not see its transaction (`visibility`). What takes a
 //! right away becomes a revocation before any later frame. A credential was judged at some moment, by
 //! what could be read then: what was revoked since is found in the `ring`, and when its session ends by now in
-//! `ends`. Whoever was kept out and is back sees nothing of before (`absences`).
+//! `ends`; who is banned is in `bans`. Whoever was kept out and is back sees nothing of before (`absences`).
 //!
 //! Nothing here knows a connection or reads a cookie.
 
 mod absences;
+mod bans;
 mod catalog;
 mod changes;
 mod concerns;

@@ -92,6 +92,8 @@ pub struct MembershipStatus {
     pub count: usize,
     /// Whether there are more than may be kept, so that nobody is let in who is not among them.
     pub full: bool,
+    /// How many users are banned; `None` where that is not known, and where nothing is read.
+    pub bans: Option<usize>,
     /// Revocations that were handed over.
     pub revocations: u64,
     /// Times they were read.

@@ -3,9 +3,10 @@
 
 use std::collections::VecDeque;
 
-use wire::{CloseReason, EventId, Key, Keys, Lsn, Revocation, RevocationScope};
+use wire::{CloseReason, EventId, Keys, Lsn, Revocation, RevocationScope};
 
 use super::absences::Absences;
+use super::bans::{Ban, Bans};
 use super::changes::{Effect, Origin, everybody, lost, revoke};
 use super::ends::Ends;
 use super::kept::{Kept, KeptRow};
@@ -25,8 +26,7 @@ pub(crate) struct Rights {
     pub(super) map: Map,
     pub(super) kept: Kept,
     pub(super) absences: Absences,
-    /// Whether it is known of every user who is not out that they were not banned before.
-    pub(super) knows_bans: bool,
+    pub(super) bans: Bans,
     pub(super) spelling: Spelling,
     /// The columns of the replica identity by which the rows are known, in the order of their names.
     pub(super) identity_columns: Vec<String>,
@@ -38,6 +38,8 @@ pub(crate) struct Rights {
     has_passed: bool,
     /// Whether they have to be read.
     pub(super) wants_load: bool,
+    /// The place of the last transaction that was received, if only in part, and concerned rights.
+    last_row: Option<Lsn>,
     /// The transactions that were read from the stream lately, and when.
     shown: VecDeque<(u32, u64)>,
     /// Whether streams may be open whose rights were not looked at since a gap.
@@ -60,14 +62,6 @@ pub(crate) struct Loaded {
     pub(crate) kept: Kept,
 }
 
-/// A user who is banned.
-#[derive(Debug)]
-pub(crate) struct Ban {
-    pub(crate) user: Key,
-    /// When that ends, as the server prints it.
-    pub(crate) until: Option<String>,
-}
-
 /// A transaction that the stream has shown is not in the snapshot: it is to be taken again.
 #[derive(Debug, PartialEq, Eq)]
 pub(crate) struct TooEarly;
@@ -84,13 +78,14 @@ impl Rights {
             map: Map::new(max),
             kept: Kept::default(),
             absences: Absences::default(),
-            knows_bans: false,
+            bans: Bans::default(),
             spelling: Spelling::default(),
             identity_columns: Vec::new(),
             visibility: None,
             unfollowed: None,
             has_passed: false,
             wants_load: false,
+            last_row: None,
             shown: VecDeque::new(),
             is_owed: false,
             revocations: 0,
@@ -108,7 +103,7 @@ impl Rights {
     pub(crate) fn on_gap(&mut self, position: EventId, is_foreign: bool) -> Vec<Effect> {
         self.ring.begin(position, is_foreign);
         self.ends.clear();
-        self.knows_bans = false;
+        self.bans.clear();
         if is_foreign {
             self.absences = Absences::default();
             self.shown.clear();
@@ -130,9 +125,13 @@ impl Rights {
     /// the snapshot has seen, and give their numbers to others: what was read then is read again.
     pub(crate) fn on_fork(&mut self, passed: Lsn) {
         self.ring.on_fork(passed);
+        self.bans.on_fork(passed);
         let is_behind = |visibility: &Visibility| visibility.end() > passed;
-        if self.visibility.as_ref().is_some_and(is_behind) {
-            self.knows_bans = false;
+        // Of a transaction that was received in part, what it made of the rights is known already.
+        let is_lost = self.last_row.take_if(|last| *last >= passed).is_some();
+        let has_read = self.visibility.as_ref();
+        if has_read.is_some_and(|visibility| is_lost || is_behind(visibility)) {
+            self.bans.lose_track();
             self.wants_load = true;
             self.is_owed = true;
         }
@@ -213,6 +212,7 @@ impl Rights {
     /// are allowed is not known any more.
     pub(crate) fn on_load_failed(&mut self, why: &str) -> Vec<Effect> {
         self.trouble = Some(why.to_owned());
+        self.bans.lose_track();
         let had = self.visibility.take().is_some();
         self.map.clear();
         self.has_passed = false;
@@ -251,6 +251,7 @@ impl Rights {
             ready: self.is_ready(),
             count: self.map.len(),
             full: self.map.is_full(),
+            bans: self.bans.count(),
             revocations: self.revocations,
             loads: self.loads,
             trouble: self.trouble.clone(),
@@ -269,8 +270,9 @@ impl Rights {
         visibility.is_some_and(|it| it.has_seen(origin.xid, origin.at.lsn))
     }
 
-    /// A transaction was read that concerns rights.
-    pub(super) fn on_shown(&mut self, xid: u32) {
+    /// A row was read that concerns rights.
+    pub(super) fn on_shown(&mut self, Origin { xid, at, .. }: Origin) {
+        self.last_row = Some(at.lsn);
         if self.shown.back().is_some_and(|(last, _)| *last == xid) {
             return;
         }

@@ -3,7 +3,7 @@
 //! Of each session and user only the last revocation counts. What has been forgotten may have concerned
 //! anybody.
 
-use std::collections::{BTreeMap, BTreeSet, VecDeque};
+use std::collections::{BTreeMap, VecDeque};
 
 use wire::{EventId, Key, Lsn, RevocationScope};
 
@@ -16,8 +16,6 @@ pub(crate) struct Ring {
     last: BTreeMap<Scope, Last>,
     /// In the order of the log.
     order: VecDeque<(Mark, Scope)>,
-    /// Who was banned for good when the rows were read, and of whom nothing was said since.
-    banned: BTreeSet<Key>,
     /// The newest that was forgotten.
     forgotten: Option<Mark>,
     /// Nothing is known of what was revoked before.
@@ -74,18 +72,10 @@ impl Ring {
     /// that waits for a synchronous standby is sent to us while it waits, for as long as that takes, and
     /// others see the row as it was: whoever finds one that is gone has to look again.
     pub(crate) fn set_gone(&mut self, scope: RevocationScope, is_gone: bool) {
-        if let RevocationScope::User(user) = scope {
-            self.banned.remove(&user);
-        }
         let last = Scope::of(scope).and_then(|scope| self.last.get_mut(&scope));
         if let Some(last) = last {
             last.is_gone = is_gone;
         }
-    }
-
-    /// The rows of these users let nobody in. Others may see that one does again before it is said here.
-    pub(crate) fn set_banned(&mut self, users: BTreeSet<Key>) {
-        self.banned = users;
     }
 
     /// Of what lies before this position nobody can say what was revoked, nor whether a row that was gone is
@@ -95,7 +85,6 @@ impl Ring {
             *self = Self::default();
         }
         self.last.values_mut().for_each(|last| last.is_gone = false);
-        self.banned.clear();
         self.begin = Some(position);
     }
 
@@ -113,9 +102,6 @@ impl Ring {
         let is_known =
             |begin: EventId| begin.epoch == judged.position.epoch && begin <= judged.position;
         if !self.begin.is_none_or(is_known) {
-            return true;
-        }
-        if self.banned.contains(&user) {
             return true;
         }
         let mut last = scopes.iter().filter_map(|scope| self.last.get(scope));

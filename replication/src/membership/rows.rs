@@ -69,13 +69,12 @@ pub(super) fn grant(identity: &Identity, role: &str) -> String {
         None => identifier(table),
     };
     let members = identity.members().map(|it| quoted(&it.table));
-    let user = identity.bans().map(|it| quoted(&it.table));
     let organisation = identity.organisation.as_ref().map(|it| quoted(&it.table));
     let ours = identity.revocation.then(|| {
         let (schema, name) = REVOCATION_TABLE;
         quoted(&format!("{schema}.{name}"))
     });
-    let tables: BTreeSet<String> = [members, user, organisation, ours]
+    let tables: BTreeSet<String> = [members, organisation, ours]
         .into_iter()
         .flatten()
         .collect();

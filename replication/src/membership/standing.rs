@@ -1,5 +1,5 @@
 //! What the stream said last of the rows of sessions and users: whether they still let somebody in. Others may
-//! not see that yet, however long ago the stream said it.
+//! not see that yet, however long ago the stream said it. Who is banned is in `bans`.
 
 use wire::RevocationScope;
 
@@ -39,10 +39,8 @@ impl Rights {
         if let Some(user) = &concerns.user
             && let Some(id) = id(user.id)
         {
-            // A ban that has an end is over without another word.
-            let is_out = is_deleted || new.is_some_and(|new| user.is_banned_for_ever(new));
             let scope = RevocationScope::User(self.keys.user(id));
-            self.ring.set_gone(scope, is_out);
+            self.ring.set_gone(scope, is_deleted);
         }
     }
 }

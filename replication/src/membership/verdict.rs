@@ -8,6 +8,7 @@ use super::kept::Target;
 use super::rights::Rights;
 use super::ring::Mark;
 use super::{Admission, Claim, MembershipSource, Place, Question, Wanted};
+use crate::planted;
 
 /// When somebody asks, on both clocks and in the log.
 #[derive(Clone, Copy, Debug)]
@@ -64,13 +65,17 @@ impl Rights {
         }
     }
 
-    /// Whether something was revoked since the credential was judged that may concern it, or its session's end as
-    /// the stream has last said it has passed.
+    /// Whether something was revoked since the credential was judged that may concern it, or the stream has last
+    /// said that its session's end has passed, or that its user is banned.
     fn is_stale(&self, asked: &Asked<'_>) -> bool {
         let (judged, session) = (asked.judged(), asked.question.session);
         // Whoever sees another end than one that has passed is ahead of the stream, or of a commit behind it.
-        let is_over = |ends_ms: u64| ends_ms <= asked.moment.now_unix_ms;
+        let now_unix_ms = asked.moment.now_unix_ms;
+        let is_over = |ends_ms: u64| ends_ms <= now_unix_ms;
+        // So is whoever sees that a user is not banned of whom the stream says otherwise.
+        let is_banned = self.bans.holds(asked.user_key, now_unix_ms);
         self.ring.is_stale(judged, asked.user_key, session)
+            || (is_banned && !planted::JUDGED_AFTER_READ)
             || self.ends.has_forgotten(judged)
             || self.session_ends_ms(asked).is_some_and(is_over)
     }

@@ -395,7 +395,7 @@ impl Postgres {
         rows.map(fields).collect()
     }
 
-    /// The users who are banned: bans have no end here.
+    /// The users who are banned. Bans have no end here.
     fn bans(&self, snapshot: &super::rows::Snapshot, sql: &str) -> Vec<Fields> {
         let is_known =
             sql.contains(" u.\"id\", NULL FROM \"public\".\"User\" u WHERE u.\"banned\" AND ");

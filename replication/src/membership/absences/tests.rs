@@ -215,15 +215,18 @@ fn who_was_banned_or_deleted_sees_nothing_of_before_being_back() {
     scene.says(b'U', USER, &["ada", "t", LATER]);
     let known = scene.feed.emitted();
     assert_eq!(scene.since(LATER_MS), Some(Some(known)));
+    // Until then whoever sees it lifted is ahead of the log.
+    assert_eq!(scene.since(COMMIT_MS), None);
+    let back = scene.says(b'U', USER, &["ada", "f", ""]);
+    assert_eq!(scene.since(COMMIT_MS), Some(Some(back)));
     scene.says(b'D', ORGANIZATION, &["acme"]);
     let back = scene.says(b'I', ORGANIZATION, &["acme"]);
     assert_eq!(scene.since(COMMIT_MS), Some(Some(back)));
 }
 
-fn ada_until(until: Option<&str>) -> Option<Vec<Ban>> {
+fn ada_until(until_ms: Option<u64>) -> Option<Vec<Ban>> {
     let user = Keys::new([3; 16]).user("ada");
-    let until = until.map(str::to_owned);
-    Some(vec![Ban { user, until }])
+    Some(vec![Ban { user, until_ms }])
 }
 
 #[test]
@@ -234,10 +237,40 @@ fn who_was_banned_when_the_rows_were_read_sees_nothing_of_before_being_back() {
     let back = scene.says(b'U', USER, &["ada", "f", ""]);
     assert_eq!(scene.since(COMMIT_MS), Some(Some(back)));
     // Where it has an end, she is back at that.
-    let mut scene = Scene::loaded(ada_until(Some(LATER)), Visibility::default());
+    let mut scene = Scene::loaded(ada_until(Some(LATER_MS)), Visibility::default());
     scene.says(b'I', USER, &["bob", "f", ""]);
     let known = scene.feed.emitted();
     assert_eq!(scene.since(LATER_MS), Some(Some(known)));
+    let back = scene.says(b'U', USER, &["ada", "f", ""]);
+    assert_eq!(scene.since(COMMIT_MS), Some(Some(back)));
+}
+
+#[test]
+fn a_ban_that_was_over_before_the_rows_were_read_ends_where_the_stream_passes_its_end() {
+    let mut scene = Scene::loaded(ada_until(Some(LATER_MS)), Visibility::default());
+    scene.says_at(0, b'I', USER, &["bob", "f", ""]);
+    let before = scene.feed.emitted();
+    scene.says_at(1_000, b'I', USER, &["eve", "f", ""]);
+    scene.says_at(2_000, b'I', USER, &["joe", "f", ""]);
+    assert_eq!(scene.since(LATER_MS + 60_000), Some(Some(before)));
+}
+
+#[test]
+fn who_is_made_banned_is_out_until_that_is_lifted() {
+    let mut scene = Scene::new();
+    scene.says(b'I', USER, &["ada", "t", ""]);
+    assert_eq!(scene.since(COMMIT_MS), None);
+    let back = scene.says(b'U', USER, &["ada", "f", ""]);
+    assert_eq!(scene.since(COMMIT_MS), Some(Some(back)));
+}
+
+#[test]
+fn however_much_is_said_of_others_a_ban_is_remembered() {
+    let mut scene = Scene::loaded(ada_until(None), Visibility::default());
+    for number in 0..=REVOCATIONS_REMEMBERED_MAX {
+        scene.says(b'I', USER, &[&number.to_string(), "f", ""]);
+    }
+    assert_eq!(scene.since(COMMIT_MS), None);
     let back = scene.says(b'U', USER, &["ada", "f", ""]);
     assert_eq!(scene.since(COMMIT_MS), Some(Some(back)));
 }
