@@ -233,6 +233,14 @@ impl Stream {
         begins.filter(|it| line.contains(*it)).unwrap_or(at)
     }
 
+    /// The line of history on which its right begins at a position or behind it: who hears of a right that another
+    /// server has no word of, from a node that does not know that server yet, is on the line that was left.
+    pub(super) fn line_from<'a>(&self, model: &'a Model, at: Position) -> Result<&'a Line, Fault> {
+        let begins = self.begins.filter(|begins| at.is_before(*begins));
+        let line = begins.and_then(|begins| model.line_of(begins));
+        self.line_of(model, at, line.map(|line| line.timeline))
+    }
+
     /// The line of history on which a position goes on from what the stream has.
     pub(super) fn next_line<'a>(&self, model: &'a Model, at: Position) -> Result<&'a Line, Fault> {
         let told = self.told.as_ref().expect("it is connected");

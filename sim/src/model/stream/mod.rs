@@ -157,7 +157,7 @@ impl Stream {
                 "asked for {asked:?} and is told {verdict:?} at {at}"
             )));
         }
-        let line = self.line_of(model, at, None)?;
+        let line = self.line_from(model, at)?;
         let names = model.names_of(&self.viewer);
         let begin = self.begin(line, at);
         let roles = model.roles_at(&self.viewer, begin);
@@ -197,7 +197,7 @@ impl Stream {
     ///
     /// Where the right had ended by then.
     pub fn granted(&self, model: &Model, at: Position) -> Result<(), Fault> {
-        let line = self.line_of(model, at, None)?;
+        let line = self.line_from(model, at)?;
         let at = self.begin(line, at);
         if model.roles_at(&self.viewer, at).is_none() {
             let lacks = model.lacks(&self.viewer, at);
@@ -227,7 +227,7 @@ impl Stream {
     /// What is wrong with it.
     pub fn reset(&mut self, model: &Model, id: &str) -> Result<(), Fault> {
         let at = self.read_next(id)?;
-        let line = self.line_of(model, at, None)?;
+        let line = self.line_from(model, at)?;
         let timeline = line.timeline;
         let cut = self.cut(line);
         let begin = self.begin(line, at);

@@ -3,7 +3,8 @@
 
 use super::scene::{Scene, assert_fault, id, viewer};
 use crate::model::{Asked, Position, Stream, Verdict};
-use crate::postgres::schema::SESSION;
+use crate::postgres::Record;
+use crate::postgres::schema::{MEMBER, Row, SESSION, text};
 
 #[test]
 fn who_saw_what_history_has_left_must_be_reset() {
@@ -71,4 +72,35 @@ fn a_session_whose_end_history_has_left_lets_somebody_in() {
         postgres.delete(xid, SESSION, "t-u1").expect("it is there");
     });
     assert_fault(let_in(&scene), "the session");
+}
+
+#[test]
+fn a_right_that_history_has_left_lets_somebody_in_where_nobody_knows_yet() {
+    let mut scene = Scene::new();
+    let granted = scene.end();
+    scene.write(|postgres, xid| {
+        let row: Row = ["m-late", "u2", "o0", "reader"].map(text).into();
+        postgres.insert(xid, MEMBER, row).unwrap();
+    });
+    let Some(Record::Transaction(written)) = scene.postgres.log().records().last() else {
+        panic!("it was committed");
+    };
+    let since = Position {
+        lsn: written.commit,
+        index: 1,
+        ..granted
+    };
+    scene.postgres.fail_over(scene.now, scene.now, 1, true);
+    scene.postgres.handle_timeout(scene.now);
+    let viewer = viewer("u2", "o0");
+    let let_in = |since: Option<Position>| {
+        let mut stream = Stream::new(viewer.clone(), Asked::Live);
+        if let Some(since) = since {
+            stream.begins(since);
+        }
+        stream.connected(&scene.model(), &id(granted), Verdict::Live)?;
+        stream.granted(&scene.model(), granted)
+    };
+    assert_eq!(let_in(Some(since)), Ok(()));
+    assert_fault(let_in(None), "the membership");
 }
