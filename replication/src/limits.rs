@@ -158,14 +158,15 @@ pub const VISIBILITY_MS: u64 = 1_000;
 /// the last of those that were left out is over.
 pub const REVOCATIONS_KEPT_MAX: usize = 65_536;
 
-/// How many users who are banned are known at a time. Where there are more, each change of a user's row counts as
-/// if it had lifted a ban.
+/// How many users are known at a time who are banned. Where there are more, each change of a user's row counts as if
+/// it had lifted a ban.
 pub const BANS_MAX: usize = 262_144;
 
 /// How long reading who is banned may take, in milliseconds, behind everything else that is read.
 pub const BANS_MS_MAX: u64 = 10_000;
 
-/// How long ago a ban may have ended by itself that is read, in milliseconds: the stream may begin before that.
+/// How much longer ago than `history.window` a ban may have ended by itself that is read, in milliseconds: the stream
+/// may begin before that.
 pub const BANS_OVER_MS: u64 = 86_400_000;
 
 /// After memberships were read again, how many may have been lost that are told one by one: beyond it every

@@ -106,12 +106,15 @@ pub enum Notice {
         count: usize,
         /// Whether there are more than may be kept.
         is_full: bool,
-        /// How many users are banned; `None` where that could not be read.
-        bans: Option<usize>,
     },
     /// The memberships could not be read; nobody who comes with a session is let in until they are.
     MembershipsUnread {
         /// Why, and what mends it.
+        reason: String,
+    },
+    /// Who is banned could not be read with the memberships.
+    BansUnread {
+        /// Why.
         reason: String,
     },
     /// Application messages were refused; said once a minute for each reason.
@@ -129,7 +132,7 @@ impl Notice {
         match self {
             Self::Streaming { .. } | Self::AnchorCreated { .. } | Self::Withheld { .. } => false,
             Self::TablesBack { .. } => false,
-            Self::MembershipsRead { is_full, bans, .. } => *is_full || bans.is_none(),
+            Self::MembershipsRead { is_full, .. } => *is_full,
             Self::Waiting { .. }
             | Self::Gap { .. }
             | Self::AnchorLost { .. }
@@ -139,6 +142,7 @@ impl Notice {
             | Self::TablesLeft { .. }
             | Self::AnchorStuck { .. }
             | Self::MembershipsUnread { .. }
+            | Self::BansUnread { .. }
             | Self::Server { .. }
             | Self::Unroutable { .. }
             | Self::MessageRefused { .. } => true,
@@ -214,20 +218,8 @@ impl fmt::Display for Notice {
                 "unroutable table={table:?} mend=\"give it an organisation column, and a replica \
                  identity that contains it for deletes\""
             ),
-            Self::MembershipsRead {
-                count,
-                is_full,
-                bans,
-            } => {
+            Self::MembershipsRead { count, is_full } => {
                 write!(f, "memberships=read count={count}")?;
-                match bans {
-                    Some(0) => {}
-                    Some(bans) => write!(f, " bans={bans}")?,
-                    None => f.write_str(
-                        " bans=unknown: each change of a user's row counts as the end of a ban; `tailrace check` \
-                         says what the role and the publication lack",
-                    )?,
-                }
                 match is_full {
                     true => f.write_str(
                         ": there are more than may be kept, and nobody is let in who is not among \
@@ -240,6 +232,12 @@ impl fmt::Display for Notice {
                 write!(
                     f,
                     "memberships=unread reason={reason:?}: nobody is let in by a session"
+                )
+            }
+            Self::BansUnread { reason } => {
+                write!(
+                    f,
+                    "bans=unread reason={reason:?}: each change of a user's row counts as the end of a ban"
                 )
             }
             Self::MessageRefused { reason, count } => {

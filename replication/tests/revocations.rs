@@ -373,7 +373,7 @@ fn memberships_that_were_read_do_not_wait_for_who_is_banned() {
     cluster.sql(&format!("SELECT pg_terminate_backend({pid})"));
     holder.wait().expect("psql ends with its session");
     assert_eq!(drive.status().memberships.bans, None);
-    assert!(drive.has_said("bans=unknown"));
+    assert!(drive.has_said("bans=unread"));
     assert!(is_admitted(
         &drive.admit("bob", Wanted::Named("acme".to_owned()))
     ));

@@ -27,8 +27,6 @@ pub(crate) struct Absences {
     order: VecDeque<(EventId, Target)>,
     /// Who is back at which time, in milliseconds since 1970, without another word.
     ends: BTreeSet<(u64, Target)>,
-    /// The time up to which everything has come, in milliseconds since 1970.
-    passed_ms: u64,
     /// The last word that was forgotten, or that concerned everybody.
     everybody: Option<EventId>,
     /// Until when somebody may be out who was forgotten, in milliseconds since 1970.
@@ -82,9 +80,7 @@ impl Absences {
 
     /// What comes now was committed at this time, in milliseconds since 1970, and everything up to this
     /// position was before.
-    pub(super) fn pass(&mut self, commit_ms: i64, at: EventId) {
-        let now_ms = u64::try_from(commit_ms).unwrap_or(0);
-        self.passed_ms = self.passed_ms.max(now_ms);
+    pub(super) fn pass(&mut self, now_ms: u64, at: EventId) {
         while let Some((until_ms, target)) = self.ends.first().copied()
             && until_ms <= now_ms
         {
@@ -178,49 +174,56 @@ impl Rights {
         let of = |id: &str| self.keys.user(id);
         let was = old.and_then(|old| old_text(old, user.id)).map(of);
         let is = new.and_then(|new| text(new, user.id)).map(of);
-        let now_ms = u64::try_from(origin.commit_ms).unwrap_or(0);
         let gone = was.filter(|was| is != Some(*was));
         if let Some(gone) = gone {
-            self.bans.lift(gone, now_ms);
+            self.bans.lift(gone);
+            self.absences.out(Target::User(gone), origin.at);
         }
         let (Some(is), Some(new)) = (is, new) else {
             return;
         };
-        let is_banned = |tuple| user.is_banned(tuple, origin.commit_ms);
-        let target = Target::User(is);
-        if is_banned(new) {
+        if user.is_banned(new, origin.commit_ms) {
             let until_ms = user.banned_until_ms(new);
             let ban = Ban { user: is, until_ms };
-            self.bans.ban(ban, origin.at.lsn, now_ms);
-            if let Some(until_ms) = until_ms {
-                self.absences.out_until(target, origin.at, until_ms);
-            }
-            return;
+            return self.bans.ban(ban, origin.at.lsn);
         }
-        let was_banned = self.bans.lift(is, now_ms);
+        let target = Target::User(is);
+        let was_banned = self.bans.lift(is);
+        let has_seen = self.has_seen(origin);
+        let is_unknown = !self.bans.is_whole() || has_seen;
         let may_have_been_out = if row.action == Action::Insert || gone.is_some() {
             // Whoever belonged nowhere while they were not there has no past anyway.
-            self.identity.members().is_none() || self.map.organisations(is).next().is_some()
+            let has_past =
+                self.identity.members().is_none() || self.map.organisations(is).next().is_some();
+            gone.is_some() || (has_seen && has_past)
         } else {
             match old {
-                Some(old) if old.whole => is_banned(old.tuple),
-                _ => user.banned.is_some() && (!self.bans.is_whole() || self.has_seen(origin)),
+                // A ban that is over by itself may have been one that nobody knew.
+                Some(old) if old.whole && is_unknown => user.is_banned(old.tuple, i64::MIN),
+                Some(old) if old.whole => false,
+                _ => user.banned.is_some() && is_unknown,
             }
         };
         if was_banned || may_have_been_out {
             self.absences.back_from(target, origin.at);
+        } else {
+            self.absences.back(target, origin.at);
         }
     }
 
     /// Takes who was banned when the rows were read, where everything was handed over up to here.
-    pub(super) fn adopt_bans(&mut self, bans: Option<Vec<Ban>>, at: EventId) {
-        for Ban { user, until_ms } in bans.iter().flatten() {
-            let coming_ms = until_ms.filter(|until_ms| *until_ms > self.absences.passed_ms);
-            if let Some(until_ms) = coming_ms {
-                self.absences.out_until(Target::User(*user), at, until_ms);
-            }
+    pub(super) fn adopt_bans(&mut self, bans: Result<Vec<Ban>, String>, at: EventId) {
+        self.bans_trouble = bans.as_ref().err().cloned();
+        for user in self.bans.adopt(bans.ok()) {
+            self.absences.back_from(Target::User(user), at);
         }
-        self.bans.adopt(bans);
+    }
+
+    /// What comes now was committed at this time, and everything up to this position was before.
+    pub(super) fn end_bans(&mut self, commit_ms: u64, at: EventId) {
+        while let Some(user) = self.bans.pass(commit_ms) {
+            self.absences.back_from(Target::User(user), at);
+        }
     }
 
     /// One that is deleted never comes back; what ends it and what makes it last again are changes of its row.

@@ -176,12 +176,17 @@ impl Catalog {
         described.plan(table, organisation)
     }
 
-    /// The cursor over the users who are banned: who, and until when. `None` where the stream does not say who is
-    /// let in again, or the role may not read it.
-    pub(super) fn bans(&self, table: &UserTable) -> Option<String> {
-        let described = one(&self.user, &table.table).ok()?;
-        let is_followed = described.is_published && !described.is_partial;
-        described.bans(table).filter(|_| is_followed)
+    /// The cursor over the users who are banned, or were until lately: who, and until when. `window_ms` is how
+    /// far back the stream may begin, or why it is not asked.
+    pub(super) fn bans(&self, table: &UserTable, window_ms: u64) -> Result<String, String> {
+        let described = one(&self.user, &table.table)?;
+        if !described.is_published || described.is_partial {
+            let name = &described.name;
+            return Err(format!(
+                "the publication does not have all of {name}, so that nothing says when a ban is lifted"
+            ));
+        }
+        described.bans(table, window_ms)
     }
 }
 
@@ -242,29 +247,33 @@ impl Described {
         named.try_for_each(|column| self.column(column).map(drop))
     }
 
-    fn bans(&self, table: &UserTable) -> Option<String> {
-        let readable = |name: &str| {
-            let column = self.column(name).ok();
-            column.filter(|column| column.may_be_read)
+    fn bans(&self, table: &UserTable, window_ms: u64) -> Result<String, String> {
+        let of = |name: &str| {
+            let column = self.column(name)?;
+            match column.may_be_read {
+                true => Ok((column, format!("u.{}", identifier(name)))),
+                false => Err(format!("the role may not read {name:?} of {}", self.name)),
+            }
         };
-        let of = |column: &DescribedColumn| format!("u.{}", identifier(&column.name));
-        let id = of(readable(&table.id)?);
-        let banned = readable(table.banned.as_ref()?)?;
+        let (_, id) = of(&table.id)?;
+        let banned = table.banned.as_deref().expect("it says who is banned");
+        let (column, banned) = of(banned)?;
         let mut conditions = vec![
-            match banned.type_oid.as_str() {
-                BOOLEAN => of(banned),
-                _ => format!("{} IS NOT NULL", of(banned)),
+            match column.type_oid.as_str() {
+                BOOLEAN => banned,
+                _ => format!("{banned} IS NOT NULL"),
             },
             format!("pg_catalog.octet_length({id}::text) BETWEEN 1 AND {NAME_BYTES_MAX}"),
         ];
         let mut until = "NULL".to_owned();
         if let Some(name) = &table.banned_until {
-            until = of(readable(name)?);
+            (_, until) = of(name)?;
+            let over_ms = window_ms.saturating_add(BANS_OVER_MS);
             conditions.push(format!(
-                "({until} IS NULL OR {until} > pg_catalog.clock_timestamp() - INTERVAL '{BANS_OVER_MS} ms')"
+                "({until} IS NULL OR {until} > pg_catalog.clock_timestamp() - INTERVAL '{over_ms} ms')"
             ));
         }
-        Some(format!(
+        Ok(format!(
             "DECLARE rights NO SCROLL CURSOR FOR SELECT {id}, {until} FROM {} u WHERE {} LIMIT {}",
             self.name,
             conditions.join(" AND "),

@@ -52,7 +52,7 @@ impl Rights {
         row: Row<'_>,
         origin: Origin,
     ) -> Vec<Effect> {
-        self.on_shown(origin);
+        self.on_shown(origin.xid);
         self.note_absences(concerns, row, origin);
         let mut effects = Vec::new();
         if let Some(members) = &concerns.members {
@@ -77,7 +77,7 @@ impl Rights {
 
     /// A table was emptied.
     pub(crate) fn handle_truncate(&mut self, concerns: &Concerns, origin: Origin) -> Vec<Effect> {
-        self.on_shown(origin);
+        self.on_shown(origin.xid);
         let mut effects = Vec::new();
         let has_seen = self.has_seen(origin);
         if concerns.members.is_some() {

@@ -112,7 +112,7 @@ impl Identity {
         }
     }
 
-    /// The table of users, where it says who is banned.
+    /// The table of users, where it has a column that says who is banned.
     pub(crate) fn bans(&self) -> Option<&UserTable> {
         self.user.as_ref().filter(|it| it.banned.is_some())
     }

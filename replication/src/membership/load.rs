@@ -2,13 +2,12 @@
 //! connection of its own. The stream waits meanwhile, so that what it says next is judged by what was read.
 //!
 //! ```text
-//! Resting ─► Opening ─► Begin ─► Snapshot ─► Catalog ─► [Members ─► Fetch…] ─► [Revocations ─► Fetch…]
-//!         ─► [Bans ─► Fetch…] ─► End ─► Resting
+//! Resting ─► Opening ─► Begin ─► Snapshot ─► Savepoint ─► Catalog ─► [Members ─► Fetch…]
+//!         ─► [Revocations ─► Fetch…] ─► [Bans ─► Fetch…] ─► End ─► Resting
 //! ```
 
 use wire::Keys;
 
-use super::Identity;
 use super::bans::Ban;
 use super::catalog::{self, Catalog};
 use super::concerns::{RowIdentity, end_of_ban_ms};
@@ -60,8 +59,8 @@ struct Visit {
     identity_columns: Vec<String>,
     spelling: Spelling,
     map: Map,
-    /// Who is banned; `None` where nobody can tell.
-    bans: Option<Vec<Ban>>,
+    /// Who is banned, or why that is not known.
+    bans: Result<Vec<Ban>, String>,
     kept: Kept,
 }
 
@@ -71,6 +70,7 @@ enum Step {
     Ready,
     Begin,
     Snapshot,
+    Savepoint,
     Catalog,
     Members,
     FetchMembers,
@@ -138,7 +138,7 @@ impl Load {
             identity_columns: Vec::new(),
             spelling: Spelling::default(),
             map: Map::new(max),
-            bans: None,
+            bans: Err("it was not read".to_owned()),
             kept: Kept::default(),
         }));
     }
@@ -175,17 +175,8 @@ impl Load {
                     visit.session.ask(&sql);
                 }
                 Ok(None) => return self.end(),
-                Err(_) if visit.is_good_without() => return self.end(),
                 Err(why) => return self.handle_failed(&why, now_ms),
             }
-        }
-    }
-
-    /// It takes too long. The connection is to be closed.
-    pub(crate) fn handle_overdue(&mut self, now_ms: u64) -> Outcome {
-        match &mut self.state {
-            State::Asking(visit) if visit.is_good_without() => self.end(),
-            _ => self.handle_failed("the server takes too long", now_ms),
         }
     }
 
@@ -215,8 +206,20 @@ impl Load {
         Some(why.to_owned())
     }
 
-    /// The connection could not be made, or broke.
+    /// The connection could not be made, or broke, or takes too long.
     pub(crate) fn handle_failed(&mut self, why: &str, now_ms: u64) -> Outcome {
+        if let State::Asking(visit) = &mut self.state {
+            match visit.step {
+                // That it is not known who is banned is no reason to let nobody in.
+                Step::Bans | Step::FetchBans => {
+                    visit.bans = Err(why.to_owned());
+                    return self.end();
+                }
+                // Everything was read.
+                Step::End => return self.end(),
+                _ => {}
+            }
+        }
         self.fail(now_ms);
         Outcome::Failed(why.to_owned())
     }
@@ -254,11 +257,6 @@ impl Load {
 }
 
 impl Visit {
-    /// Whether all is read but who is banned, which is not known then: that is no reason to let nobody in.
-    fn is_good_without(&self) -> bool {
-        matches!(self.step, Step::Bans | Step::FetchBans)
-    }
-
     /// Takes the answer to the last question, and returns the next one; `None` after the last.
     fn on_answer(
         &mut self,
@@ -279,13 +277,16 @@ impl Visit {
             Step::Begin => (Step::Snapshot, rows::SNAPSHOT.to_owned()),
             Step::Snapshot => {
                 self.visibility = rows::visibility(&rows)?;
+                (Step::Savepoint, rows::SAVEPOINT.to_owned())
+            }
+            Step::Savepoint => {
                 let sql = catalog::question(identity, &config.publication);
                 (Step::Catalog, sql)
             }
             Step::Catalog => {
                 self.catalog = Catalog::parse(&rows)?;
                 let Some(table) = identity.members() else {
-                    return Ok(Some(self.ask_for_revocations(identity)));
+                    return Ok(Some(self.ask_for_revocations(config)));
                 };
                 let plan = self.catalog.members(table, identity, &config.publication)?;
                 self.identity_columns = plan.identity_columns;
@@ -301,20 +302,20 @@ impl Visit {
                 rows.iter().try_for_each(|row| self.member(row, keys))?;
                 match rows::may_have_more(&rows) {
                     true => (Step::FetchMembers, rows::fetch()),
-                    false => (Step::CloseMembers, rows::CLOSE.to_owned()),
+                    false => (Step::CloseMembers, rows::LET_GO.to_owned()),
                 }
             }
-            Step::CloseMembers => self.ask_for_revocations(identity),
+            Step::CloseMembers => self.ask_for_revocations(config),
             Step::Revocations => (Step::FetchRevocations, rows::fetch()),
             Step::FetchRevocations => {
                 rows.iter()
                     .try_for_each(|row| self.revocation(row, rights))?;
                 match rows::may_have_more(&rows) {
                     true => (Step::FetchRevocations, rows::fetch()),
-                    false => (Step::CloseRevocations, rows::CLOSE.to_owned()),
+                    false => (Step::CloseRevocations, rows::LET_GO.to_owned()),
                 }
             }
-            Step::CloseRevocations => self.ask_for_bans(identity),
+            Step::CloseRevocations => self.ask_for_bans(config),
             Step::Bans => (Step::FetchBans, rows::fetch()),
             Step::FetchBans => {
                 let keys = rights.keys();
@@ -329,26 +330,23 @@ impl Visit {
         Ok(Some(next))
     }
 
-    fn ask_for_revocations(&mut self, identity: &Identity) -> (Step, String) {
+    fn ask_for_revocations(&mut self, config: &Config) -> (Step, String) {
         match self.catalog.has_revocations() {
             true => (Step::Revocations, rows::declare_revocations()),
-            false => self.ask_for_bans(identity),
+            false => self.ask_for_bans(config),
         }
     }
 
-    fn ask_for_bans(&mut self, identity: &Identity) -> (Step, String) {
-        let declare = match identity.bans() {
-            Some(table) => self.catalog.bans(table),
-            None => {
-                self.bans = Some(Vec::new());
-                None
-            }
-        };
-        let Some(declare) = declare else {
-            return (Step::End, rows::END.to_owned());
-        };
-        self.bans = Some(Vec::new());
-        (Step::Bans, declare)
+    fn ask_for_bans(&mut self, config: &Config) -> (Step, String) {
+        let table = config.rules.identity.bans();
+        let declare = table.map(|table| self.catalog.bans(table, config.window_ms));
+        self.bans = Ok(Vec::new());
+        match declare {
+            Some(Ok(declare)) => return (Step::Bans, declare),
+            Some(Err(why)) => self.bans = Err(why),
+            None => {}
+        }
+        (Step::End, rows::END.to_owned())
     }
 
     fn member(&mut self, row: &Row, keys: &Keys) -> Result<(), String> {
@@ -382,14 +380,17 @@ impl Visit {
         let [Some(user), until] = row.as_slice() else {
             return Err(rows::unexpected());
         };
-        // Of too many it is not known who they are.
-        self.bans = self.bans.take().filter(|bans| bans.len() < BANS_MAX);
-        if let Some(bans) = &mut self.bans {
-            bans.push(Ban {
-                user: keys.user(user),
-                until_ms: until.as_deref().and_then(end_of_ban_ms),
-            });
+        let Ok(bans) = &mut self.bans else {
+            return Ok(());
+        };
+        if bans.len() == BANS_MAX {
+            self.bans = Err(format!("more than {BANS_MAX} users are banned"));
+            return Ok(());
         }
+        bans.push(Ban {
+            user: keys.user(user),
+            until_ms: until.as_deref().and_then(end_of_ban_ms),
+        });
         Ok(())
     }
 
@@ -406,13 +407,12 @@ impl Visit {
     }
 
     fn loaded(self) -> Loaded {
-        let has_all = !self.is_good_without();
         Loaded {
             visibility: self.visibility,
             identity_columns: self.identity_columns,
             spelling: self.spelling,
             map: self.map,
-            bans: self.bans.filter(|_| has_all),
+            bans: self.bans,
             kept: self.kept,
         }
     }

@@ -152,7 +152,7 @@ impl World {
             identity_columns: vec!["id".to_owned()],
             spelling: Spelling::default(),
             map,
-            bans: Some(Vec::new()),
+            bans: Ok(Vec::new()),
             kept: Kept::default(),
         }
     }

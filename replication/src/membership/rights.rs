@@ -27,6 +27,8 @@ pub(crate) struct Rights {
     pub(super) kept: Kept,
     pub(super) absences: Absences,
     pub(super) bans: Bans,
+    /// Why it is not known who is banned.
+    pub(super) bans_trouble: Option<String>,
     pub(super) spelling: Spelling,
     /// The columns of the replica identity by which the rows are known, in the order of their names.
     pub(super) identity_columns: Vec<String>,
@@ -38,8 +40,6 @@ pub(crate) struct Rights {
     has_passed: bool,
     /// Whether they have to be read.
     pub(super) wants_load: bool,
-    /// The place of the last transaction that was received, if only in part, and concerned rights.
-    last_row: Option<Lsn>,
     /// The transactions that were read from the stream lately, and when.
     shown: VecDeque<(u32, u64)>,
     /// Whether streams may be open whose rights were not looked at since a gap.
@@ -57,8 +57,8 @@ pub(crate) struct Loaded {
     pub(crate) identity_columns: Vec<String>,
     pub(crate) spelling: Spelling,
     pub(crate) map: Map,
-    /// Who is banned; `None` where nobody can tell.
-    pub(crate) bans: Option<Vec<Ban>>,
+    /// Who is banned, or why that is not known.
+    pub(crate) bans: Result<Vec<Ban>, String>,
     pub(crate) kept: Kept,
 }
 
@@ -79,13 +79,13 @@ impl Rights {
             kept: Kept::default(),
             absences: Absences::default(),
             bans: Bans::default(),
+            bans_trouble: None,
             spelling: Spelling::default(),
             identity_columns: Vec::new(),
             visibility: None,
             unfollowed: None,
             has_passed: false,
             wants_load: false,
-            last_row: None,
             shown: VecDeque::new(),
             is_owed: false,
             revocations: 0,
@@ -127,10 +127,7 @@ impl Rights {
         self.ring.on_fork(passed);
         self.bans.on_fork(passed);
         let is_behind = |visibility: &Visibility| visibility.end() > passed;
-        // Of a transaction that was received in part, what it made of the rights is known already.
-        let is_lost = self.last_row.take_if(|last| *last >= passed).is_some();
-        let has_read = self.visibility.as_ref();
-        if has_read.is_some_and(|visibility| is_lost || is_behind(visibility)) {
+        if self.visibility.as_ref().is_some_and(is_behind) {
             self.bans.lose_track();
             self.wants_load = true;
             self.is_owed = true;
@@ -151,7 +148,9 @@ impl Rights {
     /// A transaction begins that was committed at this time, in milliseconds since 1970; everything up to this
     /// position was before it.
     pub(crate) fn on_begin(&mut self, commit_ms: i64, position: EventId) {
+        let commit_ms = u64::try_from(commit_ms).unwrap_or(0);
         self.absences.pass(commit_ms, position);
+        self.end_bans(commit_ms, position);
     }
 
     /// Whether the memberships have to be read before anything more is.
@@ -252,6 +251,7 @@ impl Rights {
             count: self.map.len(),
             full: self.map.is_full(),
             bans: self.bans.count(),
+            bans_trouble: self.bans_trouble.clone(),
             revocations: self.revocations,
             loads: self.loads,
             trouble: self.trouble.clone(),
@@ -270,9 +270,8 @@ impl Rights {
         visibility.is_some_and(|it| it.has_seen(origin.xid, origin.at.lsn))
     }
 
-    /// A row was read that concerns rights.
-    pub(super) fn on_shown(&mut self, Origin { xid, at, .. }: Origin) {
-        self.last_row = Some(at.lsn);
+    /// A transaction was read that concerns rights.
+    pub(super) fn on_shown(&mut self, xid: u32) {
         if self.shown.back().is_some_and(|(last, _)| *last == xid) {
             return;
         }

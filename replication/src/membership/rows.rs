@@ -28,8 +28,12 @@ pub(super) fn fetch() -> String {
     format!("FETCH FORWARD {LOAD_ROWS} FROM rights")
 }
 
-/// The next rows are others.
-pub(super) const CLOSE: &str = "CLOSE rights";
+/// Behind the snapshot, and before anything is locked.
+pub(super) const SAVEPOINT: &str = "SAVEPOINT rights";
+
+/// The next rows are others: closes the cursor, and lets go of what it locked. Who holds one table and waits for
+/// another may have a migration aborted that has the other one.
+pub(super) const LET_GO: &str = "ROLLBACK TO SAVEPOINT rights";
 
 /// Whether more rows may come after these.
 pub(super) fn may_have_more(rows: &[Row]) -> bool {

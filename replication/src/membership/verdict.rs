@@ -180,6 +180,8 @@ impl Rights {
             who.push(Target::Member(user, organisation));
         }
         let since = since.max(self.absences.since(&who, now_unix_ms, known));
+        let is_just_back = self.bans.is_just_over(user, now_unix_ms);
+        let since = since.max(is_just_back.then_some(known));
         // Before what let them in, there may be something to hand over that is not for them.
         let is_early = |since| pending.is_some_and(|pending| since >= pending);
         if since.is_some_and(is_early) {

@@ -45,7 +45,7 @@ impl Reader {
     pub(super) fn load_memberships(&mut self, now_ms: u64) {
         if self.load.is_overdue(now_ms) {
             self.actions.push_back(Action::Close(Line::Members));
-            let outcome = self.load.handle_overdue(now_ms);
+            let outcome = self.load.handle_failed("the server takes too long", now_ms);
             self.on_load(outcome, now_ms);
         }
         let wants = self.wants_load() && matches!(self.state, State::Streaming(_));
@@ -97,8 +97,10 @@ impl Reader {
                     self.notices.push_back(Notice::MembershipsRead {
                         count: status.count,
                         is_full: status.full,
-                        bans: status.bans,
                     });
+                    if let Some(reason) = status.bans_trouble {
+                        self.notices.push_back(Notice::BansUnread { reason });
+                    }
                     self.carry_out(effects);
                 }
                 Err(_) => {

@@ -154,9 +154,11 @@ impl Postgres {
             let count: usize = count.expect("how many rows");
             let count = count.min(backend.cursor.len());
             Answer::Rows(backend.cursor.drain(..count).collect())
-        } else if begins("CLOSE rights") {
+        } else if begins("SAVEPOINT rights") {
+            Answer::Done("SAVEPOINT")
+        } else if begins("ROLLBACK TO SAVEPOINT rights") {
             backend.cursor.clear();
-            Answer::Done("CLOSE CURSOR")
+            Answer::Done("ROLLBACK")
         } else if begins("COMMIT") {
             (backend.is_in_transaction, backend.snapshot) = (false, None);
             Answer::Done("COMMIT")

@@ -76,11 +76,11 @@ struct Scene {
 
 impl Scene {
     fn new() -> Self {
-        Self::loaded(Some(Vec::new()), Visibility::default())
+        Self::loaded(Ok(Vec::new()), Visibility::default())
     }
 
     /// One that begins with these users banned, by a snapshot that has seen so much.
-    fn loaded(bans: Option<Vec<Ban>>, visibility: Visibility) -> Self {
+    fn loaded(bans: Result<Vec<Ban>, String>, visibility: Visibility) -> Self {
         let keys = Keys::new([3; 16]);
         let identity = Identity {
             membership: MembershipSource::Claim,
@@ -224,9 +224,9 @@ fn who_was_banned_or_deleted_sees_nothing_of_before_being_back() {
     assert_eq!(scene.since(COMMIT_MS), Some(Some(back)));
 }
 
-fn ada_until(until_ms: Option<u64>) -> Option<Vec<Ban>> {
+fn ada_until(until_ms: Option<u64>) -> Result<Vec<Ban>, String> {
     let user = Keys::new([3; 16]).user("ada");
-    Some(vec![Ban { user, until_ms }])
+    Ok(vec![Ban { user, until_ms }])
 }
 
 #[test]
@@ -256,6 +256,20 @@ fn a_ban_that_was_over_before_the_rows_were_read_ends_where_the_stream_passes_it
 }
 
 #[test]
+fn the_last_word_says_when_a_ban_is_over() {
+    let mut scene = Scene::new();
+    scene.says(b'U', USER, &["ada", "t", "2000-01-03 00:00:00+00"]);
+    // A row that keeps her out of nothing that was issued since, and for longer.
+    let much_later = "2000-01-02 00:00:00+00";
+    scene.says(b'I', REVOCATION, &["1", "ada", "", "", LATER, much_later]);
+    scene.says(b'U', USER, &["ada", "t", LATER]);
+    let before = scene.feed.emitted();
+    scene.says_at(1_000, b'I', USER, &["bob", "f", ""]);
+    let since = scene.feed.rights().absences.last[&Target::User(scene.keys.user("ada"))].at;
+    assert_eq!(since, before);
+}
+
+#[test]
 fn who_is_made_banned_is_out_until_that_is_lifted() {
     let mut scene = Scene::new();
     scene.says(b'I', USER, &["ada", "t", ""]);
@@ -277,7 +291,7 @@ fn however_much_is_said_of_others_a_ban_is_remembered() {
 
 #[test]
 fn where_nobody_can_tell_who_was_banned_a_row_that_lets_in_counts_as_a_return() {
-    let mut scene = Scene::loaded(None, Visibility::default());
+    let mut scene = Scene::loaded(Err(String::new()), Visibility::default());
     assert_eq!(scene.since(COMMIT_MS), Some(None));
     let back = scene.says(b'U', USER, &["ada", "f", ""]);
     assert_eq!(scene.since(COMMIT_MS), Some(Some(back)));
@@ -286,15 +300,19 @@ fn where_nobody_can_tell_who_was_banned_a_row_that_lets_in_counts_as_a_return() 
 #[test]
 fn what_the_snapshot_has_seen_may_have_lifted_a_ban() {
     let visibility = Visibility::parse("9:10:", Lsn(1_100), Lsn(1_000)).expect("it is one");
-    let mut scene = Scene::loaded(Some(Vec::new()), visibility);
+    let mut scene = Scene::loaded(Ok(Vec::new()), visibility);
     let back = scene.says(b'U', USER, &["ada", "f", ""]);
     assert_eq!(scene.since(COMMIT_MS), Some(Some(back)));
     // What came behind it has not.
     scene.says(b'U', USER, &["ada", "f", ""]);
     assert_eq!(scene.since(COMMIT_MS), Some(Some(back)));
-    // A user who is made anew was not there before.
-    let back = scene.says(b'I', USER, &["ada", "f", ""]);
+    // Nor does one who is made behind it come back, who was there before.
+    scene.says(b'I', USER, &["ada", "f", ""]);
     assert_eq!(scene.since(COMMIT_MS), Some(Some(back)));
+    let visibility = Visibility::parse("9:10:", Lsn(1_100), Lsn(1_000)).expect("it is one");
+    let mut scene = Scene::loaded(Ok(Vec::new()), visibility);
+    let made = scene.says(b'I', USER, &["ada", "f", ""]);
+    assert_eq!(scene.since(COMMIT_MS), Some(Some(made)));
 }
 
 #[test]
