@@ -30,6 +30,7 @@ mod standing;
 mod table;
 mod verdict;
 mod visibility;
+mod visit;
 
 pub(crate) use changes::{Effect, Origin};
 pub(crate) use concerns::Concerns;
