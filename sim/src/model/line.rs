@@ -123,6 +123,15 @@ impl Line {
         line
     }
 
+    /// Where it forked from the one before it.
+    pub(super) fn begin(&self) -> Position {
+        Position {
+            timeline: self.timeline,
+            lsn: self.left.last().map_or(0, |(_, at)| *at),
+            index: 0,
+        }
+    }
+
     /// Takes a transaction.
     pub(super) fn push(&mut self, transaction: &Arc<Transaction>, names: &mut Names) {
         let mut index = 0;

@@ -15,7 +15,6 @@ mod stream;
 use crate::postgres::{CommitLog, Record};
 use line::Line;
 use names::Names;
-use rights::Rights;
 
 pub use line::{Audience, Expected, Part};
 pub use names::Name;
@@ -127,9 +126,9 @@ impl Model {
     /// looked whether it had ended: one that begins later may be known by then.
     pub fn roles_at(&self, viewer: &Viewer, at: Position) -> Option<Roles> {
         let (user, organisation) = self.names_of(viewer)?;
-        let rights = &self.line_at(at).rights;
-        let roles = rights.roles(user, organisation, at);
-        roles.filter(|_| !self.has_ended(rights, &viewer.session, at))
+        let line = self.line_at(at);
+        let roles = line.rights.roles(user, organisation, at);
+        roles.filter(|_| !self.has_ended(line, &viewer.session, at))
     }
 
     /// Whether somebody has a right at a position.
@@ -137,13 +136,15 @@ impl Model {
         self.roles_at(viewer, at).is_some()
     }
 
-    /// Whether a session was deleted by a place of a line. Another server that has taken over since may still have
-    /// it, and says so to whoever asks for the row.
-    fn has_ended(&self, rights: &Rights, session: &str, at: Position) -> bool {
-        let current = &self.current().rights;
-        let was_there = current.ends(session).next().is_some();
-        let is_there = was_there && !current.has_ended(session, self.end());
-        rights.has_ended(session, at) && !is_there
+    /// Whether a session was deleted by a place of a line. A server that has taken over since may have had it yet,
+    /// and have said so to whoever asked for the row.
+    fn has_ended(&self, line: &Line, session: &str, at: Position) -> bool {
+        let mut newer = self.lines.iter().filter(|it| it.timeline > line.timeline);
+        let had_it = newer.any(|newer| {
+            let was_known = newer.rights.ends(session).next().is_some();
+            was_known && !newer.rights.has_ended(session, newer.begin())
+        });
+        line.rights.has_ended(session, at) && !had_it
     }
 
     /// The last change of a row that is about somebody behind a place, and not behind another: the newest thing
