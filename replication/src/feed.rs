@@ -297,7 +297,9 @@ impl Feed {
             self.progress = self.progress.filter(|end| *end <= commit);
             self.resume = self.resume.min(commit);
         }
-        self.rights.on_begin(transaction.commit_ms, self.emitted);
+        // What had nothing to tell was before it, too.
+        let begin = self.emitted.max(self.lineage.position(commit, 0));
+        self.rights.on_begin(transaction.commit_ms, begin);
         self.transaction = Some(transaction);
         if planted::CONFIRM_BEFORE_HAND_OVER {
             self.resume = self.resume.max(Lsn(commit.0 + 1));

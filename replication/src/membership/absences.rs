@@ -85,10 +85,13 @@ impl Absences {
             && until_ms <= now_ms
         {
             self.ends.pop_first();
+            let mut said_at = at;
             if let Some(absence) = self.last.get_mut(&target) {
                 absence.until_ms = None;
+                // Where the transaction that says it is begun anew, it was over when it was said.
+                said_at = at.max(absence.at);
             }
-            self.over(target, at);
+            self.over(target, said_at);
         }
         if self
             .forgotten_until_ms
