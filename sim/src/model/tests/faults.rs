@@ -2,8 +2,8 @@
 
 use super::scene::{Scene, assert_fault, id, property, viewer};
 use crate::model::{Asked, Position, Stream, Verdict, Viewer};
+use crate::postgres::Meaning;
 use crate::postgres::schema::{MEMBER, PROPERTY, REVOCATION, Row, SESSION, USER, moment, text};
-use crate::postgres::{Meaning, Record};
 use crate::time::Time;
 
 #[test]
@@ -344,19 +344,8 @@ fn who_is_let_in_without_a_right_or_told_another_beginning_is_found() {
 fn who_is_granted_a_stream_ahead_of_its_right_has_it_from_there_on() {
     let mut scene = Scene::new();
     let granted = scene.end();
-    scene.write(|postgres, xid| {
-        let row: Row = ["m-late", "u2", "o0", "reader"].map(text).into();
-        postgres.insert(xid, MEMBER, row).unwrap();
-    });
+    let since = scene.join("u2", "o0");
     let model = scene.model();
-    let Some(Record::Transaction(written)) = scene.postgres.log().records().last() else {
-        panic!("it was committed");
-    };
-    let since = Position {
-        lsn: written.commit,
-        index: 1,
-        ..granted
-    };
     let connected = scene.end();
     let early = scene.live(&viewer("u2", "o0"), connected);
     assert_fault(early.granted(&model, granted), "the membership");

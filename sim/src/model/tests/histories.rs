@@ -3,8 +3,7 @@
 
 use super::scene::{Scene, assert_fault, id, viewer};
 use crate::model::{Asked, Position, Stream, Verdict};
-use crate::postgres::Record;
-use crate::postgres::schema::{MEMBER, Row, SESSION, text};
+use crate::postgres::schema::SESSION;
 
 #[test]
 fn who_saw_what_history_has_left_must_be_reset() {
@@ -83,18 +82,7 @@ fn a_session_whose_end_history_has_left_lets_somebody_in() {
 fn a_right_that_history_has_left_lets_somebody_in_where_nobody_knows_yet() {
     let mut scene = Scene::new();
     let granted = scene.end();
-    scene.write(|postgres, xid| {
-        let row: Row = ["m-late", "u2", "o0", "reader"].map(text).into();
-        postgres.insert(xid, MEMBER, row).unwrap();
-    });
-    let Some(Record::Transaction(written)) = scene.postgres.log().records().last() else {
-        panic!("it was committed");
-    };
-    let since = Position {
-        lsn: written.commit,
-        index: 1,
-        ..granted
-    };
+    let since = scene.join("u2", "o0");
     scene.postgres.fail_over(scene.now, scene.now, 1, true);
     scene.postgres.handle_timeout(scene.now);
     let viewer = viewer("u2", "o0");

@@ -4,7 +4,7 @@ use crate::model::{Asked, Fault, Model, Position, Stream, Verdict, Viewer, rende
 use crate::postgres::schema::{
     MEMBER, ORGANIZATION, PROPERTY, REPORT, Row, SESSION, USER, moment, text,
 };
-use crate::postgres::{Postgres, Xid};
+use crate::postgres::{Postgres, Record, Xid};
 use crate::random::Random;
 use crate::swarm::Swarm;
 use crate::time::Time;
@@ -75,6 +75,22 @@ impl Scene {
                 postgres.insert(xid, PROPERTY, row).unwrap();
             }
         });
+    }
+
+    /// Makes a user a member, and returns where.
+    pub(super) fn join(&mut self, user: &str, organisation: &str) -> Position {
+        self.write(|postgres, xid| {
+            let row: Row = ["m-late", user, organisation, "reader"].map(text).into();
+            postgres.insert(xid, MEMBER, row).unwrap();
+        });
+        let Some(Record::Transaction(written)) = self.postgres.log().records().last() else {
+            panic!("it was committed");
+        };
+        Position {
+            lsn: written.commit,
+            index: 1,
+            ..self.end()
+        }
     }
 
     pub(super) fn report(&mut self, organisation: &str) {
