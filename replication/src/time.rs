@@ -41,6 +41,11 @@ pub(crate) fn unix_ms_of_text(text: &str) -> Option<i64> {
     Some(seconds * 1_000 + ms)
 }
 
+/// The same, where what was before 1970 is as good as 1970.
+pub(crate) fn unix_ms_of_text_since_1970(text: &str) -> Option<u64> {
+    unix_ms_of_text(text).map(|ms| u64::try_from(ms).unwrap_or(0))
+}
+
 /// Days since 1970 of a date of the Gregorian calendar. Years begin in March here, so that the day that comes
 /// and goes is their last.
 fn days(year: i64, month: i64, day: i64) -> i64 {

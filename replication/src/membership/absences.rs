@@ -8,7 +8,7 @@
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
-use wire::EventId;
+use wire::{EventId, Key};
 
 use super::bans::Ban;
 use super::changes::Origin;
@@ -17,6 +17,7 @@ use super::kept::{KeptRow, Target};
 use super::rights::Rights;
 use crate::Action;
 use crate::limits::REVOCATIONS_REMEMBERED_MAX;
+use crate::pgoutput::Old;
 use crate::router::Row;
 
 /// The last words about those who were kept out, bounded in number.
@@ -85,13 +86,10 @@ impl Absences {
             && until_ms <= now_ms
         {
             self.ends.pop_first();
-            let mut said_at = at;
             if let Some(absence) = self.last.get_mut(&target) {
                 absence.until_ms = None;
-                // Where the transaction that says it is begun anew, it was over when it was said.
-                said_at = at.max(absence.at);
             }
-            self.over(target, said_at);
+            self.over(target, at);
         }
         if self
             .forgotten_until_ms
@@ -119,7 +117,10 @@ impl Absences {
     }
 
     fn put(&mut self, target: Target, at: EventId, is_out: bool, until_ms: Option<u64>) {
-        let before_ms = self.last.get(&target).and_then(|before| before.until_ms);
+        let before = self.last.get(&target).copied();
+        // What was said is not taken back where it is said again, or was over when it was said.
+        let at = before.map_or(at, |before| at.max(before.at));
+        let before_ms = before.and_then(|before| before.until_ms);
         let until_ms = until_ms.max(before_ms);
         if let Some(before_ms) = before_ms {
             self.ends.remove(&(before_ms, target));
@@ -192,20 +193,10 @@ impl Rights {
         }
         let target = Target::User(is);
         let was_banned = self.bans.lift(is);
-        let has_seen = self.has_seen(origin);
-        let is_unknown = !self.bans.is_whole() || has_seen;
-        let may_have_been_out = if row.action == Action::Insert || gone.is_some() {
-            // Whoever belonged nowhere while they were not there has no past anyway.
-            let has_past =
-                self.identity.members().is_none() || self.map.organisations(is).next().is_some();
-            gone.is_some() || (has_seen && has_past)
-        } else {
-            match old {
-                // A ban that is over by itself may have been one that nobody knew.
-                Some(old) if old.whole && is_unknown => user.is_banned(old.tuple, i64::MIN),
-                Some(old) if old.whole => false,
-                _ => user.banned.is_some() && is_unknown,
-            }
+        let is_new = row.action == Action::Insert || gone.is_some();
+        let may_have_been_out = match is_new {
+            true => gone.is_some() || (self.has_seen(origin) && self.may_have_past(is)),
+            false => self.may_lift_ban(user, old, origin),
         };
         if was_banned || may_have_been_out {
             self.absences.back_from(target, origin.at);
@@ -214,10 +205,26 @@ impl Rights {
         }
     }
 
+    /// Whether there may be anything of before for a user whose row is new. Whoever belonged nowhere meanwhile has
+    /// no past anyway.
+    fn may_have_past(&self, user: Key) -> bool {
+        self.identity.members().is_none() || self.map.organisations(user).next().is_some()
+    }
+
+    /// Whether a change of a user's row may lift a ban that nobody knew.
+    fn may_lift_ban(&self, user: &User, old: Option<Old<'_>>, origin: Origin) -> bool {
+        let knows = self.bans.is_whole() && !self.has_seen(origin);
+        let had_ban = match old {
+            // Also one that was over by itself.
+            Some(old) if old.whole => user.has_ban(old.tuple),
+            _ => user.banned.is_some(),
+        };
+        had_ban && !knows
+    }
+
     /// Takes who was banned when the rows were read, where everything was handed over up to here.
-    pub(super) fn adopt_bans(&mut self, bans: Result<Vec<Ban>, String>, at: EventId) {
-        self.bans_trouble = bans.as_ref().err().cloned();
-        for user in self.bans.adopt(bans.ok()) {
+    pub(super) fn adopt_bans(&mut self, bans: Option<Vec<Ban>>, at: EventId) {
+        for user in self.bans.adopt(bans) {
             self.absences.back_from(Target::User(user), at);
         }
     }

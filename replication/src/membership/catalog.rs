@@ -202,6 +202,11 @@ fn one<'a>(tables: &'a [Described], name: &str) -> Result<&'a Described, String>
     }
 }
 
+/// The condition that a column is a name that a request could say.
+fn is_name(column: &str) -> String {
+    format!("pg_catalog.octet_length({column}::text) BETWEEN 1 AND {NAME_BYTES_MAX}")
+}
+
 /// How memberships are read.
 #[derive(Clone, Debug)]
 pub(super) struct MembersPlan {
@@ -263,7 +268,7 @@ impl Described {
                 BOOLEAN => banned,
                 _ => format!("{banned} IS NOT NULL"),
             },
-            format!("pg_catalog.octet_length({id}::text) BETWEEN 1 AND {NAME_BYTES_MAX}"),
+            is_name(&id),
         ];
         let mut until = "NULL".to_owned();
         if let Some(name) = &table.banned_until {
@@ -313,10 +318,7 @@ impl Described {
         let columns: Vec<String> = columns.collect();
         let mut conditions: Vec<String> = [&user.name, &of.name]
             .into_iter()
-            .map(|name| {
-                let name = identifier(name);
-                format!("pg_catalog.octet_length(m.{name}::text) BETWEEN 1 AND {NAME_BYTES_MAX}")
-            })
+            .map(|name| is_name(&format!("m.{}", identifier(name))))
             .collect();
         if let Some(active) = &table.active {
             let column = self.column(active)?;

@@ -18,7 +18,7 @@ use crate::Action;
 use crate::limits::NAME_BYTES_MAX;
 use crate::pgoutput::{Old, Tuple, Value};
 use crate::router::Row;
-use crate::time::unix_ms_of_text;
+use crate::time::unix_ms_of_text_since_1970;
 
 /// Where a change comes from.
 #[derive(Clone, Copy, Debug)]
@@ -430,7 +430,7 @@ impl Rights {
             (None, None, Some(organisation)) => Target::Organisation(of_organisation(organisation)),
             (None, None, None) => return None,
         };
-        let ms = |text: &str| unix_ms_of_text(text).map(|ms| u64::try_from(ms).unwrap_or(0));
+        let ms = unix_ms_of_text_since_1970;
         Some(KeptRow {
             target,
             issued_before_ms: issued_before.and_then(ms),

@@ -8,7 +8,7 @@ use super::{Identity, MembershipTable};
 use crate::Action;
 use crate::pgoutput::{Old, Relation, Tuple, Value};
 use crate::rules::is_named;
-use crate::time::unix_ms_of_text;
+use crate::time::{unix_ms_of_text, unix_ms_of_text_since_1970};
 
 /// The type of a boolean, by its oid.
 const BOOLEAN: u32 = 16;
@@ -248,15 +248,20 @@ impl User {
     /// Whether a row says that its user was banned at this time, in milliseconds since 1970. A ban without an
     /// end, or with one that cannot be read, has none.
     pub(crate) fn is_banned(&self, new: Tuple<'_>, now_ms: i64) -> bool {
-        let is_set = |flag: Flag| flag.is_set(new.value(flag.index));
         let until_ms = text(new, self.banned_until).and_then(unix_ms_of_text);
-        self.banned.is_some_and(is_set) && until_ms.is_none_or(|until_ms| until_ms > now_ms)
+        self.has_ban(new) && until_ms.is_none_or(|until_ms| until_ms > now_ms)
+    }
+
+    /// The same, whether its time is over or not.
+    pub(crate) fn has_ban(&self, new: Tuple<'_>) -> bool {
+        let is_set = |flag: Flag| flag.is_set(new.value(flag.index));
+        self.banned.is_some_and(is_set)
     }
 
     /// When the ban of a row is over, in milliseconds since 1970; `None` where it has no end, or one that cannot
     /// be read.
     pub(crate) fn banned_until_ms(&self, new: Tuple<'_>) -> Option<u64> {
-        text(new, self.banned_until).and_then(end_of_ban_ms)
+        text(new, self.banned_until).and_then(unix_ms_of_text_since_1970)
     }
 }
 
@@ -279,11 +284,6 @@ impl Flag {
             Value::Oversized => true,
         }
     }
-}
-
-/// When a ban is over whose end the server prints so, in milliseconds since 1970.
-pub(crate) fn end_of_ban_ms(until: &str) -> Option<u64> {
-    unix_ms_of_text(until).map(|ms| u64::try_from(ms).unwrap_or(0))
 }
 
 /// The text of a column; `None` where it is NULL, or was not sent.

@@ -143,7 +143,7 @@ impl Load {
     /// The connection could not be made, or broke, or takes too long.
     pub(crate) fn handle_failed(&mut self, why: &str, now_ms: u64) -> Outcome {
         if let State::Asking(visit) = &mut self.state
-            && visit.is_good_without(why)
+            && visit.do_without(why)
         {
             return self.end();
         }

@@ -94,8 +94,6 @@ pub struct MembershipStatus {
     pub full: bool,
     /// How many users are banned; `None` where that is not known, and where nothing is read.
     pub bans: Option<usize>,
-    /// Why it was not known the last time that anything was read.
-    pub bans_trouble: Option<String>,
     /// Revocations that were handed over.
     pub revocations: u64,
     /// Times they were read.

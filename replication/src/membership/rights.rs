@@ -27,8 +27,6 @@ pub(crate) struct Rights {
     pub(super) kept: Kept,
     pub(super) absences: Absences,
     pub(super) bans: Bans,
-    /// Why it is not known who is banned.
-    pub(super) bans_trouble: Option<String>,
     pub(super) spelling: Spelling,
     /// The columns of the replica identity by which the rows are known, in the order of their names.
     pub(super) identity_columns: Vec<String>,
@@ -79,7 +77,6 @@ impl Rights {
             kept: Kept::default(),
             absences: Absences::default(),
             bans: Bans::default(),
-            bans_trouble: None,
             spelling: Spelling::default(),
             identity_columns: Vec::new(),
             visibility: None,
@@ -192,7 +189,7 @@ impl Rights {
         {
             self.absences.out_until(target, position, until_ms);
         }
-        self.adopt_bans(loaded.bans, position);
+        self.adopt_bans(loaded.bans.ok(), position);
         self.spelling = loaded.spelling;
         self.identity_columns = loaded.identity_columns;
         self.visibility = Some(loaded.visibility);
@@ -251,7 +248,6 @@ impl Rights {
             count: self.map.len(),
             full: self.map.is_full(),
             bans: self.bans.count(),
-            bans_trouble: self.bans_trouble.clone(),
             revocations: self.revocations,
             loads: self.loads,
             trouble: self.trouble.clone(),

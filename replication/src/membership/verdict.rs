@@ -172,7 +172,7 @@ impl Rights {
             known,
             ..
         } = asked.moment;
-        let user = self.keys.user(&asked.user);
+        let user = asked.user_key;
         let session = Target::Session(asked.question.session);
         let mut who = vec![Target::User(user), session];
         if let Some(organisation) = organisation.map(|it| self.keys.organisation(it)) {

@@ -10,7 +10,7 @@ use wire::Keys;
 
 use super::bans::Ban;
 use super::catalog::{self, Catalog};
-use super::concerns::{RowIdentity, end_of_ban_ms};
+use super::concerns::RowIdentity;
 use super::kept::Kept;
 use super::map::{Map, Row as MemberRow};
 use super::rights::{Loaded, Rights};
@@ -20,6 +20,7 @@ use super::visibility::Visibility;
 use crate::limits::{BANS_MAX, BANS_MS_MAX};
 use crate::protocol::backend::{Row, ServerError};
 use crate::session::Session;
+use crate::time::unix_ms_of_text_since_1970;
 use crate::{Config, Protection};
 
 /// The role may not read a table.
@@ -73,7 +74,7 @@ impl Visit {
             identity_columns: Vec::new(),
             spelling: Spelling::default(),
             map: Map::new(max),
-            bans: Err("it was not read".to_owned()),
+            bans: Ok(Vec::new()),
             kept: Kept::default(),
         }
     }
@@ -87,9 +88,9 @@ impl Visit {
         self.session.ask(sql);
     }
 
-    /// Whether what was read is enough where the rest fails: that it is not known who is banned is no reason to
-    /// let nobody in.
-    pub(super) fn is_good_without(&mut self, why: &str) -> bool {
+    /// The rest cannot be read. Says whether it is good without: that it is not known who is banned is no reason
+    /// to let nobody in.
+    pub(super) fn do_without(&mut self, why: &str) -> bool {
         match self.step {
             Step::Bans | Step::FetchBans => {
                 self.bans = Err(why.to_owned());
@@ -144,34 +145,33 @@ impl Visit {
             Step::FetchMembers => {
                 let keys = rights.keys();
                 rows.iter().try_for_each(|row| self.member(row, keys))?;
-                match rows::may_have_more(&rows) {
-                    true => (Step::FetchMembers, rows::fetch()),
-                    false => (Step::CloseMembers, rows::LET_GO.to_owned()),
-                }
+                self.fetch_or(&rows, Step::CloseMembers, rows::LET_GO)
             }
             Step::CloseMembers => self.ask_for_revocations(config),
             Step::Revocations => (Step::FetchRevocations, rows::fetch()),
             Step::FetchRevocations => {
                 rows.iter()
                     .try_for_each(|row| self.revocation(row, rights))?;
-                match rows::may_have_more(&rows) {
-                    true => (Step::FetchRevocations, rows::fetch()),
-                    false => (Step::CloseRevocations, rows::LET_GO.to_owned()),
-                }
+                self.fetch_or(&rows, Step::CloseRevocations, rows::LET_GO)
             }
             Step::CloseRevocations => self.ask_for_bans(config),
             Step::Bans => (Step::FetchBans, rows::fetch()),
             Step::FetchBans => {
                 let keys = rights.keys();
                 rows.iter().try_for_each(|row| self.ban(row, keys))?;
-                match rows::may_have_more(&rows) {
-                    true => (Step::FetchBans, rows::fetch()),
-                    false => (Step::End, rows::END.to_owned()),
-                }
+                self.fetch_or(&rows, Step::End, rows::END)
             }
             Step::End => return Ok(None),
         };
         Ok(Some(next))
+    }
+
+    /// Asks for more rows, where more may come after these, or else the next question.
+    fn fetch_or(&self, rows: &[Row], next: Step, sql: &str) -> (Step, String) {
+        match rows::may_have_more(rows) {
+            true => (self.step, rows::fetch()),
+            false => (next, sql.to_owned()),
+        }
     }
 
     fn ask_for_revocations(&mut self, config: &Config) -> (Step, String) {
@@ -183,9 +183,7 @@ impl Visit {
 
     fn ask_for_bans(&mut self, config: &Config) -> (Step, String) {
         let table = config.rules.identity.bans();
-        let declare = table.map(|table| self.catalog.bans(table, config.window_ms));
-        self.bans = Ok(Vec::new());
-        match declare {
+        match table.map(|table| self.catalog.bans(table, config.window_ms)) {
             Some(Ok(declare)) => return (Step::Bans, declare),
             Some(Err(why)) => self.bans = Err(why),
             None => {}
@@ -233,7 +231,7 @@ impl Visit {
         }
         bans.push(Ban {
             user: keys.user(user),
-            until_ms: until.as_deref().and_then(end_of_ban_ms),
+            until_ms: until.as_deref().and_then(unix_ms_of_text_since_1970),
         });
         Ok(())
     }

@@ -90,25 +90,28 @@ impl Reader {
         let rights = feed.rights_mut();
         match outcome {
             Outcome::Going => {}
-            Outcome::Loaded(loaded) => match rights.adopt(*loaded, passed, position) {
-                Ok(effects) => {
-                    self.load.on_adopted();
-                    let status = rights.status();
-                    self.notices.push_back(Notice::MembershipsRead {
-                        count: status.count,
-                        is_full: status.full,
-                    });
-                    if let Some(reason) = status.bans_trouble {
-                        self.notices.push_back(Notice::BansUnread { reason });
+            Outcome::Loaded(loaded) => {
+                let unread = loaded.bans.as_ref().err().cloned();
+                match rights.adopt(*loaded, passed, position) {
+                    Ok(effects) => {
+                        self.load.on_adopted();
+                        let status = rights.status();
+                        self.notices.push_back(Notice::MembershipsRead {
+                            count: status.count,
+                            is_full: status.full,
+                        });
+                        if let Some(reason) = unread {
+                            self.notices.push_back(Notice::BansUnread { reason });
+                        }
+                        self.carry_out(effects);
                     }
-                    self.carry_out(effects);
-                }
-                Err(_) => {
-                    if let Some(why) = self.load.on_too_early(now_ms) {
-                        self.on_load_failed(&why);
+                    Err(_) => {
+                        if let Some(why) = self.load.on_too_early(now_ms) {
+                            self.on_load_failed(&why);
+                        }
                     }
                 }
-            },
+            }
             Outcome::Failed(why) => self.on_load_failed(&why),
         }
     }

@@ -133,12 +133,10 @@ impl Postgres {
             Answer::Rows(described(sql))
         } else if begins("DECLARE rights NO SCROLL CURSOR FOR SELECT m.") {
             let rows = self.members(&snapshot, sql);
-            self.backends.get_mut(&line).expect("it has asked").cursor = rows.into();
-            Answer::Done("DECLARE CURSOR")
+            self.declare(line, rows)
         } else if begins("DECLARE rights NO SCROLL CURSOR FOR SELECT u.") {
             let rows = self.bans(&snapshot, sql);
-            self.backends.get_mut(&line).expect("it has asked").cursor = rows.into();
-            Answer::Done("DECLARE CURSOR")
+            self.declare(line, rows)
         } else if begins("DECLARE rights NO SCROLL CURSOR FOR SELECT id, ") {
             let now_text = super::schema::moment(now.unix_us() / 1_000);
             let rows = self.rows.all_seen(REVOCATION, &snapshot);
@@ -147,8 +145,7 @@ impl Postgres {
             let text = |value: &super::schema::Value| value.as_deref().map(str::to_owned);
             let rows = rows.map(|row| row.iter().map(text).collect());
             let rows: Vec<Fields> = rows.collect();
-            self.backends.get_mut(&line).expect("it has asked").cursor = rows.into();
-            Answer::Done("DECLARE CURSOR")
+            self.declare(line, rows)
         } else if begins("FETCH FORWARD ") {
             let count = sql.split(' ').nth(2).and_then(|it| it.parse().ok());
             let count: usize = count.expect("how many rows");
@@ -165,6 +162,12 @@ impl Postgres {
         } else {
             panic!("no statement of the reader's: {sql}")
         }
+    }
+
+    /// Opens the cursor of a connection over these rows.
+    fn declare(&mut self, line: LineId, rows: Vec<Fields>) -> Answer {
+        self.backends.get_mut(&line).expect("it has asked").cursor = rows.into();
+        Answer::Done("DECLARE CURSOR")
     }
 
     fn timeline_history(&self, timeline: u64) -> Answer {
