@@ -105,7 +105,7 @@ impl Experiment for Memory {
          memory is the median step of each of the slab caches that sockets, watches and operations in \
          flight are taken from (the whole machine's, so it wants a machine that does nothing else), and \
          beyond the floor: less than that of a bare loop, which has nothing in the kernel but the \
-         sockets. At rest is what RSS grew by from no stream to all of them, 5 s after the last was \
+         sockets. At rest is what RSS grew by from the first step to the last, each read 5 s after it was \
          opened, and 75 s for the node, which keeps for a minute whom it has verified. Then every \
          stream is sent 1,000 events, as fast as the streams take them and for at most a minute (quick: \
          20 s; the cell says who has had fewer), and after a minute's rest (quick: 15 s) RSS is read \
@@ -120,7 +120,7 @@ impl Experiment for Memory {
         let filling = Duration::from_secs(2) + step * amounts.steps;
         let mut asks = Vec::new();
         for entrant in plan.entrants(Field::WithPeers, &[FLOOR]) {
-            let filling = filling + Amounts::for_entrant(plan, Some(entrant)).idle;
+            let filling = filling + Amounts::for_entrant(plan, Some(entrant)).idle * 2;
             // Few take a burst as fast as the engine does.
             let burst = amounts
                 .burst_within
@@ -148,11 +148,11 @@ impl Experiment for Memory {
         if is_many {
             fill_the_log(&mut stage, &amounts, streams)?;
         }
-        let empty = stage.sample().rss as f64;
-        fill(&mut stage, &amounts, &mut figures)?;
+        let first = fill(&mut stage, &amounts, &mut figures)?;
         sleep(amounts.idle)?;
         let filled = stage.sample().rss as f64;
-        figures.set("idle_bytes", (filled - empty) / f64::from(streams));
+        let more = f64::from(streams - amounts.step);
+        figures.set("idle_bytes", (filled - first) / more);
         // With an organisation for each stream that would be millions of events.
         if is_many {
             burst(&mut stage, &amounts, streams, &mut figures)?;
@@ -228,14 +228,19 @@ fn fill_the_log(stage: &mut Stage, amounts: &Amounts, streams: u32) -> Result<()
     sleep(amounts.settle)
 }
 
-/// Opens the streams step by step.
-fn fill(stage: &mut Stage, amounts: &Amounts, figures: &mut Figures) -> Result<()> {
+/// Opens the streams step by step. Returns what the process had when the first of them were at rest: what a
+/// server does once, and what it freed before anybody came, makes no difference to what the others cost.
+fn fill(stage: &mut Stage, amounts: &Amounts, figures: &mut Figures) -> Result<f64> {
     let mut user = Vec::new();
     let mut caches: BTreeMap<String, Vec<(f64, f64)>> = BTreeMap::new();
     let mut rss = 0.0;
     for step in 0..amounts.steps {
         stage.open(step * amounts.step, amounts.step)?;
-        sleep(amounts.settle)?;
+        let settle = match step {
+            0 => amounts.idle.max(amounts.settle),
+            _ => amounts.settle,
+        };
+        sleep(settle)?;
         rss = stage.sample().rss as f64;
         let streams = f64::from((step + 1) * amounts.step);
         user.push((streams, rss));
@@ -255,8 +260,9 @@ fn fill(stage: &mut Stage, amounts: &Amounts, figures: &mut Figures) -> Result<(
         figures.set("kernel_bytes", kernel);
         figures.note(format!("the kernel's bytes per stream: {parts}"));
     }
+    let first = user.first().map_or(rss, |(_, rss)| *rss);
     figures.curves.insert("rss".to_owned(), user);
-    Ok(())
+    Ok(first)
 }
 
 /// What a stream takes of all caches together, and in words of each of which it takes some. The median
