@@ -113,20 +113,56 @@ impl Stage {
             .context("publishing")
     }
 
+    /// Publishes an event for each of these organisations, and opens so many streams once the server has read them:
+    /// a node reads its rows when they are committed already, and would end streams that come in the midst of more
+    /// than its log holds. One stream of the first organisation watches, and nobody is further ahead of it than it
+    /// can read.
+    pub(crate) fn open_after(&mut self, before: &[u32], streams: u32) -> Result<()> {
+        const AT_ONCE: usize = 100;
+        const AHEAD_MAX: u64 = 500;
+        let layout = self.setting.layout;
+        let organisation = *before.first().context("something is published")?;
+        let witness = (0..streams).find(|stream| layout.organisation(*stream) == organisation);
+        let witness = witness.context("the organisation has a stream")?;
+        self.open(witness, 1)?;
+        self.readers.record()?;
+        let mut due = 0;
+        for some in before.chunks(AT_ONCE) {
+            self.publish(some)?;
+            due += some.iter().filter(|it| **it == organisation).count() as u64;
+            self.await_events(due.saturating_sub(AHEAD_MAX))?;
+        }
+        // Behind all of them is one for the witness.
+        self.publish(&[organisation])?;
+        self.running.publisher.settle().context("publishing")?;
+        self.await_events(due + 1)?;
+        for others in [0..witness, witness + 1..streams] {
+            if !others.is_empty() {
+                self.open(others.start, others.end - others.start)?;
+            }
+        }
+        Ok(())
+    }
+
+    /// Waits until so many events have arrived since the last `record`.
+    fn await_events(&mut self, count: u64) -> Result<()> {
+        let began = Instant::now();
+        while self.readers.report()?.events < count {
+            if began.elapsed() > READ_WITHIN {
+                bail!("the server has not read everything after {READ_WITHIN:?}");
+            }
+            sleep(Duration::from_millis(2))?;
+        }
+        Ok(())
+    }
+
     /// Publishes an event for an organisation that has streams, and waits until one of them has it: what
     /// was published before, the server has read by then.
     pub(crate) fn catch_up(&mut self, organisation: u32) -> Result<()> {
         self.readers.record()?;
         self.publish(&[organisation])?;
         self.running.publisher.settle().context("publishing")?;
-        let began = Instant::now();
-        while self.readers.report()?.events == 0 {
-            if began.elapsed() > READ_WITHIN {
-                bail!("the server has not read everything after {READ_WITHIN:?}");
-            }
-            sleep(Duration::from_millis(20))?;
-        }
-        Ok(())
+        self.await_events(1)
     }
 
     /// Publishes at fixed rates, lets `warm_up` pass, measures for `measured`, and waits until

@@ -6,7 +6,7 @@ use std::ops::Range;
 use std::time::Duration;
 
 use anyhow::{Context as _, Result, bail};
-use swarm::Layout;
+use swarm::{Layout, Report};
 
 use super::rates::{Kind, Rates};
 use crate::bench::Bench;
@@ -24,9 +24,6 @@ const P99_MAX_MS: f64 = 250.0;
 /// load is not history.
 const LOG_BYTES: u64 = 16 * 1024 * 1024;
 const EVENTS_BEFORE: usize = 60_000;
-
-/// How many of them are handed over together.
-const EVENTS_AT_ONCE: usize = 100;
 
 /// Which part of the deliveries that were due within the measured time must have come in it.
 const DELIVERED_MIN: f64 = 0.97;
@@ -177,15 +174,25 @@ impl<'a> Course<'a> {
             Err(error) if takes_no_more(&error) => return Ok(false),
             Err(error) => return Err(error),
         };
-        let holds = does_hold(rate * self.crowd.readers(), &loaded);
-        // What a server has not delivered by now would be in the way of the next rate.
-        if loaded.is_complete {
+        let lost = self.lost(&stage, &loaded);
+        let holds = lost == 0 && does_hold(rate * self.crowd.readers(), &loaded);
+        // What a server has not delivered by now would be in the way of the next rate, and streams that it ended
+        // are missing there.
+        if lost == 0 && loaded.is_complete {
             self.stage = Some(stage);
         }
         if kind != Kind::Probe {
             self.steps.push((rate, loaded));
         }
         Ok(holds)
+    }
+
+    /// How many streams the server has ended for good.
+    fn lost(&self, stage: &Stage, loaded: &Loaded) -> u64 {
+        if stage.running.target.reopens {
+            return 0;
+        }
+        u64::from(self.crowd.streams).saturating_sub(loaded.drained.streams_open)
     }
 
     fn fresh(&self) -> Result<Stage> {
@@ -199,20 +206,20 @@ impl<'a> Course<'a> {
         })?;
         let organisations = self.crowd.organisations.clone();
         let before: Vec<u32> = organisations.cycle().take(EVENTS_BEFORE).collect();
-        for events in before.chunks(EVENTS_AT_ONCE) {
-            stage.publish(events)?;
-        }
-        stage.running.publisher.settle()?;
-        stage.open(0, streams)?;
-        // A node reads its rows when they are committed already: what it has not read is no load.
-        stage.catch_up(self.crowd.organisations.start)?;
+        stage.open_after(&before, streams)?;
         Ok(stage)
     }
 
     fn last_in_words(&self) -> String {
         let words = |(_, loaded): &(f64, Loaded)| {
-            let (p99, gaps) = (loaded.latency_ms(99.0), loaded.drained.gaps);
-            format!("p99 {p99:.0} ms, {gaps} events missed")
+            let (p99, per_second) = (loaded.latency_ms(99.0), loaded.deliveries_per_second());
+            let Report {
+                gaps, streams_open, ..
+            } = loaded.drained;
+            format!(
+                "p99 {p99:.0} ms, {per_second:.0} deliveries a second, {gaps} events missed, \
+                 {streams_open} streams open"
+            )
         };
         self.steps.last().map(words).unwrap_or_default()
     }

@@ -35,7 +35,7 @@ impl Experiment for Sustained {
     fn about(&self) -> &'static str {
         "Events of 300 B to 10,000 streams of one organisation, published at a fixed rate whatever \
          becomes of them; latencies count from when an event was due. A rate holds when the 99th \
-         percentile is at most 250 ms, what was due was delivered, and no stream missed an event. \
+         percentile is at most 250 ms, what was due was delivered, and no stream missed an event or was ended. \
          Short probes, each of which may fail once, find the neighbourhood; then whole steps are measured, up by a tenth while \
          they hold and down while they do not, with one more between the last two. The figures are \
          those of the highest rate that held. There are at least three whole steps beside the first, each as \
