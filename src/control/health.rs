@@ -21,10 +21,6 @@ const SAID_MS: u64 = 10_000;
 /// How often what was verified too long ago is forgotten.
 const SWEEP_MS: u64 = 10_000;
 
-/// As many verdicts, of some 300 bytes each, are forgotten before their memory is given back; fewer,
-/// where none is left.
-const FORGOTTEN_MIN: usize = 1_000;
-
 impl Control {
     /// The database was asked: notes whether it answered, and says so when that changes.
     pub(super) fn on_database(&mut self, error: Option<&DatabaseError>) {
@@ -90,11 +86,10 @@ impl Control {
         self.say_trouble();
         if now_ms >= self.swept_at_ms + SWEEP_MS {
             self.swept_at_ms = now_ms;
-            self.forgotten += self.cache.sweep(unix_ms());
-            // An idle stream keeps nothing of its verdict.
-            let is_last = self.cache.is_empty() && self.forgotten > 0;
-            if is_last || self.forgotten >= FORGOTTEN_MIN {
-                self.forgotten = 0;
+            // An idle stream keeps nothing of its verdict, nor of the events it was sent.
+            let forgotten = self.cache.sweep(unix_ms());
+            let (is_any_left, events) = (!self.cache.is_empty(), self.shared.feed.events());
+            if self.freed.look(forgotten, is_any_left, events) {
                 driver::give_memory_back();
             }
         }

@@ -24,6 +24,7 @@ mod columns;
 mod connection;
 mod counts;
 mod crowd;
+mod freed;
 pub(crate) mod fuzzing;
 mod gathering;
 mod health;
@@ -76,6 +77,7 @@ use crate::logs::ConnectionLog;
 use crate::metrics::LogSpan;
 use counts::Counts;
 use crowd::Crowd;
+use freed::Freed;
 use gathering::Gathering;
 use identify::Candidate;
 use introspections::Introspections;
@@ -191,8 +193,7 @@ struct Control {
     verifier: Verifier,
     /// Who was verified a moment ago.
     cache: Cache<Known>,
-    /// Verdicts that were forgotten, and whose memory was not given back yet.
-    forgotten: usize,
+    freed: Freed,
     /// Those whose sessions are looked up, those whose tokens have a row that has to be there, and those
     /// whose users are looked up.
     sessions: Gathering<Petition>,
@@ -291,7 +292,7 @@ impl Control {
             under_way: UnderWay::new(config.limits.handshakes),
             verifier: Verifier::new(auth.settings.clone()),
             cache: Cache::new(CACHE_ENTRIES_MAX, CACHE_BYTES_MAX, cache_seed),
-            forgotten: 0,
+            freed: Freed::default(),
             sessions: Gathering::default(),
             session_ids: Gathering::default(),
             users: Gathering::default(),

@@ -144,6 +144,11 @@ impl Feed {
         age.map(|ms| u64::try_from(ms).unwrap_or(u64::MAX))
     }
 
+    /// How many events were handed over to every engine since the start.
+    pub(crate) fn events(&self) -> u64 {
+        self.shared.status().events
+    }
+
     /// Why waiting does not help, where it does not ([`FeedStatus::fatal`]).
     pub(crate) fn fatal(&self) -> Option<String> {
         self.shared.status().fatal.clone()
