@@ -248,8 +248,8 @@ impl User {
     /// Whether a row says that its user was banned at this time, in milliseconds since 1970. A ban without an
     /// end, or with one that cannot be read, has none.
     pub(crate) fn is_banned(&self, new: Tuple<'_>, now_ms: i64) -> bool {
-        let until_ms = text(new, self.banned_until).and_then(unix_ms_of_text);
-        self.has_ban(new) && until_ms.is_none_or(|until_ms| until_ms > now_ms)
+        let until_ms = || text(new, self.banned_until).and_then(unix_ms_of_text);
+        self.has_ban(new) && until_ms().is_none_or(|until_ms| until_ms > now_ms)
     }
 
     /// The same, whether its time is over or not.

@@ -85,35 +85,31 @@ impl Reader {
 
     /// Takes what came of reading the memberships.
     pub(super) fn on_load(&mut self, outcome: Outcome, now_ms: u64) {
+        let loaded = match outcome {
+            Outcome::Going => return,
+            Outcome::Failed(why) => return self.on_load_failed(&why),
+            Outcome::Loaded(loaded) => loaded,
+        };
+        let unread = loaded.bans.as_ref().err().cloned();
         let feed = self.feed.as_mut().expect("it is what asks for them");
         let (passed, position) = (feed.resume(), feed.emitted());
         let rights = feed.rights_mut();
-        match outcome {
-            Outcome::Going => {}
-            Outcome::Loaded(loaded) => {
-                let unread = loaded.bans.as_ref().err().cloned();
-                match rights.adopt(*loaded, passed, position) {
-                    Ok(effects) => {
-                        self.load.on_adopted();
-                        let status = rights.status();
-                        self.notices.push_back(Notice::MembershipsRead {
-                            count: status.count,
-                            is_full: status.full,
-                        });
-                        if let Some(reason) = unread {
-                            self.notices.push_back(Notice::BansUnread { reason });
-                        }
-                        self.carry_out(effects);
-                    }
-                    Err(_) => {
-                        if let Some(why) = self.load.on_too_early(now_ms) {
-                            self.on_load_failed(&why);
-                        }
-                    }
-                }
+        let Ok(effects) = rights.adopt(*loaded, passed, position) else {
+            if let Some(why) = self.load.on_too_early(now_ms) {
+                self.on_load_failed(&why);
             }
-            Outcome::Failed(why) => self.on_load_failed(&why),
+            return;
+        };
+        self.load.on_adopted();
+        let status = rights.status();
+        self.notices.push_back(Notice::MembershipsRead {
+            count: status.count,
+            is_full: status.full,
+        });
+        if let Some(reason) = unread {
+            self.notices.push_back(Notice::BansUnread { reason });
         }
+        self.carry_out(effects);
     }
 
     fn on_load_failed(&mut self, why: &str) {
