@@ -115,32 +115,27 @@ impl Stage {
 
     /// Publishes an event for each of these organisations, and opens so many streams once the server has read them:
     /// a node reads its rows when they are committed already, and would end streams that come in the midst of more
-    /// than its log holds. One stream of the first organisation watches, and nobody is further ahead of it than it
+    /// than its log holds. The first stream watches, and its organisation is never more events ahead of it than it
     /// can read.
     pub(crate) fn open_after(&mut self, before: &[u32], streams: u32) -> Result<()> {
+        /// How many events are handed over together.
         const AT_ONCE: usize = 100;
+        /// By how many it may be ahead: less than a tenth of what the smallest log holds.
         const AHEAD_MAX: u64 = 500;
-        let layout = self.setting.layout;
-        let organisation = *before.first().context("something is published")?;
-        let witness = (0..streams).find(|stream| layout.organisation(*stream) == organisation);
-        let witness = witness.context("the organisation has a stream")?;
-        self.open(witness, 1)?;
+        let watched = self.setting.layout.organisation(0);
+        self.open(0, 1)?;
         self.readers.record()?;
         let mut due = 0;
         for some in before.chunks(AT_ONCE) {
             self.publish(some)?;
-            due += some.iter().filter(|it| **it == organisation).count() as u64;
+            due += some.iter().filter(|it| **it == watched).count() as u64;
             self.await_events(due.saturating_sub(AHEAD_MAX))?;
         }
-        // Behind all of them is one for the witness.
-        self.publish(&[organisation])?;
+        // Behind all of them is one that is seen.
+        self.publish(&[watched])?;
         self.running.publisher.settle().context("publishing")?;
         self.await_events(due + 1)?;
-        for others in [0..witness, witness + 1..streams] {
-            if !others.is_empty() {
-                self.open(others.start, others.end - others.start)?;
-            }
-        }
+        self.open(1, streams - 1)?;
         Ok(())
     }
 

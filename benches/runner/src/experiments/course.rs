@@ -174,11 +174,11 @@ impl<'a> Course<'a> {
             Err(error) if takes_no_more(&error) => return Ok(false),
             Err(error) => return Err(error),
         };
-        let lost = self.lost(&stage, &loaded);
-        let holds = lost == 0 && does_hold(rate * self.crowd.readers(), &loaded);
+        let keeps_all = self.keeps_all(&stage, &loaded);
+        let holds = keeps_all && does_hold(rate * self.crowd.readers(), &loaded);
         // What a server has not delivered by now would be in the way of the next rate, and streams that it ended
         // are missing there.
-        if lost == 0 && loaded.is_complete {
+        if keeps_all && loaded.is_complete {
             self.stage = Some(stage);
         }
         if kind != Kind::Probe {
@@ -187,12 +187,9 @@ impl<'a> Course<'a> {
         Ok(holds)
     }
 
-    /// How many streams the server has ended for good.
-    fn lost(&self, stage: &Stage, loaded: &Loaded) -> u64 {
-        if stage.running.target.reopens {
-            return 0;
-        }
-        u64::from(self.crowd.streams).saturating_sub(loaded.drained.streams_open)
+    /// Whether the server has ended no stream for good.
+    fn keeps_all(&self, stage: &Stage, loaded: &Loaded) -> bool {
+        stage.running.target.reopens || loaded.drained.streams_open == u64::from(self.crowd.streams)
     }
 
     fn fresh(&self) -> Result<Stage> {
