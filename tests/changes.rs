@@ -181,7 +181,7 @@ fn a_transaction_arrives_in_its_order(driver: Driver) {
 fn a_large_transaction_arrives_whole(driver: Driver) {
     let world = World::new(driver);
     let mut alice = world.node.open("acme", "alice");
-    // Several batches of 256 KiB, many slices of 32 KiB, and more than a socket takes at once.
+    // Several batches of 256 KiB, many slices of 60 KiB, and more than a socket takes at once.
     world.database.connect().run(
         r#"INSERT INTO "Property" (id, "organizationId", name, notes)
            SELECT i::text, 'acme', 'P', repeat('x', 1000) FROM generate_series(1, 5000) i"#,

@@ -94,7 +94,7 @@ impl Engine {
         let (mut pages, mut page_bytes) = (0, 0);
         while parcels.len() < self.group
             && pages < self.group
-            && scratch.bytes.len() + page_bytes < SCRATCH_BYTES_MAX
+            && scratch.bytes.len() + page_bytes + SLICE_BYTES_MAX <= SCRATCH_BYTES_MAX
         {
             let Some(slot) = self.ready.pop_front() else {
                 break;

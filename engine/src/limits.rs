@@ -5,13 +5,14 @@ use std::mem::size_of;
 /// The most sends of one group: some 1 to 2 ms of work, after which other events get their turn.
 pub const GROUP_MAX: usize = 256;
 
-/// The most bytes of one slice of a sweep: what a socket with 16 KiB of `SO_SNDBUF` takes at once.
-/// A single frame that is larger goes alone.
-pub const SLICE_BYTES_MAX: usize = 32 * 1024;
+/// The most bytes of one slice of a sweep: a little less than a socket takes at once whose client keeps up,
+/// which is one segment of 64 KiB with its headers, however small its `SO_SNDBUF`. A single frame that is
+/// larger goes alone.
+pub const SLICE_BYTES_MAX: usize = 60 * 1024;
 
-/// What a group of connections that are behind is sent together, in bytes, beyond which no further
-/// one is added.
-pub const SCRATCH_BYTES_MAX: usize = 1024 * 1024;
+/// What a group of connections that are behind is sent together, in bytes: a further one is added while
+/// there is room for a slice.
+pub const SCRATCH_BYTES_MAX: usize = 16 * SLICE_BYTES_MAX;
 
 /// What lingering connections may still send before they are closed, in bytes.
 pub const LINGER_BYTES_MAX: usize = 64 * 1024;

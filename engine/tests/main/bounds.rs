@@ -184,7 +184,7 @@ fn a_large_frame_goes_to_who_is_behind_in_pieces() {
     world.batch(commit(0x20, frames));
     world.settle();
     world.kernel.largest_send = 0;
-    for room in [1, 40_000, 70_000, SLICE_BYTES_MAX - 1, SLICE_BYTES_MAX] {
+    for room in [1, 70_000, 130_000, SLICE_BYTES_MAX - 1, SLICE_BYTES_MAX] {
         world.make_room(5, Some(room));
         world.settle();
     }

@@ -78,7 +78,7 @@ fn an_idle_class_sends_at_once_and_waits_for_no_company() {
 
 #[test]
 fn a_slice_has_a_bound_beyond_which_the_next_sweep_begins() {
-    const EVENTS: u64 = 40;
+    const EVENTS: u64 = 80;
     let mut world = world();
     for lsn in 10..10 + EVENTS {
         event(&mut world, lsn, 2_000);
