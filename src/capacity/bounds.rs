@@ -8,7 +8,7 @@ use crate::control;
 pub(crate) const GOAL: u64 = 1_000_000;
 
 /// Bytes of the process for a stream: the worst case, one stream an organisation (U₁ of `docs/sizing.md`).
-const USER_BYTES: u64 = 530;
+const USER_BYTES: u64 = 632;
 
 /// And for its membership, where those are held: one a stream, at worst (M there).
 const MEMBERSHIP_BYTES: u64 = 320;
