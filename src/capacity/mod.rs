@@ -310,14 +310,14 @@ mod tests {
         let (mut machine, mut plan) = roomy();
         plan.log_bytes = 0;
         machine.memory_free = Some(2 << 30);
-        let of_two = Capacity::of(&machine, &plan).streams();
-        plan.engines = 3;
-        let of_three = Capacity::of(&machine, &plan).streams();
-        // The 64 MiB of responses and the 16 MiB of requests of one more engine.
+        // Beside 32 MiB of its own and the 128 MiB of a node: 64 MiB of responses and 16 MiB of requests an engine.
         let stream_bytes = 632 + 3_860 + 256;
-        let fewer = (80 << 20) / stream_bytes;
-        // Both are rounded down.
-        assert!((fewer..=fewer + 1).contains(&(of_two - of_three)));
+        for engines in [2, 3] {
+            plan.engines = engines;
+            let flood_mib = 128 + engines * 80;
+            let free = (2 << 30) - ((32 + flood_mib) << 20);
+            assert_eq!(Capacity::of(&machine, &plan).streams(), free / stream_bytes);
+        }
         // Where there is no more than that, streams have half of it.
         machine.memory_free = Some((32 + 128 + 3 * 80) << 20);
         let streams = Capacity::of(&machine, &plan).streams();
