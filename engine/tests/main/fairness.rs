@@ -243,7 +243,7 @@ fn the_intake_opens_again_as_soon_as_the_last_of_many_classes_has_moved_on() {
     world
         .engine
         .handle_batch(world.now, commit(500, all.collect()), &mut world.kernel);
-    // The small ones are swept at once, and the large one once: one slice.
+    // The small ones are swept at once, and the large one once.
     while world.engine.counters().deliveries < 100 + 1000 {
         assert!(!world.engine.wants_batch());
         world.turn();
