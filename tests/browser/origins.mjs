@@ -3,7 +3,7 @@
 
 import assert from "node:assert/strict";
 import { createServer } from "node:http";
-import { emptyPage, withBrowser } from "./chromium.mjs";
+import { emptyPage, waitFor, withBrowser } from "./chromium.mjs";
 
 const { NODE_URL, ALLOWED_PORT, SESSION } = process.env;
 const STREAM = new URL("/api/realtime/stream?organizationId=acme", NODE_URL).href;
@@ -60,8 +60,10 @@ await withBrowser(async (browser) => {
   const nobody = await sandbox.evaluate(`(${ASK})(${JSON.stringify(STREAM)})`);
   assert.deepEqual(nobody, { opened: "closed", read: "unreadable", sent: "" });
   // For its origin and not for a missing session, which would be 401; each page asked three times.
-  const ours = asked.answers.filter(({ requestId }) => asked.ours.has(requestId));
-  assert.deepEqual(ours.map(({ statusCode }) => statusCode), Array(6).fill(403));
+  // The browser tells of an answer in its own time, also after the page has it.
+  const ours = () => asked.answers.filter(({ requestId }) => asked.ours.has(requestId));
+  await waitFor("an answer to each request", () => ours().length >= 6);
+  assert.deepEqual(ours().map(({ statusCode }) => statusCode), Array(6).fill(403));
   allowed.server.close();
   foreign.server.close();
   console.log("origins: the own and an allowed one stream, a foreign one and `null` do not");
