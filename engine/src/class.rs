@@ -5,6 +5,7 @@
 use smallvec::SmallVec;
 use wire::{Filter, Format, Scope};
 
+use crate::limits::SEND_BYTES;
 use crate::log::Reading;
 use crate::page::PageTerms;
 use crate::record::NONE;
@@ -70,6 +71,13 @@ pub(crate) struct Sweep {
     pub(crate) is_large: bool,
 }
 
+impl Sweep {
+    /// As how many sends of a group one of its sends counts.
+    pub(crate) fn weight(&self) -> usize {
+        1 + self.slice.bytes().len() / SEND_BYTES
+    }
+}
+
 impl Class {
     /// A class that nobody has yet.
     pub(crate) fn new(key: ClassKey, topic: u32) -> Self {
@@ -114,11 +122,11 @@ impl Class {
         self.members.len() - self.vacant as usize
     }
 
-    /// To how many members the running sweep, or else the next one, has yet to be offered; those that
-    /// left a running one are counted.
+    /// As how many sends of a group counts what the running sweep, or else the next one, has yet to be
+    /// offered to; members that left a running one are counted.
     pub(crate) fn remaining(&self) -> usize {
         match &self.sweep {
-            Some(sweep) => self.members.len() - sweep.next as usize,
+            Some(sweep) => (self.members.len() - sweep.next as usize) * sweep.weight(),
             None => self.live(),
         }
     }

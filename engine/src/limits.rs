@@ -2,8 +2,13 @@
 
 use std::mem::size_of;
 
-/// The most sends of one group: some 1 to 2 ms of work, after which other events get their turn.
+/// The most sends of one group: some 1 to 2 ms of work, after which other events get their turn. A sweep
+/// makes groups of fewer where a slice has [`SEND_BYTES`] or more.
 pub const GROUP_MAX: usize = 256;
+
+/// A send of a sweep counts as one more of its group for so many bytes, which take the kernel about as long
+/// as a short send does: 1 MiB makes a group, of however many sends.
+pub const SEND_BYTES: usize = 4 * 1024;
 
 /// The most bytes of one slice of a sweep: a little less than a socket takes at once whose client keeps up,
 /// which is one segment of 64 KiB with its headers, however small its `SO_SNDBUF`. A single frame that is

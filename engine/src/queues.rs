@@ -1,4 +1,4 @@
-//! Which dirty class is swept next: those whose remaining members fit one group go first, then the
+//! Which dirty class is swept next: those of which what remains fits one group go first, then the
 //! large ones round robin, a group each. What is sent to them is in `sweep`.
 
 use std::collections::VecDeque;
@@ -9,14 +9,14 @@ use crate::limits::GROUP_MAX;
 /// whether its class still waits, which takes no walk through the queue for each class that goes.
 #[derive(Debug)]
 pub(crate) struct Queues {
-    /// Those whose remaining members fit one group.
+    /// Those of which what remains fits one group.
     small: VecDeque<u32>,
     /// Those that are swept a group at a time.
     large: VecDeque<u32>,
     /// How many of the small ones are left of this round, which takes those that are dirty when it
     /// begins, and is followed by a group of a large one. `None` between two rounds.
     left: Option<usize>,
-    /// The most members of a small class: a group.
+    /// The most sends that remain of a small class: a group.
     small_max: usize,
 }
 
@@ -36,13 +36,13 @@ impl Queues {
         }
     }
 
-    /// From now on a class is small that has so many members at the most. Nothing is in the queue yet.
-    pub(crate) fn set_small_max(&mut self, members: usize) {
+    /// From now on a class is small of which so many sends remain at the most. Nothing is in the queue yet.
+    pub(crate) fn set_small_max(&mut self, sends: usize) {
         assert!(self.is_empty(), "what stands in a queue stays in it");
-        self.small_max = members;
+        self.small_max = sends;
     }
 
-    /// Puts a class in the queue for as many members as it has yet to be offered to.
+    /// Puts a class in the queue for what remains of it, in sends of a group.
     pub(crate) fn push(&mut self, class: u32, remaining: usize) {
         match remaining <= self.small_max {
             true => self.small.push_back(class),

@@ -40,26 +40,28 @@ impl Engine {
     pub(crate) fn sweep_small(&mut self, now: Now, driver: &mut dyn Driver) -> bool {
         let mut members = ArrayVec::<Member, GROUP_MAX>::new();
         let mut classes = ArrayVec::<u32, GROUP_MAX>::new();
+        let mut weight = 0;
         while let Some(slot) = self.queues.first_small() {
             if !self.is_queued(slot) {
                 self.queues.pop_small();
                 continue;
             }
+            if self.classes[slot as usize].sweep.is_none() {
+                self.begin_sweep(slot);
+            }
             let remaining = self.classes[slot as usize].remaining();
-            let fits = members.len() + remaining <= self.group && classes.len() < self.group;
+            let fits = weight + remaining <= self.group && classes.len() < self.group;
             if !fits && !classes.is_empty() {
                 break;
             }
             self.queues.pop_small();
             self.classes[slot as usize].is_queued = false;
             if !fits {
-                // It has grown since it was queued.
+                // It has grown since it was queued, or what it is offered is long.
                 self.enqueue(slot);
                 continue;
             }
-            if self.classes[slot as usize].sweep.is_none() {
-                self.begin_sweep(slot);
-            }
+            weight += remaining;
             let class = &mut self.classes[slot as usize];
             let sweep = class.sweep.as_mut().expect("it has begun");
             let rest = &class.members[sweep.next as usize..];
@@ -95,12 +97,13 @@ impl Engine {
             sweep.next = class.members.len() as u32;
         }
         let mut members = ArrayVec::<Member, GROUP_MAX>::new();
+        let most = (self.group / sweep.weight()).max(1);
         for member in &class.members[sweep.next as usize..] {
             sweep.next += 1;
             if *member != NONE {
                 members.push((*member, slot));
             }
-            if members.len() == self.group {
+            if members.len() == most {
                 break;
             }
         }
