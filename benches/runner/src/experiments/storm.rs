@@ -33,8 +33,9 @@ const PER_ORGANISATION: u32 = 100;
 /// kernel's default, since what does not fit is only tried again after a second.
 const UNANSWERED_MAX: u32 = 2_000;
 
-/// From how many addresses they come.
-const SOURCES: u8 = 8;
+/// From how many addresses they come: a port is not used again within the minute for which the kernel
+/// remembers its last connection, also where one server follows another.
+const SOURCES: u8 = 100;
 
 /// How many events each of them has missed.
 const MISSED: usize = 5;
@@ -269,7 +270,6 @@ fn coming_from(target: &Target, place: Option<String>) -> Target {
     let mut target = target.clone();
     target.resume = Resume::Never;
     target.unanswered_max = UNANSWERED_MAX;
-    // Ports that were used a moment ago may not be free again.
     target.sources = swarm::sources(SOURCES);
     target
         .headers
