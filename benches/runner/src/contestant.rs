@@ -143,6 +143,9 @@ pub(crate) struct Running {
     pub(crate) foreign: Foreign,
     /// What the swarm asks for.
     pub(crate) target: Target,
+    /// The place before the first event of any organisation, where streams can name it that were never
+    /// there.
+    pub(crate) beginning: Option<&'static str>,
     /// How events reach it.
     pub(crate) publisher: Box<dyn Publisher>,
     /// The version, for the report.
@@ -187,6 +190,7 @@ impl Running {
             beside: Vec::new(),
             foreign: Foreign::default(),
             target,
+            beginning: None,
             publisher: Box::new(publisher),
             version: String::new(),
             configuration: String::new(),

@@ -80,6 +80,7 @@ impl Contestant for DurableStreams {
                             are published by pipelined `POST`s of JSON messages on one connection, \
                             one a request."
                 .to_owned(),
+            beginning: Some("-1"),
             ..Running::new(server, target, publisher)
         })
     }

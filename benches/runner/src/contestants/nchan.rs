@@ -112,6 +112,7 @@ impl Contestant for Nchan {
                  are published by pipelined `POST`s on one connection, one a request. {}",
                 in_one_line(&configuration)
             ),
+            beginning: Some("0:0"),
             keep: vec![Box::new(workers)],
             ..Running::new(server, target, publisher)
         })

@@ -9,7 +9,7 @@ use swarm::{Layout, Reconnected, Resume, Target, Until};
 use super::Experiment;
 use crate::bench::Bench;
 use crate::cell::{Cell, Figures};
-use crate::contestant::Sessions;
+use crate::contestant::{Running, Sessions};
 use crate::measure::Sample;
 use crate::metrics::Metrics;
 use crate::plan::{Ask, Field, Plan, Size};
@@ -245,11 +245,7 @@ struct Came {
 
 /// One round: the same users come twice, the first time as strangers.
 fn play(stage: &mut Stage, storm: Streams) -> Result<(Came, Came)> {
-    let place = match stage.running.target.resume {
-        Resume::LastEventId => Some(probe::place(&stage.running.target, storm.first)?),
-        Resume::Never | Resume::Offset { .. } => None,
-    };
-    let target = coming_from(&stage.running.target, place);
+    let target = coming_from(&stage.running.target, place(&stage.running, storm)?);
     let mut readers = Readers::start(&target, storm.count, &stage.setting.cores.load)?;
     let until = miss(stage, storm)?;
     let new = come(stage, &mut readers, storm, &until)?;
@@ -265,15 +261,29 @@ fn play(stage: &mut Stage, storm: Streams) -> Result<(Came, Came)> {
     Ok((new, known))
 }
 
+/// The place before what they miss, for those that can name one.
+fn place(running: &Running, storm: Streams) -> Result<Option<String>> {
+    match (&running.target.resume, running.beginning) {
+        (Resume::Never, _) => Ok(None),
+        // Their organisations are new.
+        (_, Some(beginning)) => Ok(Some(beginning.to_owned())),
+        (_, None) => probe::place(&running.target, storm.first).map(Some),
+    }
+}
+
 /// The target of streams that all come from this place.
 fn coming_from(target: &Target, place: Option<String>) -> Target {
     let mut target = target.clone();
-    target.resume = Resume::Never;
     target.unanswered_max = UNANSWERED_MAX;
     target.sources = swarm::sources(SOURCES);
-    target
-        .headers
-        .extend(place.map(|place| format!("last-event-id: {place}")));
+    match (&mut target.resume, place) {
+        (Resume::Offset { first, .. }, Some(place)) => *first = place,
+        (resume, place) => {
+            *resume = Resume::Never;
+            let line = place.map(|place| format!("last-event-id: {place}"));
+            target.headers.extend(line);
+        }
+    }
     target
 }
 
@@ -429,5 +439,13 @@ mod tests {
         assert!(!request.contains("5.6.7.8"), "{request}");
         let request = coming_from(&target, None).request(0, None);
         assert!(!request.contains("last-event-id"), "{request}");
+
+        let mut target = Target::new("127.0.0.1:1".parse().unwrap(), "/?offset={offset}");
+        target.resume = Resume::Offset {
+            field: "next".to_owned(),
+            first: "now".to_owned(),
+        };
+        let request = coming_from(&target, Some("-1".to_owned())).request(0, None);
+        assert!(request.starts_with("GET /?offset=-1 "), "{request}");
     }
 }
