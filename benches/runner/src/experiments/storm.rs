@@ -71,8 +71,8 @@ impl Experiment for Storm {
 
     fn about(&self) -> &'static str {
         "10,000 users in organisations of 100 come back as fast as they are answered, 2,000 requests \
-         under way at a time, with the id of the last event they had; every organisation has had five \
-         events since. None of the sessions is known to the server: it is as after its restart. Then \
+         under way at a time, with the id of the last event they had, or with a server's own word for the \
+         beginning where it has one; every organisation has had five events since. None of the sessions is known to the server: it is as after its restart. Then \
          the same streams are dropped and come back once more, as after a restart of the proxy: what \
          was verified a moment ago may be known now. CPU is that of the whole server from the first \
          connect until the last stream has had everything; × floor is against a bare loop that \
