@@ -57,6 +57,10 @@ pub(crate) struct Options {
     /// Where `benches/peers/install` has put what no package has.
     #[arg(long, value_name = "DIRECTORY", default_value = "target/peers")]
     peers: PathBuf,
+    /// Samples the server's cores with `perf` during the whole steps of a search, and writes what was found
+    /// to `profiles` beside the results, which are then not to be compared with others.
+    #[arg(long)]
+    pub(crate) profile: bool,
     /// Prints the plan and measures nothing.
     #[arg(long)]
     pub(crate) plan: bool,
@@ -83,6 +87,7 @@ impl Options {
             only: self.only.clone(),
             contestants: self.contestants.clone(),
             peers: self.peers.clone(),
+            profiles: None,
         }
     }
 }

@@ -28,6 +28,7 @@ mod plan;
 mod postgres;
 mod probe;
 mod process;
+mod profile;
 mod readers;
 mod report;
 mod rows;

@@ -33,6 +33,8 @@ pub(crate) struct Plan {
     pub(crate) contestants: Vec<String>,
     /// Where the peers are installed.
     pub(crate) peers: PathBuf,
+    /// Where profiles of whole steps of a search go; none where they are not wanted.
+    pub(crate) profiles: Option<PathBuf>,
 }
 
 /// Who takes part in an experiment.
@@ -303,6 +305,7 @@ mod tests {
             only: Vec::new(),
             contestants: Vec::new(),
             peers: PathBuf::new(),
+            profiles: None,
         }
     }
 

@@ -4,7 +4,7 @@
 
 use std::io::{BufRead as _, BufReader, Write as _};
 use std::net::SocketAddr;
-use std::process::{Child, ChildStdin, Command, Stdio};
+use std::process::{Child, ChildStdin, Command, ExitStatus, Stdio};
 use std::sync::mpsc::{Receiver, RecvTimeoutError, channel};
 use std::time::{Duration, Instant};
 
@@ -96,6 +96,21 @@ impl Process {
         self.child.id()
     }
 
+    /// Waits until it ends by itself.
+    pub(crate) fn wait(&mut self, within: Duration) -> Result<ExitStatus> {
+        const LOOK_EVERY: Duration = Duration::from_millis(10);
+        let deadline = Instant::now() + within;
+        loop {
+            if let Some(status) = self.child.try_wait()? {
+                return Ok(status);
+            }
+            if Instant::now() > deadline {
+                bail!("{} does not end within {within:?}", self.name);
+            }
+            interrupt::sleep(LOOK_EVERY)?;
+        }
+    }
+
     /// Whether it has ended, and how.
     pub(crate) fn ended(&mut self) -> Option<String> {
         let status = self.child.try_wait().ok().flatten()?;
@@ -167,6 +182,14 @@ mod tests {
         let mut process = shell("exit 3");
         let error = process.listening().unwrap_err();
         assert!(error.to_string().contains("ended"), "{error}");
+    }
+
+    #[test]
+    fn a_process_that_ends_by_itself_is_waited_for_within_bounds() {
+        let status = shell("exit 3").wait(LISTEN_WITHIN).unwrap();
+        assert_eq!(status.code(), Some(3));
+        let mut process = shell("exec sleep 60");
+        assert!(process.wait(Duration::from_millis(20)).is_err());
     }
 
     #[test]

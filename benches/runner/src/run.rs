@@ -33,11 +33,12 @@ pub(crate) fn obey(line: CommandLine) -> Result<()> {
         return Ok(());
     }
     let options = line.options;
-    let plan = options.plan();
+    let mut plan = options.plan();
     check_names(&plan)?;
     let directory = options
         .resume
         .unwrap_or_else(|| options.results.join(now("%Y-%m-%dT%H-%M-%S")));
+    plan.profiles = options.profile.then(|| directory.join("profiles"));
     let mut todo = plan.cells(experiments::ALL);
     if Results::path(&directory).exists() {
         let results = Results::open(&directory)?;

@@ -13,6 +13,7 @@ use crate::bench::Bench;
 use crate::cell::Figures;
 use crate::generator::Flow;
 use crate::plan::{Plan, Size};
+use crate::profile::Profile;
 use crate::report::{Axis, Plot};
 use crate::stage::{Loaded, Stage};
 
@@ -79,7 +80,9 @@ pub(super) fn plot() -> Plot {
 pub(super) fn estimate(plan: &Plan) -> Duration {
     let (drained, (warm_up, measured)) = (Duration::from_millis(600), first(plan));
     let whole = plan.warm_up + step(plan) + drained;
-    estimate_of_probes(plan) + warm_up + measured + drained + whole.mul_f64(4.5)
+    // The full run tries those again that do not hold.
+    let steps = if plan.size == Size::Full { 6.5 } else { 4.5 };
+    estimate_of_probes(plan) + warm_up + measured + drained + whole.mul_f64(steps)
 }
 
 /// How long a whole step is measured. A search has at least four with the first: in the full run they
@@ -168,7 +171,17 @@ impl<'a> Course<'a> {
             Some(stage) => stage,
             None => self.fresh()?,
         };
-        let loaded = match stage.load(&[self.crowd.flow(rate)], warm_up, measured) {
+        let profile = match &plan.profiles {
+            Some(directory) if kind == Kind::Step => {
+                let text = directory.join(self.profile_name(rate));
+                let cores = &stage.setting.cores;
+                Some(Profile::begin(&text, cores, warm_up, measured)?)
+            }
+            _ => None,
+        };
+        let loaded = stage.load(&[self.crowd.flow(rate)], warm_up, measured);
+        profile.map_or(Ok(()), Profile::end)?;
+        let loaded = match loaded {
             Ok(loaded) => loaded,
             // It is far behind, and the next rate gets a fresh one.
             Err(error) if takes_no_more(&error) => return Ok(false),
@@ -207,6 +220,13 @@ impl<'a> Course<'a> {
         Ok(stage)
     }
 
+    /// `tailrace-rows-uring-1170-1.txt`: whose profile it is, at how many events a second, and which of
+    /// those steps.
+    fn profile_name(&self, rate: f64) -> String {
+        let label = self.bench.ask.label.replace(", ", "-");
+        format!("{label}-{rate:.0}-{}.txt", self.steps.len())
+    }
+
     fn last_in_words(&self) -> String {
         let words = |(_, loaded): &(f64, Loaded)| {
             let (p99, per_second) = (loaded.latency_ms(99.0), loaded.deliveries_per_second());
@@ -237,6 +257,7 @@ impl<'a> Course<'a> {
             best.report.events as f64 / best.server.cpu,
         );
         figures.set("cpu_us", best.cpu_us());
+        figures.set("system_percent", best.server.system_share * 100.0);
         figures.set("p50_ms", best.latency_ms(50.0));
         figures.set("p99_ms", best.latency_ms(99.0));
         figures.set("rss_per_stream_bytes", best.rss as f64 / streams);

@@ -36,9 +36,10 @@ impl Experiment for Sustained {
         "Events of 300 B to 10,000 streams of one organisation, published at a fixed rate whatever \
          becomes of them; latencies count from when an event was due. A rate holds when the 99th \
          percentile is at most 250 ms, what was due was delivered, and no stream missed an event or was ended. \
-         Short probes, each of which may fail once, find the neighbourhood; then whole steps are measured, up by a tenth while \
-         they hold and down while they do not, with one more between the last two. The figures are \
-         those of the highest rate that held. There are at least three whole steps beside the first, each as \
+         Short probes find the neighbourhood; then whole steps are measured, up by a tenth while \
+         they hold and down while they do not, with one more between the last two. What does not hold is \
+         tried once more (quick: probes alone), since a machine that did something else meanwhile is no \
+         one's limit. The figures are those of the highest rate that held. There are at least three whole steps beside the first, each as \
          long as a cell (full run: a quarter of it, so that all add up to it). RSS grown is per stream, against a \
          first step at one event a second (quick: of 4 s); the log of Tailrace holds 16 MiB here and is full before the \
          streams are opened, by 60,000 events that every server gets. Where the swarm's core was full \
@@ -93,6 +94,7 @@ pub(super) fn columns() -> Vec<Column> {
     vec![
         Column::new("deliveries/s", "deliveries_per_second", 0),
         Column::new("… per second of its CPU", "deliveries_per_cpu_second", 0),
+        Column::new("of it the kernel's, %", "system_percent", 0),
         Column::new("p50, ms", "p50_ms", 1),
         Column::new("p99, ms", "p99_ms", 1),
         Column::new("RSS per stream, B", "rss_per_stream_bytes", 0),
