@@ -85,10 +85,11 @@ impl Profile {
     }
 }
 
-/// The lines that say something.
+/// The lines that say something of the samples.
 fn without_blanks(text: &str) -> String {
     let lines = text.lines().map(str::trim_end);
-    let lines = lines.filter(|line| !line.is_empty() && *line != "#");
+    let is_said = |line: &&str| !line.is_empty() && *line != "#" && !line.starts_with("# (Tip: ");
+    let lines = lines.filter(is_said);
     lines.fold(String::new(), |all, line| all + line + "\n")
 }
 
@@ -98,7 +99,8 @@ mod tests {
 
     #[test]
     fn a_report_is_its_lines() {
-        let text = "\n#\n# Samples: 3  \n#\n    98.70%  engine-0  [kernel]   \n\n";
+        let text =
+            "\n#\n# Samples: 3  \n#\n    98.70%  engine-0  [kernel]   \n\n# (Tip: read more)\n";
         assert_eq!(
             without_blanks(text),
             "# Samples: 3\n    98.70%  engine-0  [kernel]\n"

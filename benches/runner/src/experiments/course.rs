@@ -153,7 +153,7 @@ impl<'a> Course<'a> {
             bail!("not even {} events a second hold", rates.lowest);
         };
         let stage = self.stage.take();
-        Ok((rate, stage.map_or_else(|| self.fresh(), Ok)?))
+        Ok((rate, stage.map_or_else(|| self.fresh(rate), Ok)?))
     }
 
     /// Whether this rate holds.
@@ -169,7 +169,7 @@ impl<'a> Course<'a> {
         };
         let mut stage = match self.stage.take() {
             Some(stage) => stage,
-            None => self.fresh()?,
+            None => self.fresh(rate)?,
         };
         let profile = match &plan.profiles {
             Some(directory) if kind == Kind::Step => {
@@ -205,7 +205,12 @@ impl<'a> Course<'a> {
         stage.running.target.reopens || loaded.drained.streams_open == u64::from(self.crowd.streams)
     }
 
-    fn fresh(&self) -> Result<Stage> {
+    /// A new server with all its streams, through which some of this rate has gone: sockets that
+    /// carried nothing yet have the smallest windows, and a rate that holds on others is too much for them. Whoever
+    /// comes to it from a lower one has such sockets.
+    fn fresh(&self, rate: f64) -> Result<Stage> {
+        const SOME: f64 = 0.25;
+        const FOR_SO_LONG: Duration = Duration::from_secs(2);
         let Crowd {
             streams, layout, ..
         } = self.crowd;
@@ -217,7 +222,11 @@ impl<'a> Course<'a> {
         let organisations = self.crowd.organisations.clone();
         let before: Vec<u32> = organisations.cycle().take(EVENTS_BEFORE).collect();
         stage.open_after(&before, streams)?;
-        Ok(stage)
+        match stage.load(&[self.crowd.flow(rate * SOME)], Duration::ZERO, FOR_SO_LONG) {
+            // A server that takes no more of it will not hold the whole rate either.
+            Err(error) if !takes_no_more(&error) => Err(error),
+            _ => Ok(stage),
+        }
     }
 
     /// `tailrace-rows-uring-1170-1.txt`: whose profile it is, at how many events a second, and which of

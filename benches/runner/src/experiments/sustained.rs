@@ -39,7 +39,7 @@ impl Experiment for Sustained {
          Short probes find the neighbourhood; then whole steps are measured, up by a tenth while \
          they hold and down while they do not, with one more between the last two. What does not hold is \
          tried once more (quick: probes alone), since a machine that did something else meanwhile is no \
-         one's limit. The figures are those of the highest rate that held. There are at least three whole steps beside the first, each as \
+         one's limit; a server that had to be started again first gets a quarter of the rate for 2 s. The figures are those of the highest rate that held. There are at least three whole steps beside the first, each as \
          long as a cell (full run: a quarter of it, so that all add up to it). RSS grown is per stream, against a \
          first step at one event a second (quick: of 4 s); the log of Tailrace holds 16 MiB here and is full before the \
          streams are opened, by 60,000 events that every server gets. Where the swarm's core was full \
