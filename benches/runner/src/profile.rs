@@ -63,18 +63,19 @@ impl Profile {
         if !ended.success() {
             bail!("perf record ended with {ended}");
         }
-        let by_thread = self.report(&["--sort", "comm,dso", "--percent-limit", "0.1"])?;
-        let by_symbol = self.report(&["--sort", "comm,dso,symbol", "--percent-limit", "0.3"])?;
+        let by_thread = self.report("overhead,comm,dso", "0.1")?;
+        let by_symbol = self.report("overhead,comm,dso,symbol", "0.3")?;
         fs::write(&self.text, by_thread + "\n" + &by_symbol)
             .with_context(|| format!("cannot write {}", self.text.display()))?;
         fs::remove_file(&self.samples).context("the samples are read")
     }
 
-    fn report(&self, options: &[&str]) -> Result<String> {
+    /// These fields of what was sampled at least so many times of a hundred.
+    fn report(&self, fields: &str, percent: &str) -> Result<String> {
         let output = Command::new("perf")
             .args(["report", "--stdio", "--no-children", "--input"])
             .arg(&self.samples)
-            .args(options)
+            .args(["--fields", fields, "--percent-limit", percent])
             .stderr(Stdio::null())
             .output()
             .context("perf does not start")?;

@@ -40,6 +40,8 @@ pub(crate) struct Loaded {
     pub(crate) swarm: Used,
     /// The server's resident memory at the end of it, in bytes.
     pub(crate) rss: u64,
+    /// The same without pages of files.
+    pub(crate) memory: u64,
     /// How many events were published, in the warm-up too, and how late.
     pub(crate) generated: Generated,
     /// What arrived until the server had nothing more to deliver: gaps count here.
@@ -215,6 +217,7 @@ impl Stage {
             beside: after.beside.since(&before.beside),
             swarm: after.swarm.since(&before.swarm),
             rss: after.server.rss,
+            memory: after.server.memory,
             generated,
             drained,
             is_complete,

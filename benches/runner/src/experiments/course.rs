@@ -271,8 +271,8 @@ impl<'a> Course<'a> {
         figures.set("p99_ms", best.latency_ms(99.0));
         figures.set("rss_per_stream_bytes", best.rss as f64 / streams);
         figures.set(
-            "rss_grown_bytes",
-            (best.rss as f64 - lowest.rss as f64) / streams,
+            "memory_grown_bytes",
+            (best.memory as f64 - lowest.memory as f64) / streams,
         );
         figures.set("server_cores", best.server.cores());
         figures.set("swarm_cores", best.swarm.cores());
@@ -317,7 +317,7 @@ impl<'a> Course<'a> {
             .insert("p50".to_owned(), curve(|loaded| loaded.latency_ms(50.0)));
         figures
             .curves
-            .insert("rss".to_owned(), curve(|loaded| loaded.rss as f64));
+            .insert("memory".to_owned(), curve(|loaded| loaded.memory as f64));
         Ok(figures)
     }
 }

@@ -101,14 +101,16 @@ impl Experiment for Memory {
 
     fn about(&self) -> &'static str {
         "Streams of distinct users are opened in steps of 2,500 up to 17,500 (quick: 15,000) and left \
-         idle. User memory is the least-squares slope of the server's RSS over the steps. Kernel \
+         idle. User memory is the least-squares slope over the steps of what is resident of the server, but \
+         for pages of files: those of the program and its libraries the kernel takes from a server that \
+         rests, and they come back with the burst. Kernel \
          memory is the median step of each of the slab caches that sockets, watches and operations in \
          flight are taken from (the whole machine's, so it wants a machine that does nothing else), and \
          beyond the floor: less than that of a bare loop, which has nothing in the kernel but the \
-         sockets. At rest is what RSS grew by from the first step to the last, each read 5 s after it was \
+         sockets. At rest is what it grew by from the first step to the last, each read 5 s after it was \
          opened, and 75 s for the node, which keeps for a minute whom it has verified. Then every \
          stream is sent 1,000 events, as fast as the streams take them and for at most a minute (quick: \
-         20 s; the cell says who has had fewer), and after a minute's rest (quick: 15 s) RSS is read \
+         20 s; the cell says who has had fewer), and after a minute's rest (quick: 15 s) it is read \
          again: what it grew by, per stream. With a stream for each organisation there is no burst. As \
          many events were published before the first stream was opened, and Tailrace's log holds 32 MiB, so \
          that what a server keeps for those who come back is there before and after."
@@ -150,14 +152,14 @@ impl Experiment for Memory {
         }
         let first = fill(&mut stage, &amounts, &mut figures)?;
         sleep(amounts.idle)?;
-        let filled = stage.sample().rss as f64;
+        let filled = stage.sample().memory as f64;
         let more = f64::from(streams - amounts.step);
         figures.set("idle_bytes", (filled - first) / more);
         // With an organisation for each stream that would be millions of events.
         if is_many {
             burst(&mut stage, &amounts, streams, &mut figures)?;
             sleep(amounts.rest)?;
-            let grown = stage.sample().rss as f64 - filled;
+            let grown = stage.sample().memory as f64 - filled;
             figures.set("grown_bytes", grown / f64::from(streams));
         }
         stage.running.check()?;
@@ -241,9 +243,10 @@ fn fill(stage: &mut Stage, amounts: &Amounts, figures: &mut Figures) -> Result<f
             _ => amounts.settle,
         };
         sleep(settle)?;
-        rss = stage.sample().rss as f64;
+        let sample = stage.sample();
+        rss = sample.rss as f64;
         let streams = f64::from((step + 1) * amounts.step);
-        user.push((streams, rss));
+        user.push((streams, sample.memory as f64));
         for (cache, bytes) in Kernel::now().slab.into_iter().flatten() {
             caches
                 .entry(cache)
@@ -260,8 +263,8 @@ fn fill(stage: &mut Stage, amounts: &Amounts, figures: &mut Figures) -> Result<f
         figures.set("kernel_bytes", kernel);
         figures.note(format!("the kernel's bytes per stream: {parts}"));
     }
-    let first = user.first().map_or(rss, |(_, rss)| *rss);
-    figures.curves.insert("rss".to_owned(), user);
+    let first = user.first().map_or(rss, |(_, memory)| *memory);
+    figures.curves.insert("memory".to_owned(), user);
     Ok(first)
 }
 

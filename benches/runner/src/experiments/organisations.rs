@@ -67,7 +67,7 @@ impl Experiment for Organisations {
             Column::new("events per read", "coalesced", 1),
             Column::new("p50, ms", "p50_ms", 1),
             Column::new("p99, ms", "p99_ms", 1),
-            Column::new("RSS grown per stream, B", "rss_grown_bytes", 0),
+            Column::new("memory grown per stream, B", "memory_grown_bytes", 0),
             Column::new("server, cores", "server_cores", 2),
             Column::new("swarm, cores", "swarm_cores", 2),
             Column::new("beside, cores", "beside_cores", 2),

@@ -40,7 +40,7 @@ impl Experiment for Sustained {
          they hold and down while they do not, with one more between the last two. What does not hold is \
          tried once more (quick: probes alone), since a machine that did something else meanwhile is no \
          one's limit; a server that had to be started again first gets a quarter of the rate for 2 s. The figures are those of the highest rate that held. There are at least three whole steps beside the first, each as \
-         long as a cell (full run: a quarter of it, so that all add up to it). RSS grown is per stream, against a \
+         long as a cell (full run: a quarter of it, so that all add up to it). Memory grown is per stream, without pages of files, against a \
          first step at one event a second (quick: of 4 s); the log of Tailrace holds 16 MiB here and is full before the \
          streams are opened, by 60,000 events that every server gets. Where the swarm's core was full \
          and the server's was not, the cell says so: then the \
@@ -81,8 +81,8 @@ impl Experiment for Sustained {
             budget("… beside Durable Streams", rate, Bar::LeastTimes(5.0, PEER)),
             // As much as a burst may leave behind.
             budget(
-                "RSS grown per stream under load",
-                "rss_grown_bytes",
+                "memory grown per stream under load",
+                "memory_grown_bytes",
                 Bar::Most(64.0),
             ),
         ]
@@ -98,7 +98,7 @@ pub(super) fn columns() -> Vec<Column> {
         Column::new("p50, ms", "p50_ms", 1),
         Column::new("p99, ms", "p99_ms", 1),
         Column::new("RSS per stream, B", "rss_per_stream_bytes", 0),
-        Column::new("RSS grown, B", "rss_grown_bytes", 0),
+        Column::new("memory grown, B", "memory_grown_bytes", 0),
         Column::new("server, cores", "server_cores", 2),
         Column::new("swarm, cores", "swarm_cores", 2),
         Column::new("beside, cores", "beside_cores", 2),

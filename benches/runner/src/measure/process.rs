@@ -11,6 +11,10 @@ pub(crate) struct Sample {
     threads: BTreeMap<u32, Thread>,
     /// Resident memory, in bytes.
     pub(crate) rss: u64,
+    /// The part of it that is no page of a file, in bytes. Pages of the program and its libraries the
+    /// kernel takes from whoever rests, and they come back with the next event: what rests and what grows is told
+    /// without them.
+    pub(crate) memory: u64,
 }
 
 #[derive(Clone, Debug, Default)]
@@ -62,9 +66,13 @@ impl Sample {
     pub(crate) fn take(roots: &[u32], apart: &[u32]) -> Self {
         let processes = with_children(roots, apart, &parents());
         let mut threads = BTreeMap::new();
-        let mut rss = 0;
+        let (mut rss, mut memory) = (0, 0);
         for process in processes {
-            rss += rss_bytes(process).unwrap_or(0);
+            // A process may end while it is looked at.
+            if let Some(resident) = Resident::read(process) {
+                rss += resident.all;
+                memory += resident.without_files;
+            }
             for entry in fs::read_dir(format!("/proc/{process}/task"))
                 .into_iter()
                 .flatten()
@@ -87,6 +95,7 @@ impl Sample {
             at: Instant::now(),
             threads,
             rss,
+            memory,
         }
     }
 
@@ -212,12 +221,31 @@ fn with_children(roots: &[u32], apart: &[u32], parents: &BTreeMap<u32, u32>) -> 
     parents.keys().copied().filter(|id| belongs(*id)).collect()
 }
 
-/// The resident memory of a process, exactly (`/proc/<pid>/status` is only near it).
-fn rss_bytes(process: u32) -> Option<u64> {
-    let text = fs::read_to_string(format!("/proc/{process}/smaps_rollup")).ok()?;
-    let line = text.lines().find_map(|line| line.strip_prefix("Rss:"))?;
-    let kilobytes: u64 = line.trim().strip_suffix(" kB")?.parse().ok()?;
-    Some(kilobytes * 1024)
+/// The resident memory of a process, in bytes.
+#[derive(Debug, PartialEq, Eq)]
+struct Resident {
+    all: u64,
+    without_files: u64,
+}
+
+impl Resident {
+    /// Exactly (`/proc/<pid>/status` is only near it).
+    fn read(process: u32) -> Option<Self> {
+        Self::parse(&fs::read_to_string(format!("/proc/{process}/smaps_rollup")).ok()?)
+    }
+
+    fn parse(text: &str) -> Option<Self> {
+        let bytes = |name: &str| {
+            let line = text.lines().find_map(|line| line.strip_prefix(name))?;
+            let kilobytes: u64 = line.trim().strip_suffix(" kB")?.parse().ok()?;
+            Some(kilobytes * 1024)
+        };
+        Some(Self {
+            all: bytes("Rss:")?,
+            // What processes share, as those of nginx do, is divided among them.
+            without_files: bytes("Anonymous:")? + bytes("Pss_Shmem:")?,
+        })
+    }
 }
 
 #[cfg(test)]
@@ -235,6 +263,17 @@ mod tests {
             system_ticks: 66,
         };
         assert_eq!(stat, expected);
+    }
+
+    #[test]
+    fn pages_of_files_are_resident_and_not_counted_as_the_process_own() {
+        let text = "55-7f ---p 00000000 00:00 0    [rollup]\nRss:   1644 kB\nPss_File:  234 kB\n\
+                    Pss_Shmem:      64 kB\nAnonymous:     116 kB\n";
+        let expected = Resident {
+            all: 1_644 * 1_024,
+            without_files: 180 * 1_024,
+        };
+        assert_eq!(Resident::parse(text), Some(expected));
     }
 
     #[test]
@@ -277,6 +316,11 @@ mod tests {
         let used = Sample::take(&own, &[]).since(&before);
         assert!(used.cpu > 0.0 && used.seconds >= 0.05, "{used:?}");
         assert!(before.rss > 100_000, "{} bytes", before.rss);
+        assert!(
+            (50_000..before.rss).contains(&before.memory),
+            "{}",
+            before.memory
+        );
     }
 
     #[test]
@@ -292,6 +336,7 @@ mod tests {
             at,
             threads: BTreeMap::from([(1, thread("engine", 1_000_000_000, 10, 10))]),
             rss: 0,
+            memory: 0,
         };
         let after = Sample {
             at: at + std::time::Duration::from_secs(2),
@@ -300,6 +345,7 @@ mod tests {
                 (2, thread("control", 500_000_000, 30, 0)),
             ]),
             rss: 0,
+            memory: 0,
         };
         let used = after.since(&before);
         assert_eq!(used.cpu, 2.0);
