@@ -33,6 +33,10 @@ const LOG_BYTES: u64 = 32 * 1024 * 1024;
 /// After this time a node has forgotten whom it has verified.
 const FORGET: Duration = Duration::from_secs(75);
 
+/// After this time a node has given back what a burst needed: it looks every ten seconds, and the burst is
+/// over when a look finds none of it.
+const GIVE_BACK: Duration = Duration::from_secs(25);
+
 const MANY: &str = "100 streams per organisation";
 const ALONE: &str = "one stream per organisation";
 
@@ -74,13 +78,15 @@ impl Amounts {
         }
     }
 
-    /// The same for one entrant: a node keeps for a minute whom it has verified.
+    /// The same for one entrant: a node keeps for a minute whom it has verified, and for ten seconds and
+    /// more what a burst needed.
     fn for_entrant(plan: &Plan, entrant: Option<Entrant>) -> Self {
         let mut amounts = Self::of(plan);
         if plan.size != Size::Smoke
             && entrant.is_some_and(|entrant| entrant.contestant.name() == ROWS)
         {
             amounts.idle = FORGET;
+            amounts.rest = amounts.rest.max(GIVE_BACK);
         }
         amounts
     }
@@ -110,7 +116,7 @@ impl Experiment for Memory {
          sockets. At rest is what it grew by from the first step to the last, each read 5 s after it was \
          opened, and 75 s for the node, which keeps for a minute whom it has verified. Then every \
          stream is sent 1,000 events, as fast as the streams take them and for at most a minute (quick: \
-         20 s; the cell says who has had fewer), and after a minute's rest (quick: 15 s) it is read \
+         20 s; the cell says who has had fewer), and after a minute's rest (quick: 15 s, for the node 25) it is read \
          again: what it grew by, per stream. With a stream for each organisation there is no burst. As \
          many events were published before the first stream was opened, and Tailrace's log holds 32 MiB, so \
          that what a server keeps for those who come back is there before and after."
