@@ -122,8 +122,11 @@ impl Drop for Process {
     /// Asks it to end, as a terminal does, and makes it end where it does not.
     fn drop(&mut self) {
         self.input = None;
-        // An error means that it has ended already.
-        let _ = kill_process(Pid::from_child(&self.child), Signal::INT);
+        // Once it was waited for, its number may be another's.
+        if matches!(self.child.try_wait(), Ok(None)) {
+            // An error means that it has just ended.
+            let _ = kill_process(Pid::from_child(&self.child), Signal::INT);
+        }
         let deadline = Instant::now() + STOP_WITHIN;
         while matches!(self.child.try_wait(), Ok(None)) && Instant::now() < deadline {
             std::thread::sleep(Duration::from_millis(5));

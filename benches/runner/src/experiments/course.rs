@@ -3,6 +3,7 @@
 
 use std::io::ErrorKind;
 use std::ops::Range;
+use std::path::PathBuf;
 use std::time::Duration;
 
 use anyhow::{Context as _, Result, bail};
@@ -100,6 +101,18 @@ fn first(plan: &Plan) -> (Duration, Duration) {
     }
 }
 
+/// How long a rate is tried before it is measured, and how long it is.
+fn times(plan: &Plan, kind: Kind) -> (Duration, Duration) {
+    match kind {
+        Kind::First => first(plan),
+        Kind::Step => (plan.warm_up, step(plan)),
+        Kind::Probe => {
+            let short = Duration::from_secs(2);
+            (plan.warm_up.min(short / 2), plan.measured.min(short))
+        }
+    }
+}
+
 /// How long its probes take, about.
 pub(super) fn estimate_of_probes(plan: &Plan) -> Duration {
     match plan.size {
@@ -158,27 +171,12 @@ impl<'a> Course<'a> {
 
     /// Whether this rate holds.
     fn holds(&mut self, rate: f64, kind: Kind) -> Result<bool> {
-        let plan = self.bench.plan;
-        let (warm_up, measured) = match kind {
-            Kind::First => first(plan),
-            Kind::Step => (plan.warm_up, step(plan)),
-            Kind::Probe => {
-                let short = Duration::from_secs(2);
-                (plan.warm_up.min(short / 2), plan.measured.min(short))
-            }
-        };
+        let (warm_up, measured) = times(self.bench.plan, kind);
         let mut stage = match self.stage.take() {
             Some(stage) => stage,
             None => self.fresh(rate)?,
         };
-        let profile = match &plan.profiles {
-            Some(directory) if kind == Kind::Step => {
-                let text = directory.join(self.profile_name(rate));
-                let cores = &stage.setting.cores;
-                Some(Profile::begin(&text, cores, warm_up, measured)?)
-            }
-            _ => None,
-        };
+        let profile = self.profile(&stage, rate, kind)?;
         let loaded = stage.load(&[self.crowd.flow(rate)], warm_up, measured);
         profile.map_or(Ok(()), Profile::end)?;
         let loaded = match loaded {
@@ -229,11 +227,23 @@ impl<'a> Course<'a> {
         }
     }
 
-    /// `tailrace-rows-uring-1170-1.txt`: whose profile it is, at how many events a second, and which of
-    /// those steps.
-    fn profile_name(&self, rate: f64) -> String {
-        let label = self.bench.ask.label.replace(", ", "-");
-        format!("{label}-{rate:.0}-{}.txt", self.steps.len())
+    /// Begins the profile of a whole step where profiles are wanted: `tailrace-rows-uring-1170-1.txt` says
+    /// whose it is, at how many events a second, and which of the steps.
+    fn profile(&self, stage: &Stage, rate: f64, kind: Kind) -> Result<Option<Profile>> {
+        let Bench { plan, ask, .. } = self.bench;
+        let directory = plan.profiles.as_ref().filter(|_| kind == Kind::Step);
+        let begin = |directory: &PathBuf| {
+            let label = ask.label.replace(", ", "-");
+            let name = format!("{label}-{rate:.0}-{}.txt", self.steps.len());
+            let (warm_up, measured) = times(plan, kind);
+            Profile::begin(
+                &directory.join(name),
+                &stage.setting.cores,
+                warm_up,
+                measured,
+            )
+        };
+        directory.map(begin).transpose()
     }
 
     fn last_in_words(&self) -> String {

@@ -269,7 +269,7 @@ fn fill(stage: &mut Stage, amounts: &Amounts, figures: &mut Figures) -> Result<f
         figures.set("kernel_bytes", kernel);
         figures.note(format!("the kernel's bytes per stream: {parts}"));
     }
-    let first = user.first().map_or(rss, |(_, memory)| *memory);
+    let (_, first) = *user.first().expect("there are steps");
     figures.curves.insert("memory".to_owned(), user);
     Ok(first)
 }
