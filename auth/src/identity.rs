@@ -1,5 +1,6 @@
 //! Who presents a credential, and how that is read from the claims of a token or a session's row.
 
+use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
 use crate::jwt::{self, Claims};
@@ -7,7 +8,7 @@ use crate::limits::{NAME_BYTES_MAX, ORGANISATIONS_MAX};
 use crate::{Fingerprint, IdentityError, json};
 
 /// Who presents a credential.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Identity {
     /// The user's id, as the application has it.
     pub user: String,
@@ -26,7 +27,7 @@ pub struct Identity {
 }
 
 /// A membership that stands in the session.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct OrganisationClaim {
     /// The organisation.
     pub organisation: String,
@@ -69,20 +70,6 @@ impl Default for ClaimRules {
             organisations: None,
             role: None,
         }
-    }
-}
-
-impl Identity {
-    /// How many bytes it takes, about, for whoever remembers it.
-    pub fn bytes(&self) -> usize {
-        let claims = self.organisations.as_deref().unwrap_or_default();
-        let of_claims = claims.iter().map(|claim| {
-            let role = claim.role.as_ref().map_or(0, String::len);
-            size_of::<OrganisationClaim>() + claim.organisation.len() + role
-        });
-        let active = self.active_organisation.as_ref().map_or(0, String::len);
-        let names = self.user.len() + self.session.len() + active;
-        size_of::<Self>() + names + of_claims.sum::<usize>()
     }
 }
 

@@ -48,7 +48,7 @@ pub const TIME_MS_MAX: u64 = 253_402_300_799_999;
 pub const CACHE_MS_MAX: u64 = 60_000;
 
 /// How many verified credentials are remembered: one reconnect of the users of a full node is served
-/// without a signature and without SQL. An entry is some 300 bytes.
+/// without a signature and without SQL. One takes some 250 bytes.
 pub const CACHE_ENTRIES_MAX: usize = 65_536;
 
 /// The most bytes of what is remembered of them: a session may claim many organisations, and one user

@@ -1,7 +1,7 @@
 //! When memory that was freed is given back to the system: after verdicts were forgotten, and after a burst of
 //! events, as soon as it is over. What the allocator keeps of either would else be a node's for good. Pure.
 
-/// As many verdicts, of some 300 bytes each, are forgotten before their memory is given back; fewer,
+/// As many verdicts, of some 250 bytes each, are forgotten before their memory is given back; fewer,
 /// where none is left.
 const VERDICTS_MIN: usize = 1_000;
 

@@ -5,8 +5,6 @@
 //! Whatever is found, it is found under the moment that was noted before anybody looked: the owner of
 //! the memberships asks for what was revoked since.
 
-use std::sync::Arc;
-
 use auth::cookie::Cookies;
 use auth::introspection::AnswerError;
 use auth::limits::CACHE_MS_MAX;
@@ -54,9 +52,9 @@ impl Control {
                 // What is remembered was found to be out of date.
                 self.cache.forget(&credential);
             }
-            if let Some(known) = self.cache.get(&credential, now_ms).cloned() {
+            if let Some((identity, judged)) = self.cache.get(&credential, now_ms) {
                 self.shared.identity.remembered();
-                return self.on_known(petition, known);
+                return self.on_known(petition, Known { identity, judged });
             }
         }
         let (sets, answered) = (self.keysets.sets(), petition.answered);
@@ -107,7 +105,7 @@ impl Control {
                         // The same statement has looked at the user's row.
                         Ok(identity) => {
                             let known = Known {
-                                identity: Arc::new(identity),
+                                identity,
                                 judged: petition.judged,
                             };
                             self.welcome(Candidate {
@@ -239,7 +237,7 @@ impl Control {
         lasts_ms: u64,
     ) {
         let known = Known {
-            identity: Arc::new(identity),
+            identity,
             judged: petition.judged,
         };
         let candidate = Candidate {
@@ -276,10 +274,9 @@ impl Control {
         } = candidate;
         self.shared.identity.verified(by, Verified::Accepted);
         if let Some(credential) = petition.fingerprint {
-            let (bytes, expires_ms) = (known.identity.bytes(), known.identity.expires_ms);
-            let known = known.clone();
+            let Known { identity, judged } = &known;
             self.cache
-                .put(credential, known, bytes, unix_ms(), lasts_ms, expires_ms);
+                .put(credential, identity, *judged, unix_ms(), lasts_ms);
         }
         self.on_known(petition, known);
     }

@@ -84,7 +84,7 @@ use introspections::Introspections;
 use keysets::Keysets;
 use outage::{Outage, Patience, Trust};
 use outbox::Outbox;
-use petition::{Known, Petition, UnderWay};
+use petition::{Judged, Petition, UnderWay};
 use places::Places;
 use rate::RateLimit;
 use rows::Tables;
@@ -192,7 +192,7 @@ struct Control {
     under_way: UnderWay,
     verifier: Verifier,
     /// Who was verified a moment ago.
-    cache: Cache<Known>,
+    cache: Cache<Judged>,
     freed: Freed,
     /// Those whose sessions are looked up, those whose tokens have a row that has to be there, and those
     /// whose users are looked up.

@@ -58,9 +58,8 @@ pub(super) struct Judged {
 }
 
 /// Somebody whose credentials hold.
-#[derive(Clone)]
 pub(super) struct Known {
-    pub(super) identity: Arc<Identity>,
+    pub(super) identity: Identity,
     /// The moment before they were looked at: for one that is remembered, that of then.
     pub(super) judged: Judged,
 }
