@@ -7,10 +7,11 @@
 //!
 //! Publishers have an address of their own, since the engine closes a connection after each answer,
 //! and since replication hands its batches over on a thread of its own, too; `GET /metrics` is answered
-//! there (`metrics`). Both addresses are printed: `publishing 127.0.0.1:…`, then `listening 127.0.0.1:…`.
+//! there (`metrics`). What a burst needed is given back as a node gives it back (`housekeeping`). Both addresses are printed: `publishing 127.0.0.1:…`, then `listening 127.0.0.1:…`.
 
 mod admission;
 mod commits;
+mod housekeeping;
 mod metrics;
 mod publishing;
 
@@ -95,6 +96,10 @@ fn main() {
     {
         let ports = ports.clone();
         std::thread::spawn(move || admission::run(&ports, &requests));
+    }
+    {
+        let port = ports.first().expect("there is an engine").clone();
+        std::thread::spawn(move || housekeeping::run(&port));
     }
     publishing::run(&publishers, &ports, commits);
 }

@@ -78,14 +78,17 @@ impl Amounts {
         }
     }
 
-    /// The same for one entrant: a node keeps for a minute whom it has verified, and for ten seconds and
-    /// more what a burst needed.
+    /// The same for one entrant: a node keeps for a minute whom it has verified, and ours keep for ten
+    /// seconds and more what a burst needed.
     fn for_entrant(plan: &Plan, entrant: Option<Entrant>) -> Self {
         let mut amounts = Self::of(plan);
-        if plan.size != Size::Smoke
-            && entrant.is_some_and(|entrant| entrant.contestant.name() == ROWS)
-        {
+        let Some(entrant) = entrant.filter(|_| plan.size != Size::Smoke) else {
+            return amounts;
+        };
+        if entrant.contestant.name() == ROWS {
             amounts.idle = FORGET;
+        }
+        if entrant.is_ours() {
             amounts.rest = amounts.rest.max(GIVE_BACK);
         }
         amounts
@@ -116,7 +119,7 @@ impl Experiment for Memory {
          sockets. At rest is what it grew by from the first step to the last, each read 5 s after it was \
          opened, and 75 s for the node, which keeps for a minute whom it has verified. Then every \
          stream is sent 1,000 events, as fast as the streams take them and for at most a minute (quick: \
-         20 s; the cell says who has had fewer), and after a minute's rest (quick: 15 s, for the node 25) it is read \
+         20 s; the cell says who has had fewer), and after a minute's rest (quick: 15 s, for Tailrace 25) it is read \
          again: what it grew by, per stream. With a stream for each organisation there is no burst. As \
          many events were published before the first stream was opened, and Tailrace's log holds 32 MiB, so \
          that what a server keeps for those who come back is there before and after."
