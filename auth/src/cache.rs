@@ -51,10 +51,7 @@ impl<M: Copy> Cache<M> {
 
     /// Who presented this credential, if it is still good, and before which moment that was judged.
     pub fn get(&self, credential: &Fingerprint, now_ms: u64) -> Option<(Identity, M)> {
-        let place = self.places.find(self.hash(credential), |place| {
-            self.pages.get(*place).0.credential == *credential
-        })?;
-        let (record, packed) = self.pages.get(*place);
+        let (record, packed) = self.pages.get(self.find(credential)?);
         record.is_good(now_ms).then(|| {
             let identity = serde_json::from_slice(packed).expect("it was packed here");
             (identity, record.judged)
@@ -71,11 +68,20 @@ impl<M: Copy> Cache<M> {
         now_ms: u64,
         lasts_ms: u64,
     ) {
-        self.forget(&credential);
         let ends_ms = now_ms.saturating_add(lasts_ms.min(CACHE_MS_MAX));
         let ends_ms = ends_ms.min(identity.expires_ms.unwrap_or(u64::MAX));
         let packed = serde_json::to_vec(identity).expect("names and numbers are JSON");
         let record = Record::new(credential, judged, now_ms, ends_ms);
+        // Whose requests came together has one verdict all the same.
+        if let Some(place) = self.find(&credential)
+            && self.pages.renew(place, record, &packed)
+        {
+            return;
+        }
+        self.forget(&credential);
+        if !record.is_good(now_ms) {
+            return;
+        }
         let place = self.pages.push(record, &packed);
         let (pages, seed) = (&self.pages, &self.seed);
         self.places
@@ -98,10 +104,14 @@ impl<M: Copy> Cache<M> {
         }
     }
 
-    /// Forgets whose time is over, page by page; the node calls it now and then. Returns how many verdicts
-    /// that were.
+    /// Forgets whose time is over; the node calls it now and then. Their memory goes page by page: returns how
+    /// many verdicts lay there.
     pub fn sweep(&mut self, now_ms: u64) -> usize {
         let before = self.pages.records();
+        // Verdicts from the future are among them, and would become good once more.
+        let pages = &self.pages;
+        self.places
+            .retain(|place| pages.get(*place).0.is_good(now_ms));
         while let Some(page) = self.pages.first()
             && !page.records.iter().any(|record| record.is_good(now_ms))
         {
@@ -133,6 +143,12 @@ impl<M: Copy> Cache<M> {
                 entry.remove();
             }
         }
+    }
+
+    /// Where the verdict of this credential lies, good or not.
+    fn find(&self, credential: &Fingerprint) -> Option<Place> {
+        let is_there = |place: &Place| self.pages.get(*place).0.credential == *credential;
+        self.places.find(self.hash(credential), is_there).copied()
     }
 
     fn hash(&self, credential: &Fingerprint) -> u64 {

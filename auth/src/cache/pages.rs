@@ -97,6 +97,19 @@ impl<M: Copy> Pages<M> {
         }
     }
 
+    /// Lays a verdict in the place of another about the same identity, if that is on the last page: further
+    /// ahead it would go too soon, with what is older. Returns whether it lies there.
+    pub(super) fn renew(&mut self, place: Place, record: Record<M>, packed: &[u8]) -> bool {
+        let is_last = place.page - self.gone + 1 == self.pages.len() as u64;
+        if !is_last || self.get(place).1 != packed {
+            return false;
+        }
+        let page = self.pages.back_mut().expect("the place is on it");
+        let end = page.records[place.record].end;
+        page.records[place.record] = Record { end, ..record };
+        true
+    }
+
     /// What lies there, and its identity.
     pub(super) fn get(&self, place: Place) -> (&Record<M>, &[u8]) {
         let page = usize::try_from(place.page - self.gone).expect("as many as there are pages");
