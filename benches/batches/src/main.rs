@@ -7,7 +7,8 @@
 //!
 //! Publishers have an address of their own, since the engine closes a connection after each answer,
 //! and since replication hands its batches over on a thread of its own, too; `GET /metrics` is answered
-//! there (`metrics`). What a burst needed is given back as a node gives it back (`housekeeping`). Both addresses are printed: `publishing 127.0.0.1:…`, then `listening 127.0.0.1:…`.
+//! there (`metrics`). What a burst needed is given back as a node gives it back (`housekeeping`). Both
+//! addresses are printed: `publishing 127.0.0.1:…`, then `listening 127.0.0.1:…`.
 
 mod admission;
 mod commits;

@@ -58,6 +58,8 @@ struct Amounts {
     rest: Duration,
     /// How long streams are idle before they count as at rest.
     idle: Duration,
+    /// How long a server has, once the log is full and before anybody comes.
+    before: Duration,
 }
 
 impl Amounts {
@@ -75,6 +77,7 @@ impl Amounts {
             burst_within: Duration::from_secs(within),
             rest: Duration::from_secs(rest),
             idle: Duration::from_secs(idle),
+            before: Duration::from_millis(settle_ms),
         }
     }
 
@@ -90,6 +93,7 @@ impl Amounts {
         }
         if entrant.is_ours() {
             amounts.rest = amounts.rest.max(GIVE_BACK);
+            amounts.before = GIVE_BACK;
         }
         amounts
     }
@@ -121,8 +125,9 @@ impl Experiment for Memory {
          stream is sent 1,000 events, as fast as the streams take them and for at most a minute (quick: \
          20 s; the cell says who has had fewer), and after a minute's rest (quick: 15 s, for Tailrace 25) it is read \
          again: what it grew by, per stream. With a stream for each organisation there is no burst. As \
-         many events were published before the first stream was opened, and Tailrace's log holds 32 MiB, so \
-         that what a server keeps for those who come back is there before and after."
+         many events were published before the first stream was opened (for Tailrace 25 s before), and \
+         Tailrace's log holds 32 MiB, so that what a server keeps for those who come back is there before \
+         and after."
     }
 
     fn cells(&self, plan: &Plan) -> Vec<Ask> {
@@ -131,12 +136,17 @@ impl Experiment for Memory {
         let filling = Duration::from_secs(2) + step * amounts.steps;
         let mut asks = Vec::new();
         for entrant in plan.entrants(Field::WithPeers, &[FLOOR]) {
-            let filling = filling + Amounts::for_entrant(plan, Some(entrant)).idle * 2;
+            let its = Amounts::for_entrant(plan, Some(entrant));
+            let filling = filling + its.idle * 2;
             // Few take a burst as fast as the engine does.
             let burst = amounts
                 .burst_within
                 .mul_f64(if entrant.is_ours() { 0.2 } else { 0.9 });
-            asks.push(Ask::of(entrant, MANY, filling + burst + amounts.rest));
+            asks.push(Ask::of(
+                entrant,
+                MANY,
+                its.before + filling + burst + its.rest,
+            ));
             // In the quick run without a database, which is where it is seen.
             let is_shown = plan.size == Size::Full || entrant.contestant.name() == BATCHES;
             if entrant.is_ours() && is_shown && entrant.driver == Some(Driver::Uring) {
@@ -236,7 +246,7 @@ fn fill_the_log(stage: &mut Stage, amounts: &Amounts, streams: u32) -> Result<()
         stage.publish(&organisations)?;
     }
     stage.running.publisher.settle()?;
-    sleep(amounts.settle)
+    sleep(amounts.before)
 }
 
 /// Opens the streams step by step. Returns what the process had when the first of them were at rest: what a
