@@ -67,7 +67,7 @@ impl Control {
             }
             Ok(Verdict::Row(question)) => {
                 let token = question.token.reveal().to_owned();
-                self.sessions.push(token, petition);
+                self.sessions.push(token, petition, self.monotonic_ms());
             }
             Ok(Verdict::Introspect(question)) => self.introspections.push(question, petition),
             Ok(Verdict::KeysNeeded(issuer)) => self.on_keys_needed(issuer, petition),
@@ -249,7 +249,8 @@ impl Control {
         match self.has_session_ids && by == VerifiedBy::Token {
             true => {
                 let session = candidate.known.identity.session.clone();
-                self.session_ids.push(session, candidate);
+                self.session_ids
+                    .push(session, candidate, self.monotonic_ms());
             }
             false => self.look_up_user(candidate),
         }
@@ -259,7 +260,7 @@ impl Control {
     fn look_up_user(&mut self, candidate: Candidate) {
         let user = candidate.known.identity.user.clone();
         match self.config.identity.user {
-            Some(_) => self.users.push(user, candidate),
+            Some(_) => self.users.push(user, candidate, self.monotonic_ms()),
             None => self.welcome(candidate),
         }
     }
