@@ -197,11 +197,11 @@ impl Plot {
                         Outcome::Measured(figures) => figures.curves.get(*curve),
                         Outcome::Failed(_) => None,
                     })?;
-                    let mut places: Vec<(f64, f64)> = points
+                    // In the order of the load: where it is too much the curve turns back.
+                    let places: Vec<(f64, f64)> = points
                         .iter()
                         .filter_map(|(at, value)| Some((x.place(*at)?, y.place(*value)?)))
                         .collect();
-                    places.sort_by(|left, right| left.0.total_cmp(&right.0));
                     (!places.is_empty()).then(|| (row.name(), places))
                 };
                 let curves: Vec<Curve> = rows.iter().filter_map(points).collect();
